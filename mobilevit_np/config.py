@@ -1,0 +1,138 @@
+"""Floor 0. The numbers a MobileViT is built from; imports errors only.
+
+``NetworkConfig`` holds what the computation reads and nothing else. The names and defaults are those of
+transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
+(labels, dropout rates, files). ``VARIANTS`` are the three sizes of the paper (table 4 of arXiv 2110.02178).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ConfigError
+
+TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
+BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "xx_small": {
+        "hidden_sizes": [64, 80, 96],
+        "neck_hidden_sizes": [16, 16, 24, 48, 64, 80, 320],
+        "expand_ratio": 2.0,
+    },
+    "x_small": {
+        "hidden_sizes": [96, 120, 144],
+        "neck_hidden_sizes": [16, 32, 48, 64, 80, 96, 384],
+        "expand_ratio": 4.0,
+    },
+    "small": {
+        "hidden_sizes": [144, 192, 240],
+        "neck_hidden_sizes": [16, 32, 64, 96, 128, 160, 640],
+        "expand_ratio": 4.0,
+    },
+}
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """``value`` rounded to a multiple of ``divisor``, never by more than a tenth downwards (MobileNet's rule)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+@dataclass
+class NetworkConfig:
+    """The numbers a MobileViT is built from, in transformers' names and with its defaults (the small variant).
+
+    Raises ConfigError, on building and on ``validate()``, where they describe no network.
+    """
+
+    num_channels: int = 3
+    image_size: int | Sequence[int] = 256  # what it was trained at; the network takes any size
+    patch_size: int = 2
+    hidden_sizes: Sequence[int] = field(default_factory=lambda: [144, 192, 240])  # transformer widths, L3..L5
+    neck_hidden_sizes: Sequence[int] = field(  # channels after the stem, L1..L5, and after the expansion
+        default_factory=lambda: [16, 32, 64, 96, 128, 160, 640]
+    )
+    num_attention_heads: int = 4
+    mlp_ratio: float = 2.0
+    expand_ratio: float = 4.0
+    hidden_act: str = "silu"
+    conv_kernel_size: int = 3
+    output_stride: int = 32  # photo side over last map's side; 16 and 8 trade stride for dilation (segmenters)
+    layer_norm_eps: float = 1e-5
+    qkv_bias: bool = True
+    aspp_out_channels: int = 256
+    atrous_rates: Sequence[int] = field(default_factory=lambda: [6, 12, 18])
+    num_labels: int = 1000
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise ConfigError, naming the field, unless the numbers describe a network that can be built."""
+        for name, length in _LENGTHS.items():
+            values = getattr(self, name)
+            if not isinstance(values, (list, tuple)) or len(values) != length:
+                raise ConfigError(f"{name} must be a list of {length} whole numbers, not {values!r}")
+            for value in values:
+                _check_count(name, value)
+        for name in _COUNTS:
+            _check_count(name, getattr(self, name))
+        for name in ("mlp_ratio", "expand_ratio", "layer_norm_eps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+                raise ConfigError(f"{name} must be a positive number, not {value!r}")
+        if not isinstance(self.num_labels, int) or not 0 <= self.num_labels <= _MOST:
+            raise ConfigError(f"num_labels must be a whole number, not {self.num_labels!r}")
+        if not isinstance(self.hidden_act, str):
+            raise ConfigError(f"hidden_act must be the name of an activation, not {self.hidden_act!r}")
+        self._validate_together()
+
+    def _validate_together(self) -> None:
+        if self.output_stride not in (8, 16, 32):
+            raise ConfigError(f"output_stride must be 8, 16 or 32, not {self.output_stride!r}")
+        if self.conv_kernel_size % 2 == 0:
+            raise ConfigError(f"conv_kernel_size must be odd (padding is symmetric), not {self.conv_kernel_size}")
+        for width in self.hidden_sizes:
+            if width % self.num_attention_heads:
+                raise ConfigError(
+                    f"hidden size {width} is not a multiple of num_attention_heads {self.num_attention_heads}"
+                )
+            if int(width * self.mlp_ratio) < 1:
+                raise ConfigError(f"mlp_ratio {self.mlp_ratio} leaves hidden size {width} no feed-forward width")
+
+    def expanded_channels(self, in_channels: int) -> int:
+        """Width of an inverted residual between its 1x1 convolutions."""
+        return make_divisible(round(in_channels * self.expand_ratio))
+
+    def feed_forward_size(self, hidden_size: int) -> int:
+        """Width of the feed-forward's middle."""
+        return int(hidden_size * self.mlp_ratio)
+
+    @property
+    def downsampling(self) -> tuple[tuple[int, int], ...]:
+        """(stride, dilation) of the first inverted residual of L3, L4 and L5."""
+        return {
+            32: ((2, 1), (2, 1), (2, 1)),
+            16: ((2, 1), (2, 1), (1, 1)),
+            8: ((2, 1), (1, 1), (1, 2)),
+        }[self.output_stride]
+
+
+_LENGTHS = {"hidden_sizes": 3, "neck_hidden_sizes": 7, "atrous_rates": 3}
+_COUNTS = (
+    "num_channels",
+    "patch_size",
+    "num_attention_heads",
+    "conv_kernel_size",
+    "output_stride",
+    "aspp_out_channels",
+)
+_MOST = 1 << 20  # no width or count of a real network comes near; keeps a hostile config.json from asking for the sky
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST:
+        raise ConfigError(f"{name} must be made of whole numbers from 1 to {_MOST}, not {value!r}")

@@ -1,0 +1,41 @@
+"""Floor 0. The one family of errors that a user can cause; imports nothing.
+
+Every error a person can bring about (a bad file, a wrong shape, an impossible setting) is a ``MobileViTError`` raised
+where its cause is known, with one line that names what is wrong and what to do. The command line catches this family
+and nothing else: any other exception is a defect of ours and shows its traceback.
+
+The classes that replace a ``ValueError`` of transformers are ``ValueError`` too, so that code written for
+transformers keeps catching them.
+"""
+
+
+class MobileViTError(Exception):
+    """Something the user gave can't be used; the message says what, and what to do about it."""
+
+
+class ConfigError(MobileViTError, ValueError):
+    """A configuration that describes no MobileViT: a wrong type, a missing or impossible value."""
+
+
+class InputError(MobileViTError, ValueError):
+    """Arrays or arguments that don't fit the call: shapes, dtypes, ranges, missing ones."""
+
+
+class ImageError(MobileViTError, ValueError):
+    """A photo that can't be read or used."""
+
+
+class CheckpointError(MobileViTError, ValueError):
+    """A weights file that can't be read, isn't trusted, or doesn't fit the network."""
+
+
+class MissingTensorError(CheckpointError):
+    """The network asked its checkpoint for a tensor that isn't there."""
+
+
+class MissingExtraError(MobileViTError):
+    """Something that only an optional extra can do; the message says what to install."""
+
+
+class OutputError(MobileViTError):
+    """A result that can't be written where it was asked to go."""

@@ -1,0 +1,234 @@
+"""Floor 1. Activation functions and softmax; imports NumPy and its own package.
+
+MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
+``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, none warns about overflow, and none loses
+the small values of its tails to cancellation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .error_function import erf, erfc
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), never exponentiating a positive number: exp(-|x|) can't overflow, and keeps both tails exact.
+
+    (...) -> (...)
+    """
+    tail = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, tail) / (1 + tail)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x), "swish": smooth, and slightly negative left of zero.
+
+    (...) -> (...)
+
+    Source: ``torch.nn.functional.silu``; Elfwing et al., arXiv 1702.03118.
+    """
+    return x * sigmoid(x)
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0).
+
+    (...) -> (...)
+    """
+    return np.maximum(x, 0)
+
+
+def relu6(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), but never above 6 (MobileNet's).
+
+    (...) -> (...)
+    """
+    return np.clip(x, 0, 6)
+
+
+def relu_squared(x: np.ndarray) -> np.ndarray:
+    """relu(x) squared.
+
+    (...) -> (...)
+
+    Source: Primer, arXiv 2109.08668.
+    """
+    return np.square(np.maximum(x, 0))
+
+
+def leaky_relu(x: np.ndarray) -> np.ndarray:
+    """x, or a hundredth of it left of zero.
+
+    (...) -> (...)
+
+    Source: ``torch.nn.LeakyReLU`` with its default slope.
+    """
+    return np.where(x >= 0, x, 0.01 * x)
+
+
+def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x, or a learned fraction of it left of zero.
+
+    (...), (1) -> (...)
+
+    Source: ``torch.nn.PReLU`` with one weight for all channels.
+    """
+    return np.where(x >= 0, x, weight * x)
+
+
+def hardswish(x: np.ndarray) -> np.ndarray:
+    """x * relu6(x + 3) / 6, a SiLU made of straight lines (MobileNetV3's).
+
+    (...) -> (...)
+    """
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """The hyperbolic tangent.
+
+    (...) -> (...)
+    """
+    return np.tanh(x)
+
+
+def identity(x: np.ndarray) -> np.ndarray:
+    """x itself: what transformers calls ``linear``.
+
+    (...) -> (...)
+    """
+    return x.copy()
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x times the normal distribution's probability below x, exactly.
+
+    (...) -> (...)
+
+    Written with erfc, so that the left tail keeps its digits: 1 + erf would cancel to 0 beyond -6. Computed in
+    float64 and handed back in x's dtype. Source: Hendrycks & Gimpel, arXiv 1606.08415.
+    """
+    wide = x.astype(np.float64, copy=False)
+    return (0.5 * wide * erfc(wide * -math.sqrt(0.5))).astype(x.dtype, copy=False)
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """GELU's approximation by a tanh, written as x * sigmoid(2 y), which is 0.5 x (1 + tanh y) without cancellation.
+
+    (...) -> (...)
+    """
+    return x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))
+
+
+def clipped_gelu(x: np.ndarray) -> np.ndarray:
+    """GELU held between -10 and 10, for quantised models.
+
+    (...) -> (...)
+
+    Source: transformers' ``gelu_10``; arXiv 2004.09602.
+    """
+    return np.clip(gelu(x), -10, 10)
+
+
+def quick_gelu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(1.702 x), a rough GELU.
+
+    (...) -> (...)
+    """
+    return x * sigmoid(1.702 * x)
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)), a rounded ReLU.
+
+    (...) -> (...)
+
+    Beyond 20 PyTorch returns x itself; the difference there is below 2.1e-9, and we follow it.
+    """
+    return np.where(x > 20, x, np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+def sqrt_softplus(x: np.ndarray) -> np.ndarray:
+    """The root of softplus.
+
+    (...) -> (...)
+    """
+    return np.sqrt(softplus(x))
+
+
+def mish(x: np.ndarray) -> np.ndarray:
+    """x * tanh(softplus(x)).
+
+    (...) -> (...)
+
+    Source: arXiv 1908.08681.
+    """
+    return x * np.tanh(softplus(x))
+
+
+def laplace(x: np.ndarray) -> np.ndarray:
+    """The normal distribution's probability below x, with mean 0.707107 and deviation 0.282095.
+
+    (...) -> (...)
+
+    Source: MEGA, arXiv 2209.10655; the two numbers are rounded there as here.
+    """
+    wide = x.astype(np.float64, copy=False)
+    return (0.5 * (1 + erf((wide - 0.707107) / (0.282095 * math.sqrt(2))))).astype(x.dtype, copy=False)
+
+
+def xielu(x: np.ndarray, alpha_p: np.ndarray, alpha_n: np.ndarray, beta: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    """A quadratic right of zero, an integrated ELU left of it, with learned curvatures.
+
+    (...), (1), (1), (), () -> (...)
+
+    Source: arXiv 2411.13010, as transformers evaluates it.
+    """
+    right = softplus(alpha_p) * x * x + beta * x
+    left = (np.expm1(np.minimum(x, eps)) - x) * (beta + softplus(alpha_n)) + beta * x
+    return np.where(x > 0, right, left)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Exponentials of the last axis, scaled to sum to 1; its maximum is taken off first, so that none overflows.
+
+    (..., N) -> (..., N)
+    """
+    out = x - x.max(axis=-1, keepdims=True)
+    np.exp(out, out=out)
+    out /= out.sum(axis=-1, keepdims=True)
+    return out
+
+
+# hidden_act -> the function, and the names of its learned parameters where it has any. Several of transformers' names
+# are one function computed in different ways; they agree to rounding, but for gelu_fast, whose constant has ten digits.
+ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
+    "gelu": (gelu, ()),
+    "gelu_10": (clipped_gelu, ()),
+    "gelu_accurate": (gelu_tanh, ()),
+    "gelu_fast": (gelu_tanh, ()),
+    "gelu_new": (gelu_tanh, ()),
+    "gelu_python": (gelu, ()),
+    "gelu_python_tanh": (gelu_tanh, ()),
+    "gelu_pytorch_tanh": (gelu_tanh, ()),
+    "hardswish": (hardswish, ()),
+    "laplace": (laplace, ()),
+    "leaky_relu": (leaky_relu, ()),
+    "linear": (identity, ()),
+    "mish": (mish, ()),
+    "prelu": (prelu, ("weight",)),
+    "quick_gelu": (quick_gelu, ()),
+    "relu": (relu, ()),
+    "relu2": (relu_squared, ()),
+    "relu6": (relu6, ()),
+    "sigmoid": (sigmoid, ()),
+    "silu": (silu, ()),
+    "sqrtsoftplus": (sqrt_softplus, ()),
+    "swish": (silu, ()),
+    "tanh": (tanh, ()),
+    "xielu": (xielu, ("alpha_p", "alpha_n", "beta", "eps")),
+}

@@ -1,0 +1,59 @@
+"""Floor 1. Multi-head scaled dot-product attention; imports NumPy and its own package.
+
+"Attention is all you need", section 3.2: softmax(q k^T / sqrt(d)) v, in h heads at once, d being the width of one head.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import InputError
+from .activation import softmax
+
+
+def split_heads(x: np.ndarray, num_heads: int) -> np.ndarray:
+    """Cut each token's features into heads, head by head in a row.
+
+    (B, N, D), num_heads -> (B, h, N, d)
+
+    dtype: that of ``x``. Raises InputError where the heads don't divide D.
+    """
+    B, N, D = x.shape
+    if D % num_heads:
+        raise InputError(f"{D} features can't be split into {num_heads} heads")
+    return x.reshape(B, N, num_heads, D // num_heads).transpose(0, 2, 1, 3)  # (B, N, h, d) -> (B, h, N, d)
+
+
+def merge_heads(x: np.ndarray) -> np.ndarray:
+    """The inverse of ``split_heads``.
+
+    (B, h, N, d) -> (B, N, D)
+
+    dtype: that of ``x``.
+    """
+    B, h, N, d = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, N, h * d)  # (B, h, N, d) -> (B, N, h, d) -> (B, N, D)
+
+
+def multi_head_attention(
+    query: np.ndarray, key: np.ndarray, value: np.ndarray, num_heads: int, *, scale: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each token gathers from all the others, and the probabilities it gathered with.
+
+    (B, N, D), (B, N, D), (B, N, D), num_heads -> (B, N, D), (B, h, N, N)
+
+    ``scale`` multiplies the scores; by default 1/sqrt(d), d the width of a head, not of the model (a known port
+    mistake). Row n of the probabilities is what token n attends to; each row sums to 1.
+
+    dtype: that of ``query``: ``math.sqrt`` gives a Python float, where ``np.sqrt(36)`` would make float32 float64.
+    Raises InputError where the heads don't divide D. Source: transformers' MobileViTSelfAttention.
+    """
+    query, key, value = (split_heads(x, num_heads) for x in (query, key, value))  # each (B, h, N, d)
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.shape[-1])
+    scores = query @ key.swapaxes(-1, -2)  # (B, h, N, d) @ (B, h, d, N) -> (B, h, N, N)
+    scores *= scale
+    probabilities = softmax(scores)
+    return merge_heads(probabilities @ value), probabilities  # (B, h, N, N) @ (B, h, N, d) -> (B, h, N, d) -> (B, N, D)

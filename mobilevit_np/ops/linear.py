@@ -1,0 +1,22 @@
+"""Floor 1. The linear layer; imports NumPy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """Multiply the last axis by ``weight``, transposed as PyTorch stores it, and add ``bias``.
+
+    (..., D), (O, D), (O) -> (..., O)
+
+    dtype: that of ``x``. Raises InputError where the widths differ. Source: ``torch.nn.functional.linear``.
+    """
+    if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        raise InputError(f"a linear layer of weight {weight.shape} takes a last axis of that width; x is {x.shape}")
+    out = x @ weight.T
+    if bias is not None:
+        out += bias
+    return out

@@ -1,0 +1,72 @@
+"""Floor 1. The four losses of transformers' heads; imports NumPy and its own package.
+
+Inference needs none; a port author comparing training losses does. All return a scalar in the logits' dtype.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+from .resize import resize_bilinear
+
+
+def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Regression: the mean of the squared differences.
+
+    (...), (...) -> ()
+
+    dtype: that of ``logits``. Raises InputError where the shapes differ. Source: ``torch.nn.MSELoss``.
+    """
+    if logits.shape != labels.shape:
+        raise InputError(f"regression labels of shape {labels.shape} don't match predictions of shape {logits.shape}")
+    return np.square(logits - labels.astype(logits.dtype, copy=False)).mean(keepdims=False)[()]
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int = -100) -> np.ndarray:
+    """One class of C: minus the log-probability of the labelled one, averaged over labels that aren't ``ignore_index``.
+
+    (B, C, ...), (B, ...) -> ()
+
+    All labels ignored gives NaN, as in PyTorch. dtype: that of ``logits``. Raises InputError for labels that are no
+    class. Source: ``torch.nn.CrossEntropyLoss``.
+    """
+    if labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise InputError(f"labels of shape {labels.shape} don't match logits of shape {logits.shape}")
+    counted = labels != ignore_index
+    if counted.any() and not 0 <= labels[counted].min() <= labels[counted].max() < logits.shape[1]:
+        raise InputError(f"a label lies outside 0..{logits.shape[1] - 1} (and isn't the ignored {ignore_index})")
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    index = np.where(counted, labels, 0).astype(np.intp)[:, None]  # (B, ...) -> (B, 1, ...)
+    picked = np.take_along_axis(log_probabilities, index, axis=1)[:, 0]
+    if not counted.any():
+        return np.array(np.nan, logits.dtype)[()]
+    return -picked[counted].mean()
+
+
+def binary_cross_entropy_with_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Any number of C classes: each one a yes or no of its own, averaged over all.
+
+    (...), (...) -> ()
+
+    -(y log s + (1-y) log(1-s)) with s = sigmoid(x), in the form that can't overflow: max(x, 0) - xy + log(1 + e^-|x|).
+
+    dtype: that of ``logits``. Raises InputError where the shapes differ. Source: ``torch.nn.BCEWithLogitsLoss``.
+    """
+    if logits.shape != labels.shape:
+        raise InputError(f"multi-label targets of shape {labels.shape} don't match logits of shape {logits.shape}")
+    losses = np.maximum(logits, 0) - logits * labels.astype(logits.dtype, copy=False)
+    return (losses + np.log1p(np.exp(-np.abs(logits)))).mean()
+
+
+def semantic_segmentation_loss(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int = 255) -> np.ndarray:
+    """Cross entropy of every pixel, the logits blown up to the labels' size first.
+
+    (B, C, H, W), (B, H', W') -> ()
+
+    dtype: that of ``logits``. Raises InputError as ``cross_entropy``. Source: transformers'
+    MobileViTForSemanticSegmentation.
+    """
+    size = (labels.shape[-2], labels.shape[-1])
+    return cross_entropy(resize_bilinear(logits, size), labels, ignore_index=ignore_index)

@@ -1,0 +1,51 @@
+"""Floor 1. Batch and layer normalisation; imports NumPy only.
+
+Both subtract a mean, divide by a deviation and apply a learned scale and shift. They differ in whose mean: batch norm
+(inference) uses one mean per channel, learned in training and frozen; layer norm measures each token afresh.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def batch_norm(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    *,
+    eps: float = 1e-5,
+) -> np.ndarray:
+    """Normalise each channel by its running statistics.
+
+    (B, C, H, W), (C), (C), (C), (C) -> (B, C, H, W)
+
+    With nothing measured, it's one multiplication and one addition per channel: that is why it folds into the
+    convolution before it. ``eps`` is 1e-5 in PyTorch, 1e-3 by default in TensorFlow: a common port mistake.
+
+    dtype: that of ``x``. Source: ``torch.nn.BatchNorm2d`` in evaluation mode.
+    """
+    scale = weight / np.sqrt(running_var + eps)
+    shift = bias - running_mean * scale
+    out = x * scale[:, None, None]
+    out += shift[:, None, None]
+    return out
+
+
+def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: float = 1e-5) -> np.ndarray:
+    """Normalise every token over its own features, the last axis.
+
+    (..., D), (D), (D) -> (..., D)
+
+    The variance is biased (divided by D), ``eps`` stands inside the root.
+
+    dtype: that of ``x``. Source: ``torch.nn.LayerNorm``.
+    """
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centred).mean(axis=-1, keepdims=True)
+    centred /= np.sqrt(variance + eps)
+    centred *= weight
+    centred += bias
+    return centred

@@ -1,0 +1,46 @@
+"""Floor 1. Unfold a feature map to patches, and fold it back; imports NumPy only.
+
+MobileViT's own idea (arXiv 2110.02178, figure 1b and section 3.1): a map of D features is cut into N patches of P
+pixels, and the transformer runs P times, once for each place in the patch. So a token attends to the same place in
+all other patches, never to its own patch's neighbours: those the convolutions before have already mixed in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def unfold_to_patches(x: np.ndarray, patch_size: int) -> np.ndarray:
+    """Gather the pixels that share a place in their patch.
+
+    (B, D, H, W), p -> (B*P, N, D)
+
+    P = p*p places in a patch, N = H/p * W/p patches, both counted row by row. The batch is the outer index of B*P: a
+    plain reshape has the same shape and mixes everything up (a known port mistake).
+
+    dtype: that of ``x``. Raises InputError where p doesn't divide H and W: resize first. Source: transformers'
+    ``MobileViTLayer.unfolding``.
+    """
+    B, D, H, W = x.shape
+    p = patch_size
+    if p < 1 or H % p or W % p:
+        raise InputError(f"a {H}x{W} map has no whole number of {p}x{p} patches; resize it first")
+    x = x.reshape(B, D, H // p, p, W // p, p)
+    return x.transpose(0, 3, 5, 2, 4, 1).reshape(B * p * p, -1, D)  # (B, D, nh, p, nw, p) -> (B, p, p, nh, nw, D)
+
+
+def fold_from_patches(patches: np.ndarray, patch_size: int, size: tuple[int, int]) -> np.ndarray:
+    """Put the pixels back: the inverse of ``unfold_to_patches``, ``size`` = (H, W) being the map's.
+
+    (B*P, N, D), p, (H, W) -> (B, D, H, W)
+
+    dtype: that of ``patches``. Raises InputError where the patches don't make up that map.
+    """
+    p, (H, W) = patch_size, size
+    BP, N, D = patches.shape
+    if p < 1 or H % p or W % p or BP % (p * p) or (H // p) * (W // p) != N:
+        raise InputError(f"patches of shape {patches.shape} can't be folded to maps of {H}x{W} by {p}x{p}")
+    x = patches.reshape(-1, p, p, H // p, W // p, D)
+    return x.transpose(0, 5, 3, 1, 4, 2).reshape(-1, D, H, W)  # (B, p, p, nh, nw, D) -> (B, D, nh, p, nw, p)

@@ -1,0 +1,50 @@
+"""Floor 1. Bilinear resize of feature maps; imports NumPy only.
+
+The network itself resizes in three places: maps whose side isn't a multiple of the patch, the pooled branch of ASPP,
+and logits blown up to a photo's size. (Photos are resized in ``preprocess/``, by other rules.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def resize_bilinear(x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False) -> np.ndarray:
+    """Resize maps to ``size`` = (H', W') by linear interpolation along each axis.
+
+    (B, C, H, W), (H', W') -> (B, C, H', W')
+
+    With ``align_corners=False`` pixels are areas: output pixel i looks at source (i + 0.5) * in/out - 0.5, held inside
+    the map. With True they're points, and the corners coincide: i * (in-1)/(out-1); nothing in MobileViT uses that.
+    No antialiasing in either.
+
+    dtype: that of ``x``. Raises InputError for an empty size. Source: ``torch.nn.functional.interpolate``.
+    """
+    if min(*size, *x.shape[2:]) < 1:
+        raise InputError(f"can't resize a map of {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}")
+    if size == x.shape[2:]:
+        return x.copy()
+    top, bottom, down = _neighbours(x.shape[2], size[0], align_corners, x.dtype)
+    left, right, across = _neighbours(x.shape[3], size[1], align_corners, x.dtype)
+    rows = _between(x[:, :, top], x[:, :, bottom], down[:, None])  # (B, C, H, W) -> (B, C, H', W)
+    return _between(rows[..., left], rows[..., right], across)  # (B, C, H', W) -> (B, C, H', W')
+
+
+def _neighbours(
+    size_in: int, size_out: int, align_corners: bool, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each output position: the source index before it, the one after it, and how far it lies between them."""
+    position = np.arange(size_out, dtype=np.float64)
+    if align_corners:
+        source = position * ((size_in - 1) / (size_out - 1) if size_out > 1 else 0.0)
+    else:
+        source = np.maximum((position + 0.5) * (size_in / size_out) - 0.5, 0.0)
+    low = np.minimum(source.astype(np.intp), size_in - 1)
+    high = np.minimum(low + 1, size_in - 1)
+    return low, high, (source - low).astype(dtype)
+
+
+def _between(before: np.ndarray, after: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    return before * (1 - fraction) + after * fraction

@@ -1,0 +1,107 @@
+"""Floor 3. The backbone (arXiv 2110.02178, table 4): a stem and five stages, each half the map of the one before.
+
+Imports layers and floor 0. Golden files are made with this engine: clarity before speed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import TRANSFORMER_DEPTHS, NetworkConfig
+from ..errors import InputError
+from ..layers import conv_layer, inverted_residual, mobilevit_block
+from ..scope import Scope, module
+
+STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
+
+
+def backbone(
+    pixel_values: np.ndarray, scope: Scope, config: NetworkConfig, *, expand_output: bool = True
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The last feature map, and the five maps after L1 to L5.
+
+    (B, C, H, W) -> (B, E, H', W'), five of (B, Ci, Hi, Wi)
+
+    With ``expand_output`` the last map has gone through the 1x1 expansion that the classifier reads; without, it's
+    L5's own, which the segmenter reads. dtype: that of ``pixel_values``, which the checkpoint should share. Raises
+    InputError unless ``pixel_values`` fit the network. Source: transformers' MobileViTModel.
+    """
+    check_pixel_values(pixel_values, config)
+    x = conv_layer(
+        pixel_values, scope / "conv_stem", act=config.hidden_act, stride=2
+    )  # -> (B, C0, ceil(H/2), ceil(W/2))
+    hidden_states: list[np.ndarray] = []
+    x = encoder(x, scope / "encoder", config, hidden_states)
+    if expand_output:
+        x = conv_layer(x, scope / "conv_1x1_exp", act=config.hidden_act)
+    return scope.emit(x), hidden_states
+
+
+@module
+def encoder(x: np.ndarray, scope: Scope, config: NetworkConfig, hidden_states: list[np.ndarray]) -> np.ndarray:
+    """L1 to L5; each one's output is appended to ``hidden_states``.
+
+    (B, C0, H, W) -> (B, C5, H', W')
+    """
+    stages = scope / "layer"
+    widths = config.neck_hidden_sizes
+    hidden_states.append(mobilenet_stage(x, stages / 0, config, widths[1], stride=1, depth=1))
+    hidden_states.append(
+        mobilenet_stage(hidden_states[-1], stages / 1, config, widths[2], stride=2, depth=STAGE_2_DEPTH)
+    )
+    for i, (depth, (stride, dilation)) in enumerate(zip(TRANSFORMER_DEPTHS, config.downsampling, strict=True)):
+        hidden_states.append(
+            mobilevit_stage(
+                hidden_states[-1],
+                stages / (2 + i),
+                config,
+                widths[3 + i],
+                stride=stride,
+                dilation=dilation,
+                depth=depth,
+            )
+        )
+    return hidden_states[-1]
+
+
+@module
+def mobilenet_stage(
+    x: np.ndarray, scope: Scope, config: NetworkConfig, out_channels: int, *, stride: int, depth: int
+) -> np.ndarray:
+    """``depth`` inverted residuals, the first with the stride.
+
+    (B, C, H, W) -> (B, C', H', W')
+    """
+    for i in range(depth):
+        x = inverted_residual(x, scope / "layer" / i, config, out_channels, stride=stride if i == 0 else 1)
+    return x
+
+
+@module
+def mobilevit_stage(
+    x: np.ndarray, scope: Scope, config: NetworkConfig, out_channels: int, *, stride: int, dilation: int, depth: int
+) -> np.ndarray:
+    """An inverted residual that halves the map (or is dilated instead), then a MobileViT block.
+
+    (B, C, H, W) -> (B, C', H', W')
+    """
+    down = scope / "downsampling_layer"
+    x = inverted_residual(x, down, config, out_channels, stride=stride, dilation=dilation)
+    return mobilevit_block(x, scope, config, depth)
+
+
+def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
+    """Raise InputError unless ``pixel_values`` is a float batch (B, C, H, W) with the network's channels."""
+    if pixel_values.ndim != 4:
+        raise InputError(f"pixel_values must be a batch (B, C, H, W), not an array of shape {pixel_values.shape}")
+    if pixel_values.dtype.kind != "f":
+        raise InputError(
+            f"pixel_values must be float, in 0..1; they are {pixel_values.dtype}: preprocess the image first"
+        )
+    if pixel_values.shape[1] != config.num_channels:
+        raise InputError(
+            f"pixel_values of shape {pixel_values.shape} have {pixel_values.shape[1]} channels on axis 1, "
+            f"and this network takes {config.num_channels} (channels come first: B, C, H, W)"
+        )
+    if 0 in pixel_values.shape:
+        raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixel")
