@@ -39,3 +39,7 @@ class MissingExtraError(MobileViTError):
 
 class OutputError(MobileViTError):
     """A result that can't be written where it was asked to go."""
+
+
+class MobileViTWarning(UserWarning):
+    """Something worth a line that stops nothing: tensors left out, a sum that differs from the published one."""

@@ -17,6 +17,7 @@ A scope never changes: both return a new one that shares the tensors. Threads ca
 from __future__ import annotations
 
 import functools
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -94,6 +95,16 @@ class Scope:
             self.path,
             listener=self._listener,
             replacements=(*self._replacements, (pattern, replacement)),
+        )
+
+    def with_tensors(self, tensors: Mapping[str, np.ndarray]) -> Scope:
+        """The same scope, in which the parameters named in ``tensors`` (from this path on) are those given there."""
+        changed = {self._join(name): tensor for name, tensor in tensors.items()}
+        return Scope(
+            ChainMap(changed, self._tensors),  # type: ignore[arg-type]  # it's read only
+            self.path,
+            listener=self._listener,
+            replacements=self._replacements,
         )
 
     def emit(self, output: np.ndarray, name: str = "") -> np.ndarray:

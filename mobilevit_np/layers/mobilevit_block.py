@@ -55,7 +55,7 @@ def transformer(patches: np.ndarray, scope: Scope, config: NetworkConfig, depth:
 def unfolding(x: np.ndarray, scope: Scope, patch_size: int) -> np.ndarray:
     """Stretch the map to whole patches where it must be (resized, not padded), and unfold it.
 
-    (B, D, H, W) -> (B*P, N, D)
+    (B, D, H, W), p -> (B*P, N, D)
     """
     return ops.unfold_to_patches(
         ops.resize_bilinear(x, whole_patches((x.shape[2], x.shape[3]), patch_size)), patch_size
@@ -66,12 +66,15 @@ def unfolding(x: np.ndarray, scope: Scope, patch_size: int) -> np.ndarray:
 def folding(patches: np.ndarray, scope: Scope, patch_size: int, size: tuple[int, int]) -> np.ndarray:
     """Fold the patches to a map, and shrink it to the ``size`` it had before ``unfolding`` stretched it.
 
-    (B*P, N, D) -> (B, D, H, W)
+    (B*P, N, D), p, (H, W) -> (B, D, H, W)
     """
     return ops.resize_bilinear(ops.fold_from_patches(patches, patch_size, whole_patches(size, patch_size)), size)
 
 
 def whole_patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    """The smallest map of whole patches that is no smaller than ``size``."""
+    """The smallest map of whole patches that is no smaller than ``size``.
+
+    (H, W), p -> (H', W')
+    """
     H, W = size
     return -(-H // patch_size) * patch_size, -(-W // patch_size) * patch_size  # the double minus rounds up

@@ -75,6 +75,6 @@ def feed_forward_in(x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.nd
 def feed_forward_out(x: np.ndarray, scope: Scope, residual: np.ndarray) -> np.ndarray:
     """The feed-forward's second half: narrow, and add what came into the layer's second half.
 
-    (B*P, N, F) -> (B*P, N, D)
+    (B*P, N, F), (B*P, N, D) -> (B*P, N, D)
     """
     return linear(x, scope / "dense") + residual

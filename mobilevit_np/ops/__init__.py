@@ -17,11 +17,12 @@ from .losses import (
 from .normalization import batch_norm, layer_norm
 from .patches import fold_from_patches, unfold_to_patches
 from .pooling import global_average_pool
-from .resize import resize_bilinear
+from .resize import best_class_at_size, resize_bilinear
 
 __all__ = [
     "ACTIVATIONS",
     "batch_norm",
+    "best_class_at_size",
     "binary_cross_entropy_with_logits",
     "conv2d",
     "cross_entropy",

@@ -16,7 +16,7 @@ from .activation import softmax
 def split_heads(x: np.ndarray, num_heads: int) -> np.ndarray:
     """Cut each token's features into heads, head by head in a row.
 
-    (B, N, D), num_heads -> (B, h, N, d)
+    (B, N, D), h -> (B, h, N, d)
 
     dtype: that of ``x``. Raises InputError where the heads don't divide D.
     """
@@ -42,7 +42,7 @@ def multi_head_attention(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What each token gathers from all the others, and the probabilities it gathered with.
 
-    (B, N, D), (B, N, D), (B, N, D), num_heads -> (B, N, D), (B, h, N, N)
+    (B, N, D), (B, N, D), (B, N, D), h -> (B, N, D), (B, h, N, N)
 
     ``scale`` multiplies the scores; by default 1/sqrt(d), d the width of a head, not of the model (a known port
     mistake). Row n of the probabilities is what token n attends to; each row sums to 1.

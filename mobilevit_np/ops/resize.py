@@ -10,26 +10,52 @@ import numpy as np
 
 from ..errors import InputError
 
+_STRIP_BYTES = 32 << 20  # of resized logits held at a time
 
-def resize_bilinear(x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False) -> np.ndarray:
+
+def resize_bilinear(
+    x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False, rows: slice = slice(None)
+) -> np.ndarray:
     """Resize maps to ``size`` = (H', W') by linear interpolation along each axis.
 
     (B, C, H, W), (H', W') -> (B, C, H', W')
 
     With ``align_corners=False`` pixels are areas: output pixel i looks at source (i + 0.5) * in/out - 0.5, held inside
     the map. With True they're points, and the corners coincide: i * (in-1)/(out-1); nothing in MobileViT uses that.
-    No antialiasing in either.
+    No antialiasing in either. ``rows`` asks for some of the H' rows only: how a mask of 100 megapixels is made from
+    logits in bounded memory.
 
     dtype: that of ``x``. Raises InputError for an empty size. Source: ``torch.nn.functional.interpolate``.
     """
+    _check(x, size)
+    if size == x.shape[2:]:
+        return x[:, :, rows].copy()
+    top, bottom, down = (each[rows] for each in _neighbours(x.shape[2], size[0], align_corners, x.dtype))
+    left, right, across = _neighbours(x.shape[3], size[1], align_corners, x.dtype)
+    tall = _between(x[:, :, top], x[:, :, bottom], down[:, None])  # (B, C, H, W) -> (B, C, H', W)
+    return _between(tall[..., left], tall[..., right], across)  # (B, C, H', W) -> (B, C, H', W')
+
+
+def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type = np.int64) -> np.ndarray:
+    """The class with the greatest logit at each pixel, the logits resized to ``size`` = (H', W') first.
+
+    (B, K, H, W), (H', W') -> (B, H', W')
+
+    Goes strip by strip: at full size the logits of a 100-megapixel photo would be gigabytes, and its classes are asked
+    for in a smaller ``dtype``. Raises InputError for an empty size. Source: transformers' ``post_process_semantic_segmentation``.
+    """
+    _check(logits, size)
+    classes = np.empty((len(logits), *size), dtype)
+    strip = max(1, _STRIP_BYTES // max(1, logits[:, :, 0, 0].nbytes * size[1]))
+    for top in range(0, size[0], strip):
+        rows = slice(top, top + strip)
+        classes[:, rows] = resize_bilinear(logits, size, rows=rows).argmax(axis=1)
+    return classes
+
+
+def _check(x: np.ndarray, size: tuple[int, int]) -> None:
     if min(*size, *x.shape[2:]) < 1:
         raise InputError(f"can't resize a map of {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}")
-    if size == x.shape[2:]:
-        return x.copy()
-    top, bottom, down = _neighbours(x.shape[2], size[0], align_corners, x.dtype)
-    left, right, across = _neighbours(x.shape[3], size[1], align_corners, x.dtype)
-    rows = _between(x[:, :, top], x[:, :, bottom], down[:, None])  # (B, C, H, W) -> (B, C, H', W)
-    return _between(rows[..., left], rows[..., right], across)  # (B, C, H', W) -> (B, C, H', W')
 
 
 def _neighbours(

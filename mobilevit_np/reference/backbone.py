@@ -91,7 +91,10 @@ def mobilevit_stage(
 
 
 def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
-    """Raise InputError unless ``pixel_values`` is a float batch (B, C, H, W) with the network's channels."""
+    """Raise InputError unless ``pixel_values`` is a float batch with the network's channels.
+
+    (B, C, H, W) -> None
+    """
     if pixel_values.ndim != 4:
         raise InputError(f"pixel_values must be a batch (B, C, H, W), not an array of shape {pixel_values.shape}")
     if pixel_values.dtype.kind != "f":

@@ -1,0 +1,45 @@
+"""Floor 2. From a file, a folder, a shipped model's name or a hub id to a checkpoint the networks can use, and back.
+
+Imports floors 0 and 1 (formats, names). Start with ``open_checkpoint``; names resolve on first use.
+
+- ``parameters``: which tensors a network needs, drawing fresh ones, checking those of a file.
+- ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
+- ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
+- ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
+- ``saving``: ``save_checkpoint`` and ``convert``. ``published``: sums of the files others publish.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .opening import Checkpoint as Checkpoint
+    from .opening import Provenance as Provenance
+    from .opening import config_fields as config_fields
+    from .opening import info as info
+    from .opening import open_checkpoint as open_checkpoint
+    from .parameters import check_tensors as check_tensors
+    from .parameters import count_parameters as count_parameters
+    from .parameters import draw_parameters as draw_parameters
+    from .parameters import parameter_shapes as parameter_shapes
+    from .published import verify as verify
+    from .saving import convert as convert
+    from .saving import save_checkpoint as save_checkpoint
+
+_HOMES = {
+    "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint"),
+    "parameters": ("check_tensors", "count_parameters", "draw_parameters", "parameter_shapes"),
+    "published": ("verify",),
+    "saving": ("convert", "save_checkpoint"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

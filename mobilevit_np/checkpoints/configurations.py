@@ -1,0 +1,174 @@
+"""Floor 2. config.json and preprocessor_config.json of Hugging Face and timm; imports floors 0 and 1.
+
+A checkpoint's ``config`` is a dictionary in the form of transformers' config.json whatever the file was: timm's is
+translated. Its preprocessing stays as it was found, with a word on whose form it is; ``preprocess`` interprets it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import VARIANTS, NetworkConfig
+from ..errors import CheckpointError, ConfigError
+from ..labels import labels_for
+
+NETWORK_FIELDS = tuple(field.name for field in dataclasses.fields(NetworkConfig))
+ARCHITECTURES = {  # transformers' class -> task
+    "MobileViTForImageClassification": "classifier",
+    "MobileViTForSemanticSegmentation": "segmenter",
+    "MobileViTModel": "backbone",
+}
+ARCHITECTURE_OF = {task: name for name, task in ARCHITECTURES.items()}
+TIMM_VARIANTS = {"mobilevit_xxs": "xx_small", "mobilevit_xs": "x_small", "mobilevit_s": "small"}
+TIMM_NAMES = {variant: name for name, variant in TIMM_VARIANTS.items()}
+TIMM_PREPROCESSING = {  # timm's settings for the published weights
+    "input_size": [3, 256, 256],
+    "fixed_input_size": False,
+    "interpolation": "bicubic",
+    "crop_pct": 0.9,
+    "crop_mode": "center",
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.0, 1.0, 1.0],
+}
+_OWN_DEFAULTS = {"classifier": {}, "backbone": {}, "segmenter": {"output_stride": 16, "image_size": 512}}
+MOST_LABELS = 1 << 20
+
+
+def is_timm(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json has timm's form."""
+    return "architecture" in config and "model_type" not in config
+
+
+def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config.json says about the network, in NetworkConfig's fields; what it doesn't say is left out.
+
+    Raises CheckpointError where it's another network's, ConfigError where a value has an impossible type.
+    """
+    if is_timm(config):
+        return _timm_fields(config)
+    model_type = config.get("model_type", "mobilevit")
+    if model_type != "mobilevit":
+        raise CheckpointError(f"its config.json describes a {model_type!s:.60}, which is not this network")
+    fields = {name: config[name] for name in NETWORK_FIELDS if config.get(name) is not None}
+    if (labels := labels_of(config)) is not None:
+        fields["num_labels"] = len(labels)
+    return fields
+
+
+def _timm_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    architecture = str(config["architecture"])[:60]
+    variant = TIMM_VARIANTS.get(architecture)
+    if variant is None:
+        raise CheckpointError(
+            f"its config.json names timm's {architecture}, which is not this network; it would be one of "
+            f"{', '.join(TIMM_VARIANTS)}"
+        )
+    classes = config.get("num_classes", timm_settings(config).get("num_classes"))
+    return {**VARIANTS[variant], **({} if classes is None else {"num_labels": classes})}
+
+
+def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """timm's ``pretrained_cfg``, which older files hold at their top level."""
+    settings = config.get("pretrained_cfg", config)
+    if not isinstance(settings, dict):
+        raise CheckpointError("its config.json has a pretrained_cfg that is no object; the file is damaged")
+    return settings
+
+
+def task_of(config: Mapping[str, Any]) -> str | None:
+    """The task that ``architectures`` names; None where it names none."""
+    names = config.get("architectures")
+    first = names[0] if isinstance(names, list) and names else None
+    return ARCHITECTURES.get(first) if isinstance(first, str) else None
+
+
+def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The class names in a config.json (Hugging Face's ``id2label``, timm's ``label_names``); None without any.
+
+    Raises ConfigError where they are no names for the classes 0, 1, 2...
+    """
+    if is_timm(config):
+        return _timm_labels(config)
+    names = config.get("id2label")
+    if names is None:
+        return None
+    if not isinstance(names, dict) or len(names) > MOST_LABELS:
+        raise ConfigError(f"id2label must map the class numbers to names, not be a {type(names).__name__}")
+    try:
+        by_number = {int(key): str(name) for key, name in names.items()}
+    except (TypeError, ValueError):
+        raise ConfigError("id2label must map the class numbers to names; one of its keys is no number") from None
+    if sorted(by_number) != list(range(len(names))):
+        raise ConfigError(f"id2label must name each class from 0 to {len(names) - 1} once; it skips or repeats some")
+    return tuple(by_number[index] for index in range(len(names)))
+
+
+def _timm_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    settings = timm_settings(config)
+    names = config.get("label_names", settings.get("label_names"))
+    texts = config.get("label_descriptions", settings.get("label_descriptions"))
+    if not isinstance(names, list) or len(names) > MOST_LABELS:
+        return None
+    return tuple(
+        str(texts.get(name, name) if isinstance(texts, dict) and isinstance(name, str) else name) for name in names
+    )
+
+
+def choose_labels(config: Mapping[str, Any], count: int, task: str) -> tuple[str, ...]:
+    """Names for ``count`` classes: the config's, else ImageNet's or VOC's where the count fits, else numbers."""
+    labels = labels_of(config)
+    if labels is not None and len(labels) == count:
+        return labels
+    return labels_for(count, segmenter=task == "segmenter") if task != "backbone" else ()
+
+
+def full_config(
+    network: NetworkConfig, task: str, labels: tuple[str, ...], extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A dictionary in the form of transformers' config.json; ``extra`` are fields of it that this house doesn't use."""
+    config = {name: value for name, value in (extra or {}).items() if name not in ("dtype", "torch_dtype")}
+    config.update(dataclasses.asdict(network))
+    config = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+    del config["num_labels"]  # transformers counts the labels
+    config.update(architectures=[ARCHITECTURE_OF[task]], model_type="mobilevit")
+    if labels:
+        config["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        config["label2id"] = {label: index for index, label in enumerate(labels)}
+    return config
+
+
+def build_network(fields: Mapping[str, Any], task: str) -> NetworkConfig:
+    """A NetworkConfig of the fields; what they leave out is the task's convention. Raises ConfigError."""
+    return NetworkConfig(**{**_OWN_DEFAULTS[task], **fields})
+
+
+def channel_order_of(preprocessing: Mapping[str, Any] | None, default: str) -> str:
+    """``BGR`` or ``RGB``: what a preprocessor_config.json says, else what the weights' naming scheme implies."""
+    for key in ("do_flip_channel_order", "do_flip_channels"):  # the second is the first's old name
+        if isinstance((preprocessing or {}).get(key), bool):
+            return "BGR" if (preprocessing or {})[key] else "RGB"
+    return default
+
+
+def timm_config(network: NetworkConfig, variant: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
+    """A config.json in timm's form; without labels the network is a bare one.
+
+    Raises CheckpointError where timm has no such network.
+    """
+    if variant is None:
+        raise CheckpointError(f"timm knows the widths of {', '.join(TIMM_VARIANTS)} only; this network has others")
+    return {
+        "architecture": TIMM_NAMES[variant],
+        "num_classes": len(labels),
+        "num_features": network.neck_hidden_sizes[6],
+        "pretrained_cfg": {
+            "architecture": TIMM_NAMES[variant],
+            **TIMM_PREPROCESSING,
+            "num_classes": len(labels),
+            "first_conv": "stem.conv",
+            "classifier": "head.fc",
+            **({"label_names": list(labels)} if labels else {}),
+        },
+    }

@@ -1,0 +1,320 @@
+"""Floor 2. ``open_checkpoint``: from wherever it is to tensors a network can use; imports floors 0 and 1.
+
+The steps: find the files (``sources``), read the tensors (``formats``), recognise whose names they have and translate
+them (``names``), take the configuration from config.json or from the shapes, and hold every tensor against what the
+network needs (``parameters``). Weights stay as they are in the file: timm's expect RGB, and ``channel_order`` and the
+preprocessing say so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import NetworkConfig
+from ..errors import CheckpointError, InputError, MobileViTWarning
+from ..formats import dtypes, files
+from ..formats.tensor_file import TensorFile, parse_tensor_file
+from ..names import parameter_names as names
+from ..preprocess import Profile, named_profile, profile_from_settings
+from . import configurations, inference
+from .parameters import (
+    COUNTER,
+    HEADS,
+    PREFIX,
+    TASKS,
+    check_tensors,
+    count_parameters,
+    draw_parameters,
+    parameter_shapes,
+)
+from .sources import Source, locate
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a checkpoint's numbers came from, and what its file is."""
+
+    source: Source
+    format: str  # "safetensors" or "torch"
+    scheme: str  # "huggingface", "timm" or "ml-cvnets"
+    sha256: str  # of the weights file
+    dtype: str  # what most numbers are stored as: "F32"...
+    keys: int  # tensors in the file
+    size: int  # bytes of the file
+    chosen: str = ""  # the place in a training checkpoint, "model_ema"...
+
+    @property
+    def path(self) -> Path:
+        """The weights file."""
+        assert self.source.weights is not None
+        return self.source.weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network's configuration and its tensors, under Hugging Face's names, with what is needed to use them.
+
+    ``tensors`` share one dtype, except BatchNorm's counters. ``config_fields`` is the same as ``config`` and the rest
+    of a config.json, in transformers' form. ``notes`` say what was taken by convention.
+    """
+
+    name: str
+    task: str  # "classifier", "segmenter" or "backbone"
+    config: NetworkConfig
+    tensors: dict[str, np.ndarray]
+    labels: tuple[str, ...]  # empty for a backbone
+    channel_order: str  # "BGR" or "RGB": what the weights expect
+    preprocessing: dict[str, Any] | None  # as found: Hugging Face's preprocessor_config.json or timm's settings
+    config_fields: dict[str, Any]
+    provenance: Provenance
+    expand_output: bool = True
+    notes: tuple[str, ...] = ()
+    stored_as: dict[str, str] = field(default_factory=dict)  # {name: "F32"}: the tensors' formats in the file
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the numbers a network computes with."""
+        return next(tensor.dtype for tensor in self.tensors.values() if tensor.dtype.kind == "f")
+
+    @property
+    def variant(self) -> str | None:
+        """``xx_small``, ``x_small``, ``small``, or None where the widths are none of these."""
+        return inference.infer_variant(self.config_fields)
+
+    @property
+    def profile(self) -> Profile:
+        """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are."""
+        if self.preprocessing is not None:
+            return profile_from_settings(self.preprocessing)
+        return named_profile(default_profile(self.provenance.scheme, self.task))
+
+
+def default_profile(scheme: str, task: str) -> str:
+    """The name of the preprocessing that a scheme's published weights expect."""
+    return names.TIMM if scheme == names.TIMM else f"{scheme}-{'segmenter' if task == 'segmenter' else 'classifier'}"
+
+
+def open_checkpoint(
+    where: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    dtype: Any = None,
+    use_ema: bool = True,
+    new_head: bool = False,
+    revision: str | None = None,
+    cache: str | Path | None = None,
+) -> Checkpoint:
+    """The checkpoint at ``where``: a file, a folder in the hub's layout, a shipped model's name, or a hub id.
+
+    ``task``: what to take from it, where that's not what it holds: ``backbone`` leaves a head out (with a warning);
+    with ``new_head`` a missing head is drawn afresh (with a warning) instead of being an error.
+    ``dtype``: float32 or float64...; by default as in the file, with float16 and bfloat16 widened to float32 (exact).
+    ``use_ema``: of a training checkpoint, the averaged weights where it has some.
+    ``revision`` and ``cache``: of the hub. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
+    """
+    checkpoint = open_as_stored(where, task=task, use_ema=use_ema, new_head=new_head, revision=revision, cache=cache)
+    return _replace_tensors(checkpoint, _cast(checkpoint.tensors, dtype))
+
+
+def config_fields(where: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """The configuration at ``where``, in the form of transformers' config.json; a config.json by itself will do.
+
+    Where there's a config.json in that form, it's what stands in it and nothing else. Raises as ``open_checkpoint``.
+    """
+    source = locate(where, **options)
+    if source.config is not None:
+        config = files.read_json(source.config)
+        if not configurations.is_timm(config):
+            configurations.network_fields(config)  # another network's is refused here
+            return config
+        if source.weights is None:
+            fields = configurations.network_fields(config)
+            network = configurations.build_network(fields, "classifier")
+            return configurations.full_config(
+                network, "classifier", configurations.choose_labels(config, network.num_labels, "classifier")
+            )
+    return open_as_stored(where, **options).config_fields
+
+
+def info(where: str | os.PathLike[str], *, use_ema: bool = True, revision: str | None = None) -> dict[str, Any]:
+    """What the checkpoint at ``where`` is, as plain values. Raises as ``open_checkpoint``."""
+    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision)
+    provenance = checkpoint.provenance
+    return {
+        "name": checkpoint.name,
+        "path": str(provenance.path),
+        "format": provenance.format,
+        "names": provenance.scheme,
+        "task": checkpoint.task,
+        "variant": checkpoint.variant,
+        "classes": len(checkpoint.labels) or None,
+        "labels": list(checkpoint.labels),
+        "parameters": count_parameters(checkpoint.tensors),
+        "tensors": provenance.keys,
+        "dtype": provenance.dtype,
+        "channel_order": checkpoint.channel_order,
+        "output_stride": checkpoint.config.output_stride,
+        "chosen": provenance.chosen or None,
+        "bytes": provenance.size,
+        "sha256": provenance.sha256,
+        "notes": list(checkpoint.notes),
+    }
+
+
+def open_as_stored(
+    where: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    use_ema: bool = True,
+    new_head: bool = False,
+    revision: str | None = None,
+    cache: str | Path | None = None,
+) -> Checkpoint:
+    """The checkpoint with every tensor in the dtype of its file (bfloat16 as float32)."""
+    source = locate(where, revision=revision, cache=cache)
+    if source.weights is None:
+        raise CheckpointError(f"{where} holds a configuration but no weights")
+    data = files.read_bytes(source.weights)
+    file = parse_tensor_file(data, str(source.weights), use_ema=use_ema)
+    config = files.read_json(source.config) if source.config else None
+    preprocessing = files.read_json(source.preprocessor) if source.preprocessor else None
+    return build_checkpoint(source, data, file, config, preprocessing, task=task, new_head=new_head)
+
+
+def build_checkpoint(
+    source: Source,
+    data: bytes,
+    file: TensorFile,
+    config: Mapping[str, Any] | None,
+    preprocessing: dict[str, Any] | None,
+    *,
+    task: str | None = None,
+    new_head: bool = False,
+) -> Checkpoint:
+    """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files where there are."""
+    label = str(source.weights)
+    try:
+        scheme = names.recognise(file.tensors)
+        tensors = names.to_hugging_face(file.tensors, scheme)
+        held, network, notes = _network(tensors, config)
+        if scheme == names.ML_CVNETS and config is None and held == "segmenter" and network.aspp_out_channels == 512:
+            raise CheckpointError(f"these are the weights of {names.SECOND_FAMILY}, which is not this network")
+    except CheckpointError as error:
+        raise CheckpointError(f"{label}: {error}") from None
+    task = _check_task(task or held)
+    expand = task != "segmenter" and (
+        held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
+    )
+    tensors = _fit(tensors, network, task, expand, new_head=new_head, label=label)
+    labels = configurations.choose_labels(config or {}, network.num_labels, task)
+    if config is not None and configurations.is_timm(config) and preprocessing is None:
+        preprocessing = configurations.timm_settings(config)
+    extra = {} if config is None or configurations.is_timm(config) else config
+    return Checkpoint(
+        name=source.name,
+        task=task,
+        config=network,
+        tensors=tensors,
+        labels=labels,
+        channel_order=configurations.channel_order_of(preprocessing, names.CHANNEL_ORDER[scheme]),
+        preprocessing=preprocessing,
+        config_fields=configurations.full_config(network, task, labels, extra),
+        provenance=_provenance(source, data, file, scheme),
+        expand_output=expand,
+        notes=tuple(notes),
+        stored_as=_stored_as(file, scheme, tensors),
+    )
+
+
+def _provenance(source: Source, data: bytes, file: TensorFile, scheme: str) -> Provenance:
+    digest = hashlib.sha256(data).hexdigest()
+    keys, size = len(file.tensors), len(data)
+    return Provenance(source, file.format, scheme, digest, _main_dtype(file), keys, size, file.chosen)
+
+
+def _network(
+    tensors: Mapping[str, np.ndarray], config: Mapping[str, Any] | None
+) -> tuple[str, NetworkConfig, list[str]]:
+    """(what the file holds, the network, notes) from config.json where there is one, else from the shapes."""
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    task = inference.infer_task(tensors)
+    named = configurations.task_of(config or {})
+    if config is None or configurations.is_timm(config):
+        fields, notes = inference.infer_config(shapes, task)
+        fields.update(configurations.network_fields(config) if config else {})
+        return task, configurations.build_network(fields, task), notes
+    fields = configurations.network_fields(config)
+    if task == "backbone" and named == "classifier" and fields.get("num_labels") == 0:
+        task = named  # a classifier whose head is the identity
+    elif "num_labels" not in fields and (classes := inference.infer_classes(shapes, task)) is not None:
+        fields["num_labels"] = classes
+    return task, NetworkConfig(**fields), []
+
+
+def _check_task(task: str) -> str:
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+    return task
+
+
+def _fit(
+    tensors: dict[str, np.ndarray], network: NetworkConfig, task: str, expand: bool, *, new_head: bool, label: str
+) -> dict[str, np.ndarray]:
+    """The tensors of the network that ``task`` names, checked."""
+    if task == "backbone":
+        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    shapes = parameter_shapes(network, task, expand_output=expand)
+    if new_head and (missing := [name for name in shapes if name not in tensors and name.startswith(HEADS)]):
+        drawn = draw_parameters(network, task)
+        tensors = {**tensors, **{name: drawn[name] for name in missing}}
+        message = f"{label}: its head lacks {len(missing)} tensors, which are drawn at random: train it before use"
+        warnings.warn(message, MobileViTWarning, stacklevel=5)
+    return check_tensors(tensors, shapes, where=label)
+
+
+def _stored_as(file: TensorFile, scheme: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    found = {target: dtype for name, dtype in file.dtypes.items() for target in names.hugging_face_names(name, scheme)}
+    return {name: found.get(name) or found.get(PREFIX + name) or dtypes.name_of(tensors[name]) for name in tensors}
+
+
+def _main_dtype(file: TensorFile) -> str:
+    """The format of most of the numbers, counters aside."""
+    sizes: dict[str, int] = {}
+    for name, dtype in file.dtypes.items():
+        sizes[dtype] = sizes.get(dtype, 0) + (0 if name.endswith(COUNTER) else file.tensors[name].size)
+    return max(sizes, key=lambda dtype: sizes[dtype])
+
+
+def _cast(tensors: dict[str, np.ndarray], dtype: Any) -> dict[str, np.ndarray]:
+    """The floating tensors in one dtype: ``dtype``, else the widest among them, float32 at least."""
+    floating = [tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f"]
+    target = np.result_type(np.float32, *floating) if dtype is None else _numpy_dtype(dtype)
+    return {name: _to(tensor, target) for name, tensor in tensors.items()}
+
+
+def _to(tensor: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if tensor.dtype.kind != "f" or tensor.dtype == dtype:
+        return tensor
+    return dtypes.cast(tensor, dtype)
+
+
+def _numpy_dtype(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind != "f" or found.itemsize > 8:
+        raise CheckpointError(f"weights can be float64, float32 or float16, not {dtype!s:.40}")
+    return found
+
+
+def _replace_tensors(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> Checkpoint:
+    return replace(checkpoint, tensors=tensors)

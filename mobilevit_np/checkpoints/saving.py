@@ -1,0 +1,197 @@
+"""Floor 2. Checkpoints written: a folder in the hub's layout, and conversion between naming schemes; floors 0 and 1.
+
+All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, InputError
+from ..formats import dtypes, files
+from ..formats.safetensors_file import serialize
+from ..names import parameter_names as names
+from ..preprocess import Profile, to_preprocessor_config
+from . import configurations
+from .opening import Checkpoint, open_as_stored
+from .parameters import COUNTER, PREFIX
+from .shipped import WEIGHTS_FILE
+from .sources import CONFIG_FILE, PREPROCESSOR_FILE
+
+METADATA = {"format": "pt"}  # transformers refuses a safetensors file that doesn't say which framework's it is
+_SAFETENSORS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What ``convert`` wrote, and what it did besides renaming, each in a line."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def save_checkpoint(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    preprocessing: Mapping[str, Any] | None = None,
+    *,
+    dtype: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write a folder in the hub's layout: model.safetensors, config.json, preprocessor_config.json where given.
+
+    ``tensors`` are under Hugging Face's names, ``config`` and ``preprocessing`` in its form; BatchNorm's counters are
+    added where they're missing, as transformers expects them. ``dtype`` (``float32``, ``bfloat16``...) is that of the
+    file, by default each tensor's own. Raises OutputError, and leaves no half-written folder.
+    """
+    tensors = _with_counters(tensors)
+    data = serialize(tensors, stored_as=_formats(tensors, dtype, {}), metadata={**METADATA, **(metadata or {})})
+    return _write_folder(Path(folder), data, config, preprocessing)
+
+
+def convert(
+    where: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    scheme: str = names.HUGGING_FACE,
+    dtype: str | None = None,
+    use_ema: bool = True,
+    revision: str | None = None,
+    cache: str | Path | None = None,
+) -> Conversion:
+    """Write the checkpoint at ``where`` under another scheme's names, as safetensors, in ``dtype`` or as it was.
+
+    ``scheme`` is ``huggingface``, ``timm`` or ``ml-cvnets``. ``out`` ending in .safetensors is one file, anything else
+    a folder that gets config.json and preprocessor_config.json too. Numbers stay the same to the bit; between timm's
+    names and the others' the stem's input axis is reversed (RGB, BGR), and a note says so.
+    Raises CheckpointError where the scheme has no such network or a number doesn't fit ``dtype``; OutputError.
+    """
+    if scheme not in names.SCHEMES:
+        raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
+    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
+    source_scheme = checkpoint.provenance.scheme
+    tensors = _prefixed(checkpoint.tensors)
+    formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
+    notes = list(checkpoint.notes)
+    order = checkpoint.channel_order if scheme == source_scheme else names.CHANNEL_ORDER[scheme]
+    if order != checkpoint.channel_order:
+        tensors = names.flip_stem(tensors)
+        notes.append(f"the stem's input axis was reversed: the weights took {checkpoint.channel_order}, now {order}")
+    renamed, formats = _renamed(tensors, formats, scheme, bare=checkpoint.task == "backbone")
+    data = serialize(renamed, stored_as=formats, metadata=METADATA)
+    out = Path(out)
+    if out.suffix == _SAFETENSORS:
+        return Conversion((files.write_file(out, data),), tuple(notes))
+    config, preprocessing = _settings(checkpoint, scheme, order, notes)
+    return Conversion(tuple(_write_folder(out, data, config, preprocessing)), tuple(notes))
+
+
+def _write_folder(
+    folder: Path, data: bytes, config: Mapping[str, Any], preprocessing: Mapping[str, Any] | None
+) -> list[Path]:
+    contents = {folder / CONFIG_FILE: _json(config)}
+    if preprocessing is not None:
+        contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
+    contents[folder / WEIGHTS_FILE] = data
+    existed = folder.exists()
+    files.make_folder(folder)
+    try:
+        return files.write_files(contents)
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    try:
+        return (json.dumps(dict(values), indent=2) + "\n").encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the configuration can't be written as JSON: {files.first_line(error)}") from None
+
+
+def _with_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        found[name] = tensor
+        counter = name.removesuffix("running_var") + COUNTER
+        if name.endswith(".running_var") and counter not in tensors:
+            found[counter] = np.zeros((), np.int64)
+    return found
+
+
+def _formats(tensors: Mapping[str, np.ndarray], dtype: str | None, stored_as: Mapping[str, str]) -> dict[str, str]:
+    """{name: "F32"}: what each tensor is written as; counters and the like keep theirs."""
+    target = None if dtype is None else dtypes.parse_name(dtype)
+    return {
+        name: (target if target and tensor.dtype.kind == "f" else stored_as.get(name)) or dtypes.name_of(tensor)
+        for name, tensor in tensors.items()
+    }
+
+
+def _prefixed(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """A bare model's names with the ``mobilevit.`` that the tables know them by."""
+    return {names.hugging_face_names(name, names.HUGGING_FACE)[0]: tensor for name, tensor in tensors.items()}
+
+
+def _renamed(
+    tensors: dict[str, np.ndarray], formats: Mapping[str, str], scheme: str, *, bare: bool
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    if scheme == names.HUGGING_FACE:
+        prefix = PREFIX if bare else ""
+        return (
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
+            {name.removeprefix(prefix): stored for name, stored in formats.items()},
+        )
+    segmenter = any(name.startswith(names.SEGMENTATION) for name in tensors)
+    stored_as = {names.scheme_name(name, scheme, segmenter=segmenter): stored for name, stored in formats.items()}
+    return names.from_hugging_face(tensors, scheme), stored_as
+
+
+def _settings(
+    checkpoint: Checkpoint, scheme: str, order: str, notes: list[str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """config.json and preprocessor_config.json of a converted checkpoint."""
+    profile = dataclasses.replace(checkpoint.profile, flip_channels=order == "BGR")
+    if scheme == names.TIMM:
+        config = configurations.timm_config(checkpoint.config, checkpoint.variant, checkpoint.labels)
+        config["pretrained_cfg"].update(_timm_preprocessing(profile, notes))
+        return config, None
+    if checkpoint.provenance.scheme != names.TIMM and checkpoint.preprocessing is not None:
+        return checkpoint.config_fields, checkpoint.preprocessing
+    try:
+        return checkpoint.config_fields, to_preprocessor_config(profile)
+    except ConfigError as error:
+        notes.append(f"preprocessor_config.json is left out: {error}")
+        return checkpoint.config_fields, None
+
+
+def _timm_preprocessing(profile: Profile, notes: list[str]) -> dict[str, Any]:
+    """timm's settings that resize and crop as ``profile`` does, as far as timm's form can say it."""
+    crop, size = profile.crop or profile.size, profile.size
+    if not isinstance(crop, tuple) or crop[0] != crop[1] or not isinstance(size, int) or "opencv" in profile.resample:
+        notes.append(f"timm's config.json can't say how {profile.name} prepares photos; it gets timm's own settings")
+        return {}
+    return {
+        "input_size": [3, *crop],
+        "interpolation": profile.resample,
+        "crop_pct": _crop_pct(crop[0], size),
+    }
+
+
+def _crop_pct(crop: int, size: int) -> float:
+    """The shortest number for which timm's floor(crop / crop_pct) is ``size``."""
+    shortened = (math.floor(crop / size * 10**digits) / 10**digits for digits in range(1, 15))
+    return next((pct for pct in shortened if pct and math.floor(crop / pct) == size), crop / size)

@@ -1,0 +1,48 @@
+"""Floor 2. The models that come with the package, wherever it's installed; imports floors 0 and 1.
+
+In a wheel they lie inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
+unpacked sdist beside it (``weights/NAME``). Beside the models lies ``published.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import CheckpointError
+
+DEFAULTS = {"classifier": "pets-xx-small", "segmenter": "pets-deeplabv3-xx-small"}
+PUBLISHED_SUMS = "published.json"
+_PACKAGE = Path(__file__).resolve().parent.parent
+WEIGHTS_FILE = "model.safetensors"
+
+
+def weights_folders() -> list[Path]:
+    """The folders that may hold shipped models, in the order they're looked through."""
+    folders = [_PACKAGE / "weights"]
+    if (_PACKAGE.parent / "pyproject.toml").is_file():  # else ``weights`` beside the package is somebody else's
+        folders.append(_PACKAGE.parent / "weights")
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def shipped() -> dict[str, Path]:
+    """``{name: folder}`` of the shipped models, by name."""
+    found = {
+        folder.name: folder
+        for root in reversed(weights_folders())
+        for folder in root.iterdir()
+        if (folder / WEIGHTS_FILE).is_file()
+    }
+    return dict(sorted(found.items()))
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of one shipped model. Raises CheckpointError that lists them where there's none of that name."""
+    models = shipped()
+    if name not in models:
+        raise CheckpointError(f"no model called {name!r} is shipped; shipped are {', '.join(models) or 'none'}")
+    return models[name]
+
+
+def data_file(name: str) -> Path | None:
+    """A file that lies beside the shipped models; None where it isn't there."""
+    return next((folder / name for folder in weights_folders() if (folder / name).is_file()), None)

@@ -1,0 +1,89 @@
+"""Floor 6. The command line: one file per command, argparse and printing and exit codes; no numerics.
+
+Exit codes: 0 done; 1 some inputs failed; 2 nothing could be done. Nothing heavy is imported before the arguments have
+been read: ``--help`` and a typing mistake answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from .._version import __version__
+from ..errors import MobileViTError, MobileViTWarning
+from . import classify, compare, diagnose, golden, segment, trace
+from . import weights as weights_command
+from .common import help_of
+from .terminal import complain, say
+
+COMMANDS = (classify, segment, weights_command, trace, golden, compare, diagnose)
+
+DESCRIPTION = """\
+MobileViT in NumPy: classify and segment photos, and look into the checkpoints that do it.
+
+Two small models are shipped, and used where --weights names no other. They know cats and dogs, and nothing else.
+The published ones, with ImageNet's 1000 and Pascal VOC's 21 classes, are a download away:
+
+  pip install huggingface_hub
+  mobilevit-np classify photo.jpg --weights apple/mobilevit-small
+  mobilevit-np segment photo.jpg --weights apple/deeplabv3-mobilevit-small
+"""
+
+EXAMPLES = """\
+examples:
+  mobilevit-np classify cat.jpg                  the five likeliest breeds
+  mobilevit-np segment cat.jpg                   cat, dog and background, painted over the photo
+  mobilevit-np weights list                      which models there are
+  mobilevit-np classify --help                   more about one command
+
+exit codes: 0 done, 1 some inputs failed, 2 nothing could be done
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="mobilevit-np",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mobilevit-np {__version__}")
+    parser.set_defaults(run=help_of(parser))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Only what a user can cause is caught; the rest is a defect of ours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", MobileViTWarning)
+            warnings.showwarning = _show_warning
+            return _run(arguments)
+    except MobileViTError as error:
+        complain(error)
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted; nothing was written")
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone: `| head`
+        return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        options = build_parser().parse_args(arguments)
+    finally:
+        say("", end="")  # argparse leaves (SystemExit) with its help unwritten
+    code: int = options.run(options)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line, without the place in our code that Python would print."""
+    complain(f"warning: {message}")

@@ -1,0 +1,77 @@
+"""Floor 6. ``mobilevit-np classify``: what is on the photo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from .common import add_common_options, walk
+from .inputs import Photo, expand
+from .terminal import chart, heading, printable, say
+
+DESCRIPTION = """\
+Name what is on a photo, with a probability for each answer.
+
+Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, and will call a teapot by one of
+their names. For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once, which needs
+`pip install huggingface_hub`), or --weights FOLDER with its config.json, preprocessor_config.json and
+pytorch_model.bin or model.safetensors.
+"""
+
+EXAMPLES = """\
+examples:
+  mobilevit-np classify cat.jpg
+  mobilevit-np classify --top 3 photos/ "more/*.png"
+  mobilevit-np classify --json photos/ > answers.jsonl
+  curl -s https://example.org/cat.jpg | mobilevit-np classify -
+  mobilevit-np classify cat.jpg --weights apple/mobilevit-small
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "classify",
+        help="name what is on a photo",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common_options(parser, "pets-xx-small", "apple/mobilevit-small")
+    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="how many answers (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Classify the photos; print a table each, or JSON lines."""
+    photos = expand(options.images)
+
+    from ..pipelines import Classifier
+
+    classifier = Classifier.from_pretrained(options.weights, dtype=options.dtype, profile=options.profile)
+    model = classifier.checkpoint.name
+    if not options.json:
+        say(heading(model, classifier.knows))
+
+    def show(photo: Photo, result: Any) -> None:
+        say(_json_line(photo, model, result) if options.json else _table(photo, result))
+
+    return walk(photos, lambda sources: classifier.stream(sources, options.top), show)
+
+
+def _table(photo: Photo, result: Any) -> str:
+    return "\n".join([printable(photo.name), *chart((p.label, p.probability) for p in result.predictions)])
+
+
+def _json_line(photo: Photo, model: str, result: Any) -> str:
+    predictions = [
+        {"label": p.label, "index": p.index, "probability": round(p.probability, 6)} for p in result.predictions
+    ]
+    return json.dumps({"image": photo.name, "model": model, "predictions": predictions})
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 up")
+    return int(text)

@@ -1,0 +1,82 @@
+"""Floor 6. What classify and segment share: options, the walk over photos, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..errors import MobileViTError, OutputError
+from .inputs import Photo
+from .terminal import Progress, complain
+
+PROFILE_HELP = (
+    "preprocess photos in a named way instead of the checkpoint's own: huggingface-classifier, huggingface-segmenter, "
+    "timm, ml-cvnets-classifier or ml-cvnets-segmenter"
+)
+
+
+def help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """What a command does that was given nothing to do: it prints its help, and that's no success."""
+
+    def run(_: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return 2
+
+    return run
+
+
+def add_common_options(parser: argparse.ArgumentParser, default: str, published: str) -> None:
+    """The arguments that classify and segment share."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a photo, a folder, a pattern, or - for stdin")
+    parser.add_argument(
+        "--weights",
+        metavar="W",
+        help=f"a checkpoint: file, folder, shipped model or hub id such as {published} (default: {default})",
+    )
+    parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        default="float32",
+        help="precision of the arithmetic (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+
+
+def walk(
+    photos: Sequence[Photo],
+    stream: Callable[[Iterator[Any]], Iterator[tuple[Any, Any]]],
+    show: Callable[[Photo, Any], None],
+) -> int:
+    """Run every photo through a pipeline's ``stream`` and show its answer; report what failed, and go on.
+
+    Ctrl-C ends it, and so does an answer that can't be written: the next would fare no better.
+    Returns the exit code: 0 all done, 1 some, 2 none.
+    """
+    answers = stream(photo.source for photo in photos if photo.problem is None)
+    done = 0
+    try:
+        with Progress(len(photos), "photos") as progress:
+            for photo in photos:
+                result = photo.problem or next(answers)[1]
+                with progress.aside():
+                    done += _tell(photo, result, show)
+                progress.step()
+                del result  # a large photo's answer isn't kept while the next is made
+    except OutputError as error:
+        complain(error)
+    except KeyboardInterrupt:
+        complain(f"interrupted after {done} of {len(photos)} photos; what was written is whole")
+    return 0 if done == len(photos) else 1 if done else 2
+
+
+def _tell(photo: Photo, result: Any, show: Callable[[Photo, Any], None]) -> bool:
+    """Show the answer, or report what kept the photo from one; whether there was an answer."""
+    if not isinstance(result, MobileViTError):
+        show(photo, result)
+        return True
+    named = photo.name in str(result) or photo.name == "-"
+    complain(result if named else f"{photo.name}: {result}")
+    return False

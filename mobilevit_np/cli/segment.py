@@ -1,0 +1,162 @@
+"""Floor 6. ``mobilevit-np segment``: which pixels of a photo are what."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError
+from .common import add_common_options, walk
+from .inputs import Photo, expand
+from .terminal import chart, heading, printable, say
+
+DESCRIPTION = """\
+Say for every pixel of a photo what it belongs to, and paint it over the photo.
+
+The whole photo is segmented, at its own proportions. Without --weights the shipped model answers: background, cat or
+dog. For Pascal VOC's 21 classes: --weights apple/deeplabv3-mobilevit-small.
+
+Without -o the overlay is written into the working folder as NAME-overlay.png. With several photos, or with / at the
+end, -o and --mask name folders; missing ones are made.
+"""
+
+EXAMPLES = """\
+examples:
+  mobilevit-np segment cat.jpg
+  mobilevit-np segment cat.jpg -o overlay.png --mask mask.png
+  mobilevit-np segment photos/ -o overlays/ --mask masks/
+  mobilevit-np segment --json photos/ -o overlays/ > areas.jsonl
+"""
+
+
+SUFFIXES = {  # a mask keeps its class numbers: no lossy format, and no GIF, whose palettes Pillow renumbers
+    "overlay": (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
+    "mask": (".png", ".tif", ".tiff", ".bmp"),
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "segment",
+        help="mark what is where on a photo",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common_options(parser, "pets-deeplabv3-xx-small", "apple/deeplabv3-mobilevit-small")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where the overlay goes (a folder, for several photos)")
+    parser.add_argument("--mask", metavar="FILE", help="where the mask goes, as indexed PNG: pixel = class number")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment the photos; write overlays and masks; print the areas."""
+    photos = expand(options.images)
+    targets = _targets(photos, options.output, options.mask)
+
+    from ..formats.files import make_folder, write_files
+    from ..pipelines import Segmenter
+
+    segmenter = Segmenter.from_pretrained(options.weights, dtype=options.dtype, profile=options.profile)
+    model = segmenter.checkpoint.name
+    if not options.json:
+        say(heading(model, segmenter.knows))
+
+    def show(photo: Photo, result: Any) -> None:
+        paths = targets[photo]
+        images = {"overlay": result.overlay, "mask": result.mask_image}
+        contents = {path: _encoded(images[kind](), path) for kind, path in paths.items()}
+        for path in contents:
+            make_folder(path.parent)
+        write_files(contents)
+        say(_json_line(photo, model, result, paths) if options.json else _table(photo, result, paths))
+
+    return walk(photos, segmenter.stream, show)
+
+
+def _targets(photos: Sequence[Photo], output: str | None, mask: str | None) -> dict[Photo, dict[str, Path]]:
+    """Where each photo's overlay and mask go, found out (and refused) before any work is done."""
+    wanted = {"overlay": _paths(photos, output or "./", "overlay")}
+    if mask is not None:
+        wanted["mask"] = _paths(photos, mask, "mask")
+    sources = {os.path.realpath(photo.name) for photo in photos}
+    taken: set[str] = set()
+    for path in (path for paths in wanted.values() for path in paths):
+        real = os.path.realpath(path)
+        if real in sources:
+            raise OutputError(f"{path} is one of the photos; write the result somewhere else")
+        if real in taken:
+            raise OutputError(f"{path} can't be overlay and mask at once; give them two names")
+        taken.add(real)
+    return {photo: {kind: paths[i] for kind, paths in wanted.items()} for i, photo in enumerate(photos)}
+
+
+def _paths(photos: Sequence[Photo], target: str, kind: str) -> list[Path]:
+    """A path per photo: the target itself, or NAME-overlay.png in the folder that it names. Raises OutputError."""
+    if os.path.isdir(target) or target.endswith("/") or len(photos) > 1:
+        _check_folder(target, kind)
+        return [Path(target, f"{stem}-{kind}.png") for stem in _stems(photos)]
+    _check_file(Path(target), kind)
+    return [Path(target)]
+
+
+def _stems(photos: Sequence[Photo]) -> list[str]:
+    """The photos' names without folder and suffix, numbered where several (from several folders) are alike."""
+    taken: set[str] = set()
+    stems = []
+    for photo in photos:
+        stem = name = "stdin" if photo.name == "-" else Path(photo.name).stem
+        number = 1
+        while name.casefold() in taken:  # to some file systems A and a are the same
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        stems.append(name)
+    return stems
+
+
+def _check_file(path: Path, kind: str) -> None:
+    if path.suffix.lower() not in SUFFIXES[kind]:
+        known = ", ".join(SUFFIXES[kind])
+        raise OutputError(f"can't write {path}: give the {kind} a name ending in {known}, or a folder ending in /")
+    if not os.path.isdir(path.parent):
+        raise OutputError(f"can't write {path}: there is no folder {path.parent}")
+
+
+def _check_folder(folder: str, kind: str) -> None:
+    if os.path.isdir(folder):
+        return
+    if os.path.splitext(folder)[1].lower() in SUFFIXES[kind]:
+        raise OutputError(f"{folder} is one file; several photos need a folder for their {kind}s, such as {kind}s/")
+    nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(nearest):
+        raise OutputError(f"can't make the folder {folder}: {nearest} is no folder")
+
+
+def _encoded(image: Any, path: Path) -> bytes:
+    """The picture's file, in the format its name asks for. Raises OutputError where the format can't hold it."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()])
+    except (OSError, ValueError, KeyError) as error:  # too long a side for JPEG or WebP, too many classes for GIF
+        raise OutputError(f"can't write {path} in that format ({str(error)[:100]}); give a name in .png") from None
+    return buffer.getvalue()
+
+
+def _table(photo: Photo, result: Any, paths: dict[str, Path]) -> str:
+    written = [printable(f"  {kind}: {path}") for kind, path in paths.items()]
+    return "\n".join([printable(photo.name), *chart(result.areas.items()), *written])
+
+
+def _json_line(photo: Photo, model: str, result: Any, paths: dict[str, Path]) -> str:
+    areas = [{"label": label, "area": round(area, 6)} for label, area in result.areas.items()]
+    record = {"image": photo.name, "model": model, "size": list(result.mask.shape), "areas": areas}
+    return json.dumps(record | {kind: str(path) for kind, path in paths.items()})

@@ -1,0 +1,160 @@
+"""Floor 6. How the commands speak: colour where it's wanted, charts, progress on a terminal. Imports errors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from ..errors import OutputError
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+PATIENCE = 1.0  # seconds before progress is shown
+_WIDEST = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print to standard output, at once. Raises OutputError where it can't be written to, BrokenPipeError at `| head`.
+
+    Standard output then leads nowhere, or Python would try to write the rest again at exit, and complain again.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        _abandon_output()
+        raise
+    except OSError as error:
+        _abandon_output()
+        raise OutputError(f"can't write to standard output: {(error.strerror or 'it failed').lower()}") from None
+
+
+def complain(problem: object) -> None:
+    """Say on standard error, on one line, what went wrong."""
+    with contextlib.suppress(OSError):  # nowhere left to say it
+        print(f"mobilevit-np: {plain_message(problem)}", file=sys.stderr, flush=True)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Colour only on a terminal, never with NO_COLOR (no-color.org) or on a dumb one."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def bold(text: str) -> str:
+    """``text`` in bold, where colour is wanted."""
+    return f"\033[1m{text}\033[0m" if wants_colour(sys.stdout) else text
+
+
+def dim(text: str) -> str:
+    """``text`` held back, where colour is wanted."""
+    return f"\033[2m{text}\033[0m" if wants_colour(sys.stdout) else text
+
+
+def heading(model: str, knows: str) -> str:
+    """The line above all answers: which model speaks, and what it knows."""
+    return f"{bold(printable(model))} {dim(printable(f'({knows})'))}"
+
+
+def chart(fractions: Iterable[tuple[str, float]]) -> list[str]:
+    """A line for each (label, fraction): label, percentage and bar, in columns."""
+    named = [(_shortened(printable(label)), fraction) for label, fraction in fractions]
+    width = max(len(label) for label, _ in named)
+    return [f"  {label:<{width}}  {fraction:6.1%}  {bar(fraction)}".rstrip() for label, fraction in named]
+
+
+def bar(fraction: float, width: int = 24) -> str:
+    """A horizontal bar in eighths of a character; hash signs where the output can't carry blocks."""
+    try:
+        _EIGHTHS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "#" * round(fraction * width)
+    eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def plain_message(problem: object) -> str:
+    """An error's message on one line, control characters (of a hostile file name) made visible."""
+    return _visible(" ".join(str(problem).split()))
+
+
+def printable(text: str) -> str:
+    """``text`` safe to print: a file name may hold bytes that no encoding knows, or control characters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return _visible(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _WIDEST else f"{label[: _WIDEST - 3]}..."
+
+
+def _abandon_output() -> None:
+    with contextlib.suppress(OSError):  # under a test there is no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Progress:
+    """A line on stderr that says how far the work is: only on a terminal, and only once it has lasted a second.
+
+    A thread draws it, so that it comes during one long photo too. What else is printed while ``with progress:``
+    holds is printed inside ``with progress.aside():``.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what, self._done = total, what, 0
+        self._started, self._shown = time.monotonic(), False
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._draw, daemon=True)
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._erase()
+
+    def step(self) -> None:
+        """One more is finished."""
+        self._done += 1
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the line away while something else is printed."""
+        with self._lock:
+            self._erase()
+            yield
+
+    def _draw(self) -> None:
+        pause = PATIENCE
+        while not self._over.wait(pause):
+            pause = 0.2
+            with self._lock:
+                self._shown = True
+                _to_terminal(self._text())
+
+    def _text(self) -> str:
+        done, seconds = self._done, time.monotonic() - self._started
+        text = f"{done} of {self._total} {self._what}, {seconds:.0f} s"
+        if not 0 < done < self._total:
+            return text
+        return f"{text}, about {seconds / done * (self._total - done):.0f} s to go"
+
+    def _erase(self) -> None:
+        if self._shown:
+            self._shown = False
+            _to_terminal("")
+
+
+def _to_terminal(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal was closed
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

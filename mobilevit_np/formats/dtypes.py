@@ -1,0 +1,99 @@
+"""Floor 1. The number formats of checkpoints as NumPy arrays; imports errors only.
+
+They go by their safetensors names. NumPy has no bfloat16: its 16 bits are the upper half of a float32, so reading
+shifts them into place (exact), and writing rounds to nearest, ties to even, as torch does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from ..errors import CheckpointError, InputError
+
+STORED = {  # how the bytes lie in a file, before the byte order is known
+    "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2",
+    "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
+    "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "u1",
+}  # fmt: skip
+MOST_DIMENSIONS = 8  # a convolution's weight has four
+MOST_NUMBERS = 1 << 48
+FLOATING = ("F64", "F32", "F16", "BF16")
+SPELLINGS = {  # what people type
+    "float64": "F64", "double": "F64", "float32": "F32", "float": "F32", "float16": "F16", "half": "F16",
+    "bfloat16": "BF16",
+}  # fmt: skip
+_OF_NUMPY = {np.dtype(stored).name: name for name, stored in STORED.items() if name not in ("BF16", "BOOL")}
+_OF_NUMPY["bool"] = "BOOL"
+
+
+def are_counts(values: Any, most: int) -> TypeGuard[Sequence[int]]:
+    """Whether a value from a file is a list of at most ``most`` whole numbers from 0 to where no file reaches."""
+    if not isinstance(values, (list, tuple)) or len(values) > most:
+        return False
+    return all(type(value) is int and 0 <= value < MOST_NUMBERS for value in values)
+
+
+def is_shape(value: Any) -> TypeGuard[Sequence[int]]:
+    """Whether a value from a file is a list of sizes that NumPy can make an array of (zero sizes included)."""
+    return are_counts(value, MOST_DIMENSIONS) and math.prod(size for size in value if size) < MOST_NUMBERS
+
+
+def item_size(name: str) -> int:
+    """Bytes of one number."""
+    return np.dtype(STORED[name]).itemsize
+
+
+def decode(stored: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as stored -> a new array in native byte order: bfloat16 as float32, BOOL as bool, the rest as is."""
+    if name == "BF16":
+        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if name == "BOOL":
+        return stored != 0
+    return stored.astype(stored.dtype.newbyteorder("="))
+
+
+def encode(values: np.ndarray, name: str) -> bytes:
+    """The little-endian bytes of ``values`` in the format ``name``.
+
+    Raises CheckpointError where a finite number becomes infinite (float16 ends at 65504).
+    """
+    if name == "BF16":
+        return _narrow_bfloat16(cast(values, np.dtype(np.float32))).astype("<u2").tobytes()
+    return cast(values, np.dtype(bool if name == "BOOL" else STORED[name])).astype("<" + STORED[name]).tobytes()
+
+
+def name_of(array: np.ndarray) -> str:
+    """The format's name for an array's dtype. Raises InputError where a checkpoint can't hold it."""
+    try:
+        return _OF_NUMPY[array.dtype.name]
+    except KeyError:
+        raise InputError(f"a checkpoint can't hold numbers of the type {array.dtype}; convert them first") from None
+
+
+def parse_name(text: str) -> str:
+    """``float32``, ``F32``, ``bfloat16``... -> the format's name. Raises InputError."""
+    name = SPELLINGS.get(text.lower(), text.upper())
+    if name not in FLOATING:
+        raise InputError(f"{text!r} is no dtype for weights; choose from float64, float32, float16, bfloat16")
+    return name
+
+
+def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """``values`` in another dtype. Raises CheckpointError where a finite number becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = values.astype(dtype)
+    if dtype.kind == "f" and values.dtype.kind == "f" and not np.array_equal(np.isinf(values), np.isinf(result)):
+        most = float(np.max(np.abs(values)))
+        raise CheckpointError(f"a number of {most:g} doesn't fit {dtype.name}; use a wider dtype")
+    return result
+
+
+def _narrow_bfloat16(values: np.ndarray) -> np.ndarray:
+    bits = values.view(np.uint32) if values.ndim else values.reshape(1).view(np.uint32).reshape(())
+    rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    upper = (bits.astype(np.uint64) + rounding) >> np.uint64(16)
+    return np.where(np.isnan(values), (bits >> np.uint32(16)) | np.uint32(0x40), upper).astype(np.uint16)

@@ -1,0 +1,129 @@
+"""Floor 1. Files read whole, and written beside their target and renamed into place; imports errors only.
+
+A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
+file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, MobileViTError, OutputError
+
+MOST_BYTES = 4 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
+MOST_JSON_BYTES = 16 << 20
+
+
+def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
+    """The whole file. Raises CheckpointError where it can't be read, is no regular file, or holds over ``most``."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(f"{path} is not a regular file; copy it to one")
+            if status.st_size > most:
+                raise CheckpointError(f"{path} holds {status.st_size:,} bytes; more than the {most:,} it may")
+            return file.read(most)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        if isinstance(error, MobileViTError):
+            raise
+        raise CheckpointError(f"can't read {path}: {reason(error)}") from None
+
+
+def parse_json(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in ``data``. Raises CheckpointError, calling the text ``name``, where it is none."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # both JSON's and UTF-8's errors are ValueErrors
+        raise CheckpointError(f"{name} is not JSON: {first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{name} holds a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises CheckpointError where it can't be read or is none."""
+    return parse_json(read_bytes(path, most=MOST_JSON_BYTES), str(path))
+
+
+def write_file(path: str | Path, data: bytes) -> Path:
+    """Write one file, whole or not at all. Raises OutputError; see ``write_files``."""
+    return write_files({path: data})[0]
+
+
+def write_files(contents: Mapping[Any, bytes]) -> list[Path]:
+    """Write ``{path: bytes}``: each whole or not at all, none before all of them are on the disk.
+
+    A symbolic link stays and the file it leads to is replaced; a device or a pipe (``/dev/stdout``) is written to.
+    Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
+    """
+    staged: list[tuple[Path, Path]] = []
+    targets = []
+    try:
+        for path, data in contents.items():
+            target = Path(path)  # for the message, should realpath fail
+            target = Path(os.path.realpath(target))
+            targets.append(target)
+            if target.exists() and not target.is_file():
+                _write_into(target, data)
+            else:
+                temporary = target.parent / f".mobilevit-np-{secrets.token_hex(8)}.tmp"
+                staged.append((temporary, target))
+                _write_temporary(temporary, target, data)
+        for temporary, target in staged:
+            os.replace(temporary, target)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"can't write {target}: {reason(error)}") from None
+    finally:
+        for temporary, _ in staged:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    return targets
+
+
+def make_folder(folder: str | Path) -> Path:
+    """The folder, made with those above it where missing. Raises OutputError."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"can't make the folder {folder}: {reason(error)}") from None
+    return Path(folder)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in the system's words and without the path, which the message has already."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return (text or first_line(error)).lower()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def shown(name: object, most: int = 150) -> str:
+    """A name out of a file for a message: cut short, and without line ends or other control characters."""
+    return repr(str(name)[:most])[1:-1]
+
+
+def _write_temporary(temporary: Path, target: Path, data: bytes) -> None:
+    with open(temporary, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if target.is_file():
+        shutil.copymode(target, temporary)
+
+
+def _write_into(target: Path, data: bytes) -> None:
+    with open(target, "wb") as file:  # a folder raises IsADirectoryError here
+        file.write(data)

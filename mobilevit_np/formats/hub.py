@@ -1,0 +1,140 @@
+"""Floor 1. The Hugging Face hub: its local cache, and the download through ``huggingface_hub``; imports errors only.
+
+The cache is looked through first and needs no extra: a repository's folder there holds ``refs`` (a branch's name ->
+a commit) and ``snapshots`` (a commit's files). What isn't there is downloaded into it with the optional extra ``hub``,
+which brings the progress bar. The environment variables are huggingface_hub's own: HF_HUB_CACHE, HF_HOME,
+HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, InputError, MissingExtraError
+from .files import first_line
+
+MAIN = "main"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
+_YES = ("1", "true", "yes", "on")
+
+
+def is_repository(text: str) -> bool:
+    """Whether ``text`` reads like ``owner/name``."""
+    return bool(_REPOSITORY.fullmatch(text)) and ".." not in text and "--" not in text
+
+
+def cache_folder() -> Path:
+    """The hub's cache: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub, else ~/.cache/huggingface/hub."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.path.expanduser(os.environ[variable]))
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(os.environ.get("HF_HOME") or f"{caches}/huggingface")) / "hub"
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids downloads."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _YES
+
+
+def cached_snapshot(repository: str, revision: str = MAIN, *, cache: str | Path | None = None) -> Path | None:
+    """The folder of a revision's files in the cache; None where it isn't there. Raises InputError for odd names."""
+    _check_names(repository, revision)
+    root = Path(cache or cache_folder()) / f"models--{repository.replace('/', '--')}"
+    commit = revision
+    reference = root / "refs" / revision
+    try:
+        if reference.is_file():
+            commit = reference.read_text(encoding="utf-8").strip()
+        folder = root / "snapshots" / commit
+        return folder if re.fullmatch(r"[\w.-]+", commit) and commit.strip(".") and folder.is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def download(
+    repository: str,
+    wanted: Sequence[tuple[str, ...]],
+    revision: str = MAIN,
+    *,
+    cache: str | Path | None = None,
+) -> Path:
+    """The folder of a revision's files in the cache, after downloading what's wanted and isn't there.
+
+    ``wanted`` are groups of file names: of each, the first that the repository has is fetched; the first group must
+    have one. Raises MissingExtraError without ``huggingface_hub``, CheckpointError where the download fails.
+    """
+    _check_names(repository, revision)
+    if is_offline():
+        raise CheckpointError(
+            f"{repository} is not in the cache {cache or cache_folder()}; unset HF_HUB_OFFLINE to download it"
+        )
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError(_how_to_get(repository)) from None
+    snapshot = None
+    for number, group in enumerate(wanted):
+        path = _download_first(huggingface_hub, repository, group, revision, cache)
+        if path is None and number == 0:
+            raise CheckpointError(
+                f"{repository} holds none of {', '.join(group)} at {revision!r}; it's not usable here"
+            )
+        snapshot = snapshot or (path.parent if path else None)
+    assert snapshot is not None  # the first group gave a path
+    return snapshot
+
+
+def _download_first(
+    hub: Any, repository: str, names: Sequence[str], revision: str, cache: str | Path | None
+) -> Path | None:
+    for name in names:
+        try:
+            return Path(
+                hub.hf_hub_download(
+                    repository,
+                    name,
+                    revision=revision,
+                    cache_dir=str(cache or cache_folder()),
+                    endpoint=os.environ.get("HF_ENDPOINT") or None,
+                )
+            )
+        # Whatever the library, its HTTP client or the network raise: the user can only be told.
+        except Exception as error:
+            kinds = {kind.__name__ for kind in type(error).__mro__}
+            if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
+                continue
+            raise CheckpointError(f"can't download {repository}: {_why(error, kinds, revision)}") from None
+    return None
+
+
+def _why(error: Exception, kinds: set[str], revision: str) -> str:
+    if "GatedRepoError" in kinds:
+        return "it's gated; accept its terms on the hub's page, then run `hf auth login`"
+    if "RevisionNotFoundError" in kinds:
+        return f"it has no revision {revision!r}"
+    if "RepositoryNotFoundError" in kinds:
+        return "the hub has no such public repository; check its name (private ones need `hf auth login`)"
+    if "LocalEntryNotFoundError" in kinds or isinstance(error, OSError):
+        return f"the hub can't be reached ({first_line(error)}); check the network, or HF_ENDPOINT"
+    return first_line(error)
+
+
+def _how_to_get(repository: str) -> str:
+    return (
+        f"{repository} is not in the cache {cache_folder()}; to download it, type: pip install huggingface_hub "
+        f"(or download the files by hand from https://huggingface.co/{repository}/tree/main and give their folder)"
+    )
+
+
+def _check_names(repository: str, revision: str) -> None:
+    if not is_repository(repository):
+        raise InputError(f"{repository[:100]!r} is no repository's name; it should read like apple/mobilevit-small")
+    parts = revision.split("/")
+    if not all(re.fullmatch(r"[\w.-]+", part) and part.strip(".") for part in parts):
+        raise InputError(f"{revision[:100]!r} is no revision's name; it should be a branch, a tag or a commit")

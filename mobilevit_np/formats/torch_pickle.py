@@ -1,0 +1,358 @@
+"""Floor 1. The pickle inside a torch file, walked opcode by opcode; imports errors and this package's files.
+
+A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the program names.
+This one knows a handful of opcodes that build plain containers, and a table of names it has its own meaning for:
+nothing is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out
+as a ``TensorRef``, which only says where its numbers lie; the numbers are another file's business (``torch_zip``).
+What a training checkpoint holds besides (NumPy scalars, paths, dates) becomes ``OPAQUE``.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CheckpointError
+from .files import first_line, shown
+
+MOST_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimiser states and argument lists stay below a megabyte
+MOST_OPCODES = 1_000_000
+KEY_TYPES = (str, int, float, bool, bytes, type(None))  # hashing a nested tuple could take forever
+STORAGES = {
+    "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
+    "LongStorage": "I64", "IntStorage": "I32", "ShortStorage": "I16", "CharStorage": "I8", "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+}  # fmt: skip
+
+
+class Opaque:
+    """Stands for a value that no weights need."""
+
+    def __repr__(self) -> str:
+        return "OPAQUE"
+
+
+OPAQUE = Opaque()
+
+
+@dataclass(frozen=True)
+class StorageRef:
+    """A stretch of numbers in the archive: the entry's key, their format, and how many the pickle says there are."""
+
+    key: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A view of a storage, as the pickle describes it; nothing in it is checked yet."""
+
+    storage: StorageRef
+    offset: Any
+    shape: Any
+    strides: Any
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name from the table, standing on the stack until it's used."""
+
+    name: str
+
+
+def read_pickle(data: bytes) -> Any:
+    """What the pickle builds: dict, list, tuple, str, bytes, numbers, None, ``TensorRef`` and ``OPAQUE``.
+
+    Raises CheckpointError at the first name or opcode that weights don't need, and where the program is broken.
+    """
+    if len(data) > MOST_PICKLE_BYTES:
+        raise CheckpointError(f"its pickle holds {len(data):,} bytes; weights need far less")
+    machine = _Machine()
+    try:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if count > MOST_OPCODES:
+                raise CheckpointError(f"its pickle is longer than {MOST_OPCODES:,} steps; weights need far less")
+            if opcode.name == "STOP":
+                return machine.result()
+            step = _STEPS.get(opcode.name)
+            if step is None:
+                raise CheckpointError(f"its pickle uses the opcode {opcode.name}, which no weights need; it's refused")
+            step(machine, argument)
+    except CheckpointError:
+        raise
+    # pickletools warns of a backslash in a name, which is an exception where warnings are errors.
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, Warning) as error:
+        raise CheckpointError(f"its pickle is damaged: {first_line(error)}") from None
+    raise CheckpointError("its pickle has no end; the file is cut off or damaged")
+
+
+class _Machine:
+    """The stack, the marks in it and the memo of a pickle being walked."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.copied = 0
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            raise ValueError("it takes a value from beyond a mark")
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        return self.stack[-1]
+
+    def pop_to_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    def charge(self, *values: Any) -> None:
+        """Count what a step copies: one list, remembered and copied at every step, would fill any memory."""
+        self.copied += sum(len(value) for value in values if isinstance(value, (list, tuple, dict)))
+        if self.copied > MOST_OPCODES:
+            raise CheckpointError(f"its pickle copies over {MOST_OPCODES:,} values; weights need far less")
+
+    def result(self) -> Any:
+        if len(self.stack) != 1 or self.marks:
+            raise CheckpointError("its pickle ends with values left over; the file is damaged")
+        return self.stack[0]
+
+
+# What the names in the table mean. Each gets the arguments as the pickle gives them and checks what it uses.
+
+
+def _make_dict(*pairs: Any) -> dict[Any, Any]:
+    """OrderedDict(), OrderedDict(pairs), Namespace(), defaultdict(factory)."""
+    made: dict[Any, Any] = {}
+    if pairs and isinstance(pairs[-1], (list, tuple)):
+        for key, value in pairs[-1]:
+            _put(made, key, value)
+    return made
+
+
+def _make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorRef:
+    if not isinstance(storage, StorageRef):
+        raise ValueError("a tensor without a storage")
+    return TensorRef(storage, offset, shape, strides)
+
+
+def _make_parameter(tensor: Any, *_: Any) -> TensorRef:
+    if not isinstance(tensor, TensorRef):
+        raise ValueError("a parameter without a tensor")
+    return tensor
+
+
+def _make_sequence(values: Any = ()) -> tuple[Any, ...]:
+    """torch.Size, set: a tuple, in the pickle's order."""
+    if not isinstance(values, (list, tuple)):
+        raise ValueError("a sequence made from something else")
+    return tuple(values)
+
+
+def _make_opaque(*_: Any) -> Opaque:
+    return OPAQUE
+
+
+_CALLABLES: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _make_dict,
+    "collections.defaultdict": _make_dict,
+    "collections.Counter": _make_opaque,
+    "argparse.Namespace": _make_dict,
+    "torch._utils._rebuild_tensor": _make_tensor,
+    "torch._utils._rebuild_tensor_v2": _make_tensor,
+    "torch._utils._rebuild_parameter": _make_parameter,
+    "torch._utils._rebuild_parameter_with_state": _make_parameter,
+    "torch.Size": _make_sequence,
+    "torch.device": _make_opaque,
+    "torch.serialization._get_layout": _make_opaque,
+    **dict.fromkeys(["builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset"], _make_sequence),
+    **dict.fromkeys(["builtins.complex", "__builtin__.complex", "_codecs.encode", "datetime.datetime"], _make_opaque),
+    **dict.fromkeys(["datetime.date", "datetime.timedelta", "numpy.dtype", "numpy.ndarray"], _make_opaque),
+    **dict.fromkeys([f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")], _make_opaque),
+    **dict.fromkeys([f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")], _make_opaque),
+    **dict.fromkeys(
+        [f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "Path")], _make_opaque
+    ),
+    **dict.fromkeys([f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath")], _make_opaque),
+}
+_TYPES = frozenset(  # names that only stand for a type: a storage's, a tensor's dtype, a defaultdict's factory
+    [f"torch.{name}" for name in STORAGES]
+    + [f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")]
+    + [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")]
+)
+
+
+# The opcodes.
+
+
+def _find(name: str) -> Global:
+    if name not in _CALLABLES and name not in _TYPES:
+        raise CheckpointError(
+            f"its pickle asks for {shown(name)}, which no weights need and which could run code: it's refused; "
+            "if you trust the file, save the model's state_dict() alone in PyTorch"
+        )
+    return Global(name)
+
+
+def _global(machine: _Machine, argument: str) -> None:
+    machine.push(_find(".".join(argument.split(" ", 1))))
+
+
+def _stack_global(machine: _Machine, _: Any) -> None:
+    name, module = machine.pop(), machine.pop()
+    if not isinstance(name, str) or not isinstance(module, str):
+        raise ValueError("a global without a name")
+    machine.push(_find(f"{module}.{name}"))
+
+
+def _reduce(machine: _Machine, _: Any) -> None:
+    arguments, function = machine.pop(), machine.pop()
+    if not isinstance(function, Global) or function.name not in _CALLABLES or not isinstance(arguments, tuple):
+        raise CheckpointError("its pickle calls something that is no function for making weights; it's refused")
+    machine.charge(arguments)
+    machine.charge(*arguments)
+    machine.push(_CALLABLES[function.name](*arguments))
+
+
+def _newobj_ex(machine: _Machine, _: Any) -> None:
+    machine.pop()  # keyword arguments: no name in the table takes any
+    _reduce(machine, _)
+
+
+def _build(machine: _Machine, _: Any) -> None:
+    """Give an object its attributes: those of a Namespace are its content, those of anything else don't matter."""
+    state, target = machine.pop(), machine.top()
+    machine.charge(state)
+    if isinstance(target, dict) and isinstance(state, dict) and not target and "_metadata" not in state:
+        for key, value in state.items():
+            _put(target, key, value)
+    elif not isinstance(target, (dict, Opaque)):
+        raise CheckpointError("its pickle sets the state of something that has none; it's refused")
+
+
+def _persistent(machine: _Machine, _: Any) -> None:
+    match machine.pop():
+        case ("storage", Global(name), str(key), str(), int(count)) if name.removeprefix("torch.") in STORAGES:
+            machine.push(StorageRef(key, STORAGES[name.removeprefix("torch.")], count))
+        case _:
+            raise CheckpointError("its pickle refers to something that is no storage this reader knows; it's refused")
+
+
+def _put(target: Any, key: Any, value: Any) -> None:
+    if isinstance(target, Opaque):
+        return
+    if not isinstance(target, dict) or not isinstance(key, KEY_TYPES):
+        raise ValueError("a dictionary's entry that is none")
+    target[key] = value
+
+
+def _set_items(machine: _Machine, _: Any) -> None:
+    values = machine.pop_to_mark()
+    if len(values) % 2:
+        raise ValueError("a key without a value")
+    for key, value in zip(values[::2], values[1::2], strict=True):
+        _put(machine.top(), key, value)
+
+
+def _set_item(machine: _Machine, _: Any) -> None:
+    value, key = machine.pop(), machine.pop()
+    _put(machine.top(), key, value)
+
+
+def _extend(machine: _Machine, values: list[Any]) -> None:
+    target = machine.top()
+    if isinstance(target, list):
+        target.extend(values)
+    elif not isinstance(target, Opaque):
+        raise ValueError("items for something that is no list")
+
+
+def _pop(machine: _Machine, _: Any) -> None:
+    machine.pop()
+
+
+def _pop_mark(machine: _Machine, _: Any) -> None:
+    machine.pop_to_mark()
+
+
+def _make_tuple(count: int) -> Callable[[_Machine, Any], None]:
+    def step(machine: _Machine, _: Any) -> None:
+        machine.push(tuple([machine.pop() for _ in range(count)][::-1]))
+
+    return step
+
+
+def _dict_of(machine: _Machine, _: Any) -> None:
+    values = machine.pop_to_mark()
+    machine.push({})
+    machine.marks.append(len(machine.stack))
+    machine.stack.extend(values)
+    _set_items(machine, None)
+
+
+def _memoize(machine: _Machine, _: Any) -> None:
+    machine.memo[len(machine.memo)] = machine.top()
+
+
+def _put_memo(machine: _Machine, index: Any) -> None:
+    machine.memo[index] = machine.top()
+
+
+def _push_argument(machine: _Machine, argument: Any) -> None:
+    machine.push(argument)
+
+
+def _ignore(machine: _Machine, argument: Any) -> None:
+    """Protocol numbers and frames, which only help a reader of streams."""
+
+
+_Step = Callable[[_Machine, Any], None]
+
+_STEPS: dict[str, _Step] = {
+    **dict.fromkeys(["PROTO", "FRAME"], _ignore),
+    **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"], _push_argument),
+    **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"], _push_argument),
+    **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"], _push_argument),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_SET": lambda machine, _: machine.push([]),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
+    "POP_MARK": _pop_mark,
+    "POP": _pop,
+    "DUP": lambda machine, _: machine.push(machine.top()),
+    "TUPLE1": _make_tuple(1),
+    "TUPLE2": _make_tuple(2),
+    "TUPLE3": _make_tuple(3),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
+    "FROZENSET": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "DICT": _dict_of,
+    "APPEND": lambda machine, _: _extend(machine, [machine.pop()]),
+    "APPENDS": lambda machine, _: _extend(machine, machine.pop_to_mark()),
+    "ADDITEMS": lambda machine, _: _extend(machine, machine.pop_to_mark()),
+    "SETITEM": _set_item,
+    "SETITEMS": _set_items,
+    **dict.fromkeys(["BINPUT", "LONG_BINPUT"], _put_memo),
+    **dict.fromkeys(["BINGET", "LONG_BINGET"], lambda machine, index: machine.push(machine.memo[index])),
+    "MEMOIZE": _memoize,
+    "GLOBAL": _global,
+    "STACK_GLOBAL": _stack_global,
+    "REDUCE": _reduce,
+    "NEWOBJ": _reduce,
+    "NEWOBJ_EX": _newobj_ex,
+    "BUILD": _build,
+    "BINPERSID": _persistent,
+}

@@ -1,0 +1,182 @@
+"""Floor 1. PyTorch's zip files, read without torch; imports errors and this package's files.
+
+The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pickle``), ``byteorder`` and one entry of
+raw numbers per storage (``data/0``, ``data/1``...). A tensor is a strided view of a storage. Nothing a file says
+about itself is believed before it's checked against the bytes that are there: entries against the archive, storages
+against entries, views against storages.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from ..errors import CheckpointError
+from . import dtypes
+from .files import first_line, shown
+from .state_dict import find_state_dict
+from .tensor_file import TensorFile
+from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, TensorRef, read_pickle
+
+MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
+_BYTE_ORDERS = {b"little": "<", b"big": ">"}
+_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError,
+               struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
+
+
+def parse(data: bytes, *, use_ema: bool = True) -> TensorFile:
+    """The tensors in a torch zip file's bytes; of a training checkpoint, those of the model (see ``state_dict``).
+
+    Raises CheckpointError where the archive is damaged, or asks for more than plain containers and tensors.
+    """
+    archive = _Archive(data)
+    root = archive.root()
+    tree = read_pickle(archive.read(f"{root}data.pkl"))
+    chosen, references = find_state_dict(tree, use_ema=use_ema)
+    order = _byte_order(archive, root)
+    storages: dict[str, np.ndarray] = {}
+    for reference in references.values():
+        _load_storage(archive, root, order, reference.storage, storages)
+    _check_total(references, len(data))
+    tensors = {name: _view(name, reference, storages) for name, reference in references.items()}
+    names = {name: reference.storage.dtype for name, reference in references.items()}
+    return TensorFile(tensors, names, "torch", chosen=chosen)
+
+
+class _Archive:
+    """A zip in memory whose directory has been checked: no name twice, none that leads out, no bomb."""
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except _ZIP_ERRORS as error:
+            raise CheckpointError(f"its zip directory is damaged or cut off: {first_line(error)}") from None
+        entries = self._zip.infolist()
+        self.entries = {entry.filename: entry for entry in entries}
+        if len(self.entries) != len(entries):
+            raise CheckpointError("its zip holds two entries of the same name; it's refused")
+        for entry in entries:
+            _check_entry(entry)
+        total = sum(entry.file_size for entry in entries)
+        if total > MOST_EXPANSION * len(data):
+            raise CheckpointError(f"its zip would unpack {len(data):,} bytes to {total:,}; it's refused")
+
+    def root(self) -> str:
+        """The archive's folder, with its slash."""
+        roots = [
+            name[: -len("data.pkl")] for name in self.entries if name.endswith("data.pkl") and name.count("/") <= 1
+        ]
+        if len(roots) != 1 or not ("/" + roots[0]).endswith("/"):
+            raise CheckpointError("its zip holds no data.pkl, so PyTorch didn't write it as weights")
+        if f"{roots[0]}constants.pkl" in self.entries:
+            raise CheckpointError(
+                "this is a TorchScript program, not weights; save its state_dict() in PyTorch: "
+                'torch.save(torch.jit.load("program.pt").state_dict(), "weights.pt")'
+            )
+        return roots[0]
+
+    def read(self, name: str, default: bytes | None = None) -> bytes:
+        """One entry's bytes, as many as the directory says. Raises CheckpointError."""
+        entry = self.entries.get(name)
+        if entry is None:
+            if default is None:
+                raise CheckpointError(f"its zip lacks the entry {name[:200]!r}; the file is damaged")
+            return default
+        if name.endswith("data.pkl") and entry.file_size > MOST_PICKLE_BYTES:
+            raise CheckpointError(f"its pickle holds {entry.file_size:,} bytes; weights need far less")
+        try:
+            if entry.CRC == 0:  # torch.serialization.set_crc32_options(False) leaves the sums out
+                entry.CRC = None  # type: ignore[assignment]  # zipfile's way to say: don't compare
+            with self._zip.open(entry) as file:
+                data = file.read(entry.file_size + 1)
+        except _ZIP_ERRORS as error:
+            raise CheckpointError(f"its zip entry {name[:200]!r} is damaged: {first_line(error)}") from None
+        if len(data) != entry.file_size:
+            raise CheckpointError(
+                f"its zip entry {name[:200]!r} doesn't have the size its directory says; it's damaged"
+            )
+        return data
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    name = entry.filename
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name.split("/")[0]:
+        raise CheckpointError(f"its zip holds an entry that leads out of it, {name[:200]!r}; it's refused")
+    if entry.flag_bits & 1:
+        raise CheckpointError("its zip is encrypted; unpack it and pack it again without a password")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CheckpointError("its zip is compressed in a way that PyTorch doesn't use; save it again in PyTorch")
+    if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+        raise CheckpointError("its zip directory contradicts itself about sizes; the file is damaged")
+
+
+def _byte_order(archive: _Archive, root: str) -> str:
+    text = archive.read(f"{root}byteorder", default=b"little").strip()  # older than the entry: always little
+    if text not in _BYTE_ORDERS:
+        raise CheckpointError("its byteorder is neither little nor big; the file is damaged")
+    return _BYTE_ORDERS[text]
+
+
+def _load_storage(
+    archive: _Archive, root: str, order: str, storage: StorageRef, storages: dict[str, np.ndarray]
+) -> None:
+    """Put the storage's numbers, as stored, into ``storages``."""
+    stored = np.dtype(order + dtypes.STORED[storage.dtype])
+    known = storages.get(storage.key)
+    if known is None:
+        data = archive.read(f"{root}data/{storage.key}")
+        if len(data) % stored.itemsize:
+            raise CheckpointError(
+                f"its storage {storage.key[:50]!r} ends in the middle of a number; the file is damaged"
+            )
+        known = storages[storage.key] = np.frombuffer(data, stored)
+    if known.dtype != stored or storage.count != known.size:
+        raise CheckpointError(
+            f"its storage {storage.key[:50]!r} holds {known.nbytes:,} bytes and not "
+            f"{shown(storage.count, 20)} numbers of {storage.dtype}; the file is damaged"
+        )
+
+
+def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
+    # Many views of one storage, each copied, could ask for more than the archive ever held.
+    total = 0
+    for name, reference in references.items():
+        _check_view(name, reference)
+        total += math.prod(reference.shape) * dtypes.item_size(reference.storage.dtype)
+    if total > MOST_EXPANSION * size:
+        raise CheckpointError(f"its tensors would take {total:,} bytes out of a file of {size:,}; it's refused")
+
+
+def _check_view(name: str, reference: TensorRef) -> None:
+    """Raise CheckpointError unless the view lies within its storage and no number is in it twice."""
+    offset, shape, strides = reference.offset, reference.shape, reference.strides
+    if not dtypes.is_shape(shape) or not dtypes.are_counts((offset,), 1) or not _fits(strides, shape):
+        raise CheckpointError(f"tensor {shown(name)} has no valid shape, strides and offset; the file is damaged")
+    reach = 0  # the furthest number of the view, counted from its first
+    for stride, length in sorted((stride, length) for stride, length in zip(strides, shape, strict=True) if length > 1):
+        if stride <= reach:
+            raise CheckpointError(f"tensor {shown(name)} overlaps itself (an expanded view); save it contiguous")
+        reach += stride * (length - 1)
+    if math.prod(shape) and offset + reach >= reference.storage.count:
+        raise CheckpointError(f"tensor {shown(name)} reaches beyond its storage; the file is damaged")
+
+
+def _fits(strides: Any, shape: Sequence[int]) -> TypeGuard[Sequence[int]]:
+    return dtypes.are_counts(strides, len(shape)) and len(strides) == len(shape)
+
+
+def _view(name: str, reference: TensorRef, storages: Mapping[str, np.ndarray]) -> np.ndarray:
+    storage = storages[reference.storage.key]
+    if not math.prod(reference.shape):
+        return dtypes.decode(np.empty(reference.shape, storage.dtype), reference.storage.dtype)
+    size = storage.itemsize
+    strides: Any = tuple(stride * size for stride in reference.strides)
+    view = np.ndarray(reference.shape, storage.dtype, storage.data, reference.offset * size, strides)
+    return np.ascontiguousarray(dtypes.decode(view, reference.storage.dtype)).reshape(reference.shape)

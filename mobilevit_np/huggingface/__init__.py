@@ -1,0 +1,44 @@
+"""Floor 4. The classes that transformers users know: configuration, image processor, models, outputs.
+
+    from mobilevit_np.huggingface import AutoImageProcessor, MobileViTForImageClassification
+
+Imports every floor below: the classes translate, ``reference/`` computes. Names resolve on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .configuration import MobileViTConfig as MobileViTConfig
+    from .image_processing import AutoImageProcessor as AutoImageProcessor
+    from .image_processing import MobileViTFeatureExtractor as MobileViTFeatureExtractor
+    from .image_processing import MobileViTImageProcessor as MobileViTImageProcessor
+    from .modeling import MobileViTForImageClassification as MobileViTForImageClassification
+    from .modeling import MobileViTForSemanticSegmentation as MobileViTForSemanticSegmentation
+    from .modeling import MobileViTModel as MobileViTModel
+    from .modeling_tf import TFMobileViTForImageClassification as TFMobileViTForImageClassification
+    from .modeling_tf import TFMobileViTForSemanticSegmentation as TFMobileViTForSemanticSegmentation
+    from .modeling_tf import TFMobileViTModel as TFMobileViTModel
+
+_HOME_OF = {
+    "AutoImageProcessor": "image_processing",
+    "MobileViTConfig": "configuration",
+    "MobileViTFeatureExtractor": "image_processing",
+    "MobileViTForImageClassification": "modeling",
+    "MobileViTForSemanticSegmentation": "modeling",
+    "MobileViTImageProcessor": "image_processing",
+    "MobileViTModel": "modeling",
+    "TFMobileViTForImageClassification": "modeling_tf",
+    "TFMobileViTForSemanticSegmentation": "modeling_tf",
+    "TFMobileViTModel": "modeling_tf",
+}
+
+__all__ = [*_HOME_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

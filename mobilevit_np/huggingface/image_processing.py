@@ -1,0 +1,345 @@
+"""Floor 4. ``MobileViTImageProcessor``, as transformers users know it; imports lower floors.
+
+Arguments and defaults are those of transformers' page (4.34): where version 5 changed them (``resample`` became
+bicubic) or dropped them (``data_format``), the page wins. For the same settings the pixels equal, bit for bit, those
+of transformers' own Pillow-based processor. It takes images as they are, as transformers does: a palette image gives
+its indices, EXIF orientation is ignored. ``preprocess.decode`` makes what a viewer would show, and is used here for
+paths and bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..checkpoints.sources import locate
+from ..errors import CheckpointError, ConfigError, ImageError, InputError
+from ..formats.files import make_folder, read_json, write_file
+from ..ops.resize import best_class_at_size
+from ..preprocess.decoding import as_array, decode
+from ..preprocess.profiles import Profile
+from ..preprocess.settings import (
+    DEFAULTS,
+    FILE_NAME,
+    PROCESSOR_TYPES,
+    check_processor_type,
+    from_preprocessor_config,
+    is_timm_config,
+    modernised,
+)
+from ..preprocess.steps import run_steps
+
+_CHANNELS = (1, 3)  # an axis this long is taken for the channels' ...
+_MORE_CHANNELS = 4  # ... and only then one of 4, so that a photo 4 pixels high isn't mistaken
+_IGNORED = 255  # the label that the loss ignores
+
+
+class BatchFeature(dict[str, Any]):
+    """A dict whose entries are attributes, too: ``inputs["pixel_values"]``, ``inputs.pixel_values``, ``**inputs``."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r} here; there are {list(self)}") from None
+
+
+class MobileViTImageProcessor:
+    """Prepares photos for the network: resize, rescale, centre crop, flip the channels.
+
+    - ``do_resize``, ``size``: to the short side, an int or ``{"shortest_edge": int}`` (224), or to
+      ``{"height": int, "width": int}``, or a pair of these
+    - ``resample``: one of Pillow's six filters, by PIL's number or enumeration (bilinear)
+    - ``do_rescale``, ``rescale_factor``: times 1/255
+    - ``do_center_crop``, ``crop_size``: to an int (a square) or ``{"height": int, "width": int}`` (256), padded with
+      zeros where the photo is smaller
+    - ``do_flip_channel_order``: RGB to BGR, which the published weights expect (True)
+    - ``do_reduce_labels``: segmentation maps only: labels minus one, and 0 becomes 255, which the loss ignores (False)
+
+    Unknown arguments are kept and saved again. Raises ConfigError for values that make no sense.
+    Source: transformers' class of the same name.
+    """
+
+    model_input_names = ("pixel_values",)
+
+    do_resize: bool
+    size: dict[str, int]
+    resample: int
+    do_rescale: bool
+    rescale_factor: float
+    do_center_crop: bool
+    crop_size: dict[str, int]
+    do_flip_channel_order: bool
+    do_reduce_labels: bool
+
+    def __init__(
+        self,
+        do_resize: bool = True,
+        size: int | Sequence[int] | Mapping[str, int] | None = None,
+        resample: int = 2,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_center_crop: bool = True,
+        crop_size: int | Sequence[int] | Mapping[str, int] | None = None,
+        do_flip_channel_order: bool = True,
+        do_reduce_labels: bool = False,
+        **others: Any,
+    ) -> None:
+        given = {
+            "do_resize": do_resize,
+            "size": size,
+            "resample": resample,
+            "do_rescale": do_rescale,
+            "rescale_factor": rescale_factor,
+            "do_center_crop": do_center_crop,
+            "crop_size": crop_size,
+            "do_flip_channel_order": do_flip_channel_order,
+            "do_reduce_labels": do_reduce_labels,
+            **others,
+        }
+        settings = modernised(given)
+        from_preprocessor_config(settings)  # raises where a value makes no sense
+        self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
+        for key in DEFAULTS:
+            setattr(self, key, settings[key])
+
+    def __call__(self, images: Any, segmentation_maps: Any = None, **options: Any) -> BatchFeature:
+        """The same as ``preprocess``."""
+        return self.preprocess(images, segmentation_maps, **options)
+
+    def preprocess(
+        self,
+        images: Any,
+        segmentation_maps: Any = None,
+        do_resize: bool | None = None,
+        size: int | Sequence[int] | Mapping[str, int] | None = None,
+        resample: int | None = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_center_crop: bool | None = None,
+        crop_size: int | Sequence[int] | Mapping[str, int] | None = None,
+        do_flip_channel_order: bool | None = None,
+        do_reduce_labels: bool | None = None,
+        return_tensors: str | None = None,
+        data_format: str | None = "channels_first",
+        input_data_format: str | None = None,
+    ) -> BatchFeature:
+        """Photos, and their segmentation maps if given, ready for the network: ``pixel_values`` and ``labels``.
+
+        ``images``: one or a list, of PIL images, arrays or anything with ``__array__`` (tensors), or paths or bytes;
+        or one array of a batch. ``input_data_format``: "channels_first", "channels_last" or "none" for arrays
+        (H, W); else it's seen from the shape, first where both ends could be it. Arguments that are not None replace
+        the processor's own settings for this call.
+
+        Shape: ``pixel_values``: a list of (C, H, W), or (H, W, C) with ``data_format="channels_last"``; one array
+        (B, C, H, W) with ``return_tensors="np"``. ``labels``: the same of (H, W), int64.
+        float32 where rescaled; else uint8 where resized; else the images' dtype. Floats in 0..1 lose all but eight
+        bits where they're resized.
+        Raises InputError, ConfigError or ImageError.
+        """
+        settings = self._with(
+            do_resize=do_resize,
+            size=size,
+            resample=resample,
+            do_rescale=do_rescale,
+            rescale_factor=rescale_factor,
+            do_center_crop=do_center_crop,
+            crop_size=crop_size,
+            do_flip_channel_order=do_flip_channel_order,
+            do_reduce_labels=do_reduce_labels,
+        )
+        stacked = _check_return_tensors(return_tensors)
+        last = _format("data_format", data_format, ("channels_first", "channels_last")) == "channels_last"
+        layout = _format("input_data_format", input_data_format, ("channels_first", "channels_last", "none"))
+        profile = from_preprocessor_config(settings)
+
+        pixel_values = [
+            run_steps(_channels_first(image, layout), profile)
+            for image in _listed(images, ndim=2 if layout == "none" else 3)
+        ]
+        if last:
+            pixel_values = [image.transpose(1, 2, 0) for image in pixel_values]
+        features = BatchFeature(pixel_values=_batch(pixel_values, stacked))
+        if segmentation_maps is not None:
+            maps = [
+                _label_map(each, profile, settings["do_reduce_labels"]) for each in _listed(segmentation_maps, ndim=2)
+            ]
+            features["labels"] = _batch(maps, stacked)
+        return features
+
+    def post_process_semantic_segmentation(
+        self, outputs: Any, target_sizes: Iterable[Sequence[int]] | None = None
+    ) -> list[np.ndarray]:
+        """The class of every pixel, from a segmenter's logits, resized first (bilinear) to ``target_sizes`` if given.
+
+        Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
+
+        Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
+        Raises InputError (a ValueError, as in transformers) where there are more or fewer of them.
+        """
+        logits = np.asarray(outputs.logits)
+        if target_sizes is None:
+            return list(logits.argmax(axis=1))
+        sizes = [_pair(size) for size in target_sizes]
+        if len(sizes) != len(logits):
+            raise InputError(f"there are {len(sizes)} target sizes for {len(logits)} images: give one for each")
+        return [best_class_at_size(one[None], size)[0] for one, size in zip(logits, sizes, strict=True)]
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, where: str | os.PathLike[str], **changes: Any) -> MobileViTImageProcessor:
+        """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
+
+        Both spellings are read. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
+        read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't.
+        """
+        return cls.from_dict(read_json(_settings_file(where)), **changes)
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> MobileViTImageProcessor:
+        """The processor that ``settings`` describe, in either spelling, with ``changes``."""
+        if is_timm_config(settings):
+            raise ConfigError("these are timm's settings: Classifier.from_pretrained() reads them, this class does not")
+        check_processor_type(settings)
+        return cls(**modernised({**settings, **changes}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings in the new spelling, as they're saved."""
+        settings = {key: getattr(self, key) for key in DEFAULTS}
+        return {**self._others, **settings, "image_processor_type": PROCESSOR_TYPES[0]}
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write preprocessor_config.json into ``folder``, which is made if need be. Raises OutputError."""
+        text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        write_file(make_folder(Path(folder)) / FILE_NAME, text.encode())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({json.dumps(self.to_dict(), indent=2, sort_keys=True, default=repr)})"
+
+    def _with(self, **changes: Any) -> dict[str, Any]:
+        """This processor's settings, with those of ``changes`` that are not None."""
+        settings = {key: getattr(self, key) for key in DEFAULTS}
+        return modernised({**settings, **{key: value for key, value in changes.items() if value is not None}})
+
+
+MobileViTFeatureExtractor = MobileViTImageProcessor  # its name before 2023, in many scripts and old files
+
+
+class AutoImageProcessor:
+    """``AutoImageProcessor.from_pretrained(...)``: for a MobileViT always a ``MobileViTImageProcessor``."""
+
+    @staticmethod
+    def from_pretrained(where: str | os.PathLike[str], **changes: Any) -> MobileViTImageProcessor:
+        """See ``MobileViTImageProcessor.from_pretrained``."""
+        return MobileViTImageProcessor.from_pretrained(where, **changes)
+
+
+_TYPES = ("image_processor_type", "feature_extractor_type")
+
+
+def _settings_file(where: str | os.PathLike[str]) -> Path:
+    """The preprocessor_config.json of ``where``: the file itself, a folder, a shipped model's name or a hub id."""
+    if os.path.isdir(where):
+        return Path(where, FILE_NAME)
+    if os.path.isfile(where) or str(where).endswith(".json"):
+        return Path(where)
+    source = locate(where)
+    if source.preprocessor is None:
+        raise CheckpointError(f"{source.name} has no {FILE_NAME}; set a MobileViTImageProcessor up by its arguments")
+    return source.preprocessor
+
+
+# -- what comes in -----------------------------------------------------------------------------------------------------
+
+
+def _format(name: str, value: Any, known: tuple[str, ...]) -> str | None:
+    value = getattr(value, "value", value)  # transformers' and our callers' enumerations
+    if value is not None and value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+    return value
+
+
+def _check_return_tensors(kind: Any) -> bool:
+    """Whether one array is asked for."""
+    kind = getattr(kind, "value", kind)
+    if kind in (None, "np"):
+        return kind == "np"
+    raise InputError(f'return_tensors={kind!r} is not made here: use "np", or leave it out for a list')
+
+
+def _listed(images: Any, ndim: int) -> list[Any]:
+    """The single images in ``images``: itself, a batch array's, a list's, also of lists or batches."""
+    if isinstance(images, (list, tuple)):
+        if not images:
+            raise InputError("there is no image in the list: give at least one")
+        return [single for each in images for single in _listed(each, ndim)]
+    if isinstance(images, (str, os.PathLike, bytes, Image.Image)):
+        return [images]
+    array = as_array(images)
+    return list(array) if array.ndim == ndim + 1 else [array]
+
+
+def _channels_first(image: Any, layout: str | None) -> np.ndarray:
+    """One image as (C, H, W), its values untouched."""
+    if isinstance(image, (str, os.PathLike, bytes)):
+        return decode(image).transpose(2, 0, 1)
+    array = as_array(image)
+    if array.dtype.kind not in "biuf" or array.size == 0:
+        raise ImageError(f"an array of {array.dtype} and shape {array.shape} is not a photo: give uint8 pixels")
+    if array.ndim == 2:
+        return array[None]
+    if array.ndim != 3 or layout == "none":
+        raise ImageError(f"an array of shape {array.shape} is not a photo: give (H, W, C), (C, H, W) or (H, W)")
+    first = not isinstance(image, Image.Image) and (layout or _seen_layout(array.shape)) == "channels_first"
+    array = array if first else array.transpose(2, 0, 1)
+    if not 1 <= array.shape[0] <= _MORE_CHANNELS:
+        raise ImageError(f"an array of shape {array.shape} has {array.shape[0]} channels; a photo has 1, 3 or 4")
+    return array
+
+
+def _seen_layout(shape: tuple[int, ...]) -> str:
+    for counts in (_CHANNELS, (_MORE_CHANNELS,)):
+        for axis, layout in ((0, "channels_first"), (2, "channels_last")):
+            if shape[axis] in counts:
+                return layout
+    raise ImageError(f"can't tell where an array of shape {shape} has its channels: set input_data_format")
+
+
+# -- what goes out -----------------------------------------------------------------------------------------------------
+
+
+def _label_map(source: Any, profile: Profile, reduce_labels: bool) -> np.ndarray:
+    """A segmentation map, resized by nearest neighbour and cropped like its photo. Shape: (H, W) -> (H', W'), int64."""
+    labels = as_array(source)
+    if labels.ndim != 2 or labels.dtype.kind not in "biuf" or labels.size == 0:
+        raise ImageError(f"an array of {labels.dtype} and shape {labels.shape} is not a segmentation map: give (H, W)")
+    if reduce_labels:
+        labels = np.where((labels == 0) | (labels == _IGNORED), _IGNORED, labels.astype(np.int64) - 1)
+    plain = Profile("labels", profile.size, "nearest", profile.crop, flip_channels=False, rescale_factor=None)
+    return run_steps(labels[None], plain)[0].astype(np.int64)
+
+
+def _batch(images: list[np.ndarray], stacked: bool) -> Any:
+    if not stacked:
+        return images
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise InputError(
+            f"images of shapes {shapes[0]} and {shapes[1]} can't make one array: "
+            "set do_center_crop, or leave return_tensors out"
+        )
+    return np.stack(images)
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    pair = np.asarray(size)
+    if pair.shape != (2,) or pair.dtype.kind not in "iu" or pair.min() < 1:
+        raise InputError(f"a target size must be (height, width) in whole pixels, not {size!r}")
+    return int(pair[0]), int(pair[1])

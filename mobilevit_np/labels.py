@@ -1,0 +1,35 @@
+"""Floor 0. The class names of the two data sets that MobileViT's checkpoints are trained on; imports nothing of ours.
+
+The names stand in the order of the network's outputs: ImageNet-1k by sorted WordNet synset, each with all the synonyms
+of its synset ("tabby, tabby cat"); PASCAL VOC 2012 in its own order, with the background first.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+VOC_LABELS: tuple[str, ...] = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv/monitor",
+)  # fmt: skip
+VOC_IGNORE = 255  # in VOC's masks: the outlines between objects, which count for nothing
+
+
+@cache
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 class names of ImageNet-1k, in the order of the network's outputs. Read from the package once."""
+    text = files(__package__).joinpath("data/imagenet-1k.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def labels_for(count: int, *, segmenter: bool = False) -> tuple[str, ...]:
+    """Names for a network with ``count`` classes that brings none itself.
+
+    ImageNet's for a classifier with 1000, VOC's for a segmenter with 21, and else the class numbers as text.
+    """
+    if segmenter and count == len(VOC_LABELS):
+        return VOC_LABELS
+    if not segmenter and count == len(imagenet_labels()):
+        return imagenet_labels()
+    return tuple(str(index) for index in range(count))

@@ -1,0 +1,1 @@
+"""Floor 1. Tables between the parameter names of Hugging Face, timm and ml-cvnets; see ``parameter_names``."""

@@ -1,0 +1,266 @@
+"""Floor 1. Parameter names of Hugging Face, timm and ml-cvnets v0.1 side by side; imports config and errors.
+
+``MODULES`` is the table: one row per module that holds parameters, with what it is in each scheme. The leaves under
+it (``_LEAVES``) depend on the kind of module only. Hugging Face's names, with their ``mobilevit.`` prefix, are the
+ones the rest of the house uses.
+
+Two things are more than names. Query, key and value are one tensor in timm and ml-cvnets, its rows in that order.
+And timm's weights take RGB where the others take BGR: between them the stem's input axis is reversed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..config import TRANSFORMER_DEPTHS
+from ..errors import CheckpointError
+
+HUGGING_FACE, TIMM, ML_CVNETS = "huggingface", "timm", "ml-cvnets"
+SCHEMES = (HUGGING_FACE, TIMM, ML_CVNETS)
+CHANNEL_ORDER = {HUGGING_FACE: "BGR", TIMM: "RGB", ML_CVNETS: "BGR"}
+PREFIX = "mobilevit."  # before the backbone's names where there's a head
+STEM = f"{PREFIX}conv_stem.convolution.weight"
+ENCODER_PREFIX = "encoder."  # before the backbone's names in ml-cvnets segmenters
+SEGMENTATION = "segmentation_head."
+
+
+class Module(NamedTuple):
+    """One row: the kind of its leaves, and the module's name in each scheme (None: it has no such module)."""
+
+    kind: str
+    huggingface: str
+    timm: str | None
+    ml_cvnets: str
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_LEAVES: dict[str, tuple[tuple[str, str, str], ...]] = {  # kind -> (Hugging Face, timm, ml-cvnets)
+    "conv_norm": (
+        ("convolution.weight", "conv.weight", "block.conv.weight"),
+        *((f"normalization.{leaf}", f"bn.{leaf}", f"block.norm.{leaf}") for leaf in _NORM),
+    ),
+    "conv": (("convolution.weight", "weight", "block.conv.weight"),),  # timm's is a bare convolution
+    "conv_bias": (
+        ("convolution.weight", "weight", "block.conv.weight"),
+        ("convolution.bias", "bias", "block.conv.bias"),
+    ),
+    "affine": (("weight", "weight", "weight"), ("bias", "bias", "bias")),
+}
+_INVERTED_RESIDUAL = (  # its three convolutions in each scheme
+    ("expand_1x1", "conv1_1x1", "exp_1x1"),
+    ("conv_3x3", "conv2_kxk", "conv_3x3"),
+    ("reduce_1x1", "conv3_1x1", "red_1x1"),
+)
+_BLOCK = (  # kind, and a MobileViT block's convolutions in each scheme
+    ("conv_norm", "conv_kxk", "conv_kxk", "local_rep.conv_3x3"),
+    ("conv", "conv_1x1", "conv_1x1", "local_rep.conv_1x1"),
+    ("conv_norm", "conv_projection", "conv_proj", "conv_proj"),
+    ("conv_norm", "fusion", "conv_fusion", "fusion"),
+)
+_TRANSFORMER_LAYER = (
+    ("layernorm_before", "norm1", "pre_norm_mha.0"),
+    ("attention.output.dense", "attn.proj", "pre_norm_mha.1.out_proj"),
+    ("layernorm_after", "norm2", "pre_norm_ffn.0"),
+    ("intermediate.dense", "mlp.fc1", "pre_norm_ffn.1"),
+    ("output.dense", "mlp.fc2", "pre_norm_ffn.4"),
+)
+PARTS = ("query", "key", "value")
+_BARE = ("conv_stem.", "encoder.layer.", "conv_1x1_exp.")  # how a bare model's names begin
+
+
+def _inverted_residual(huggingface: str, timm: str, ml_cvnets: str) -> Iterable[Module]:
+    for hf, tm, cv in _INVERTED_RESIDUAL:
+        yield Module("conv_norm", f"{huggingface}.{hf}", f"{timm}.{tm}", f"{ml_cvnets}.block.{cv}")
+
+
+def _mobilevit_block(level: int, depth: int) -> Iterable[Module]:
+    hf, tm, cv = f"mobilevit.encoder.layer.{level}", f"stages.{level}.1", f"layer_{level + 1}.1"
+    for kind, a, b, c in _BLOCK:
+        yield Module(kind, f"{hf}.{a}", f"{tm}.{b}", f"{cv}.{c}")
+    for j in range(depth):
+        for a, b, c in _TRANSFORMER_LAYER:
+            yield Module(
+                "affine", f"{hf}.transformer.layer.{j}.{a}", f"{tm}.transformer.{j}.{b}", f"{cv}.global_rep.{j}.{c}"
+            )
+    yield Module("affine", f"{hf}.layernorm", f"{tm}.norm", f"{cv}.global_rep.{depth}")
+
+
+def _backbone() -> Iterable[Module]:
+    yield Module("conv_norm", "mobilevit.conv_stem", "stem", "conv_1")
+    for level, repeats in ((0, 1), (1, 3)):
+        for i in range(repeats):
+            yield from _inverted_residual(
+                f"mobilevit.encoder.layer.{level}.layer.{i}", f"stages.{level}.{i}", f"layer_{level + 1}.{i}"
+            )
+    for level, depth in enumerate(TRANSFORMER_DEPTHS, start=2):
+        yield from _inverted_residual(
+            f"mobilevit.encoder.layer.{level}.downsampling_layer", f"stages.{level}.0", f"layer_{level + 1}.0"
+        )
+        yield from _mobilevit_block(level, depth)
+    yield Module("conv_norm", "mobilevit.conv_1x1_exp", "final_conv", "conv_1x1_exp")
+
+
+def _heads() -> Iterable[Module]:
+    aspp, seg = f"{SEGMENTATION}aspp", "seg_head.aspp.aspp_layer"
+    yield Module("affine", "classifier", "head.fc", "classifier.fc")
+    for i in range(4):
+        yield Module("conv_norm", f"{aspp}.convs.{i}", None, f"{seg}.convs.{i}")
+    yield Module("conv_norm", f"{aspp}.convs.4.conv_1x1", None, f"{seg}.convs.4.aspp_pool.conv_1x1")
+    yield Module("conv_norm", f"{aspp}.project", None, f"{seg}.project")
+    yield Module("conv_bias", f"{SEGMENTATION}classifier", None, "seg_head.classifier.classifier")
+
+
+MODULES: tuple[Module, ...] = (*_backbone(), *_heads())
+
+
+def _attention() -> Iterable[tuple[str, str, str]]:
+    """Query, key and value: Hugging Face's three names with ``{part}`` for them, timm's and ml-cvnets' one."""
+    for level, depth in enumerate(TRANSFORMER_DEPTHS, start=2):
+        for j in range(depth):
+            for leaf in ("weight", "bias"):
+                yield (
+                    f"mobilevit.encoder.layer.{level}.transformer.layer.{j}.attention.attention.{{part}}.{leaf}",
+                    f"stages.{level}.1.transformer.{j}.attn.qkv.{leaf}",
+                    f"layer_{level + 1}.1.global_rep.{j}.pre_norm_mha.1.qkv_proj.{leaf}",
+                )
+
+
+def _table(scheme: str) -> dict[str, tuple[str, ...]]:
+    """The scheme's name of every parameter -> Hugging Face's; three of them where query, key and value are one."""
+    column = SCHEMES.index(scheme)
+    table: dict[str, tuple[str, ...]] = {
+        f"{module[1 + column]}.{leaves[column]}": (f"{module.huggingface}.{leaves[0]}",)
+        for module in MODULES
+        for leaves in _LEAVES[module.kind]
+        if module[1 + column] is not None
+    }
+    for row in _attention():
+        parts = tuple(row[0].format(part=part) for part in PARTS)
+        table.update({name: (name,) for name in parts} if scheme == HUGGING_FACE else {row[column]: parts})
+    return table
+
+
+TO_HUGGING_FACE = {scheme: _table(scheme) for scheme in SCHEMES}
+FROM_HUGGING_FACE = {
+    scheme: {part: name for name, parts in table.items() for part in parts} for scheme, table in TO_HUGGING_FACE.items()
+}
+
+
+def recognise(names: Iterable[str]) -> str:
+    """The scheme that tensor names are in: ``huggingface``, ``timm`` or ``ml-cvnets``.
+
+    Raises CheckpointError where they are no MobileViT's, saying which relative they are of where that's known.
+    """
+    names = set(names)
+    for fragment, what in _RELATIVES:
+        if any(fragment in name for name in names):
+            raise CheckpointError(f"these are the weights of {what}, which is not this network; use MobileViT v1's")
+    for mark, scheme in _MARKS:
+        if mark in names:
+            return scheme
+    some = ", ".join(repr(name[:60]) for name in sorted(names)[:4])
+    raise CheckpointError(f"these are no MobileViT's weights: {len(names)} tensors, the first {some or 'none'}")
+
+
+SECOND_FAMILY = "ml-cvnets 0.2 or newer (DeepLabV3 with output stride 8, ASPP 512, an auxiliary head)"
+_RELATIVES = (  # a fragment of a name, and whose it is
+    ("seg_head.aux_head.", SECOND_FAMILY),
+    ("seg_head.classifier.block.", SECOND_FAMILY),
+    ("mobilevitv2.", "MobileViT v2"),
+    (".attn.qkv_proj.", "MobileViT v2 (timm)"),
+    (".pre_norm_attn.", "MobileViT v2 (ml-cvnets)"),
+    (".conv2_kxk.attn.", "SE-MobileViT (timm)"),
+    (".conv2_kxk.se.", "SE-MobileViT (timm)"),
+)
+_MARKS = (  # a name that only this scheme has
+    (STEM, HUGGING_FACE),
+    (STEM.removeprefix(PREFIX), HUGGING_FACE),
+    ("stem.conv.weight", TIMM),
+    ("conv_1.block.conv.weight", ML_CVNETS),
+    (f"{ENCODER_PREFIX}conv_1.block.conv.weight", ML_CVNETS),
+)
+
+
+def hugging_face_names(name: str, scheme: str) -> tuple[str, ...]:
+    """Hugging Face's name (three for a fused query, key and value) of a scheme's parameter; unknown names stay.
+
+    A bare Hugging Face model's names get their ``mobilevit.`` prefix, an ml-cvnets segmenter's lose ``encoder.``.
+    """
+    if scheme == ML_CVNETS:
+        name = name.removeprefix(ENCODER_PREFIX)
+    elif scheme == HUGGING_FACE and name.startswith(_BARE):
+        name = PREFIX + name
+    return TO_HUGGING_FACE[scheme].get(name, (name,))
+
+
+def scheme_name(name: str, scheme: str, *, segmenter: bool = False) -> str:
+    """A scheme's name for a parameter under Hugging Face's name (with prefix).
+
+    Raises CheckpointError where the scheme has none: timm has no segmenter, and neither timm nor ml-cvnets has
+    activations with parameters.
+    """
+    if scheme == HUGGING_FACE:
+        return name
+    found = FROM_HUGGING_FACE[scheme].get(name)
+    if found is None:
+        raise CheckpointError(f"{scheme} has no place for the tensor {name[:150]!r}; keep Hugging Face's names")
+    return ENCODER_PREFIX + found if segmenter and scheme == ML_CVNETS and name.startswith(PREFIX) else found
+
+
+def to_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[str, np.ndarray]:
+    """The tensors under Hugging Face's names (with prefix), query, key and value apart; the numbers stay as they are.
+
+    Raises CheckpointError where two tensors would have the same name, or a fused one has no three equal parts.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        targets = hugging_face_names(name, scheme)
+        if len(targets) > 1 and (tensor.ndim == 0 or tensor.shape[0] % len(targets)):
+            raise CheckpointError(
+                f"{name!r} should hold query, key and value in three equal parts, but is {tensor.shape}"
+            )
+        parts = np.split(tensor, len(targets)) if len(targets) > 1 else [tensor]
+        for target, part in zip(targets, parts, strict=True):
+            if target in found:
+                raise CheckpointError(f"two of its tensors are {target!r}; save the state dict again")
+            found[target] = np.ascontiguousarray(part).reshape(part.shape)
+    return found
+
+
+def from_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[str, np.ndarray]:
+    """Tensors under Hugging Face's names (with prefix) -> the scheme's names; the numbers stay as they are.
+
+    Raises CheckpointError where the scheme has no place for one of them, or query, key and value don't fit together.
+    """
+    segmenter = any(name.startswith(SEGMENTATION) for name in tensors)
+    parts: dict[str, list[np.ndarray]] = {}
+    for name in sorted(tensors, key=_part_number):  # query before key before value; the rest keeps its order
+        parts.setdefault(scheme_name(name, scheme, segmenter=segmenter), []).append(tensors[name])
+    order = dict.fromkeys(scheme_name(name, scheme, segmenter=segmenter) for name in tensors)
+    return {name: _join(name, parts[name], scheme) for name in order}
+
+
+def _part_number(name: str) -> int:
+    return next((number for number, part in enumerate(PARTS) if f".attention.attention.{part}." in name), -1)
+
+
+def _join(name: str, parts: list[np.ndarray], scheme: str) -> np.ndarray:
+    whole = len(TO_HUGGING_FACE[scheme].get(name.removeprefix(ENCODER_PREFIX), (name,)))
+    if (
+        len(parts) != whole
+        or len({(part.shape, part.dtype) for part in parts}) != 1
+        or (whole > 1 and not parts[0].ndim)
+    ):
+        raise CheckpointError(f"query, key and value don't fit together into one tensor {name!r}; check their shapes")
+    return parts[0] if whole == 1 else np.concatenate(parts)
+
+
+def flip_stem(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors (Hugging Face's names) for photos whose channels come in the other order, RGB or BGR."""
+    stem = tensors.get(STEM)
+    if stem is None or stem.ndim != 4:
+        raise CheckpointError(f"there is no stem {STEM!r} whose channels could be put in the other order")
+    return {**tensors, STEM: np.ascontiguousarray(stem[:, ::-1])}

@@ -1,0 +1,154 @@
+"""Floor 4. Photo in, names out. Imports checkpoints, preprocess, an engine, and what they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..checkpoints import Checkpoint
+from ..errors import InputError, MobileViTError
+from ..preprocess import Profile, decode, output_size, preprocess
+from .common import (
+    check_answer,
+    check_size,
+    check_task,
+    engine_function,
+    is_many,
+    open_for,
+    profile_of,
+    run_network,
+    what_it_knows,
+)
+
+BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
+BATCH_PIXELS = BATCH_SIZE * 256**2  # fewer photos where they're larger than the published networks' input
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class: its label, its place in the logits, and the probability given to it."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the classifier said of one photo: the best classes, best first, and the raw scores of all: (K)"""
+
+    predictions: tuple[Prediction, ...]
+    logits: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """The best class's label."""
+        return self.predictions[0].label
+
+
+class Classifier:
+    """A classifier ready for photos: ``Classifier.from_pretrained("apple/mobilevit-small")("cat.jpg", top=5)``."""
+
+    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
+        check_task(checkpoint, "classifier")
+        self.checkpoint = checkpoint
+        self.profile = profile_of(checkpoint, profile)
+        self._network = engine_function(engine, "classifier")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        where: Any = None,
+        *,
+        dtype: Any = np.float32,
+        profile: str | Profile | None = None,
+        engine: str = "reference",
+    ) -> Classifier:
+        """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
+
+        ``profile`` names another preprocessing than the checkpoint's own. Raises CheckpointError and its kin where
+        the weights can't be had or don't fit.
+        """
+        return cls(open_for("classifier", where, dtype), profile=profile, engine=engine)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes' names, in the order of the logits."""
+        return self.checkpoint.labels
+
+    @property
+    def knows(self) -> str:
+        """What the answers can be, in a few words."""
+        return what_it_knows(self.checkpoint)
+
+    def __call__(self, images: Any, top: int = 5) -> Any:
+        """Classify one image, or a list of them: a Classification, or a list of Classifications.
+
+        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is how many classes to
+        name. Raises ImageError for the first that can't be read; ``stream`` goes on to the next instead.
+        """
+        if top < 1:
+            raise InputError(f"top must be at least 1, not {top}")
+        many = is_many(images)
+        results: list[Classification] = []
+        for _, result in self.stream(images if many else [images], top):
+            if isinstance(result, MobileViTError):
+                raise result
+            results.append(result)
+        return results if many else results[0]
+
+    def stream(
+        self, images: Iterable[Any], top: int = 5, batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[Any, Classification | MobileViTError]]:
+        """Each image with its Classification, or with the error that kept it from one, in their order.
+
+        Takes as many images at a time as make up a batch, so that a folder of any size needs the memory of a few.
+        """
+        source = iter(images)
+        while chunk := list(islice(source, batch_size)):
+            prepared = [self._prepare(image) for image in chunk]
+            yield from zip(chunk, self._classify(prepared, top), strict=True)
+
+    def _prepare(self, image: Any) -> np.ndarray | MobileViTError:
+        try:
+            photo = decode(image)
+            check_size(*_input_size(photo.shape, self.profile))
+            return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
+        except MobileViTError as error:
+            return error
+
+    def _classify(self, prepared: list[np.ndarray | MobileViTError], top: int) -> list[Classification | MobileViTError]:
+        """Run the readable ones, those of equal size together, and put the answers back in their order."""
+        results: list[Any] = list(prepared)
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for i, pixel_values in enumerate(prepared):
+            if not isinstance(pixel_values, MobileViTError):
+                by_shape.setdefault(pixel_values.shape, []).append(i)
+        for shape, indices in by_shape.items():
+            together = max(1, BATCH_PIXELS // (shape[2] * shape[3]))
+            for start in range(0, len(indices), together):
+                some = indices[start : start + together]
+                logits = run_network(self._network, np.concatenate([results[i] for i in some]), self.checkpoint)
+                for i, row in zip(some, logits, strict=True):
+                    results[i] = self._answer(row, top)
+        return results
+
+    def _answer(self, logits: np.ndarray, top: int) -> Classification | MobileViTError:
+        try:
+            check_answer(logits, self.checkpoint)
+        except MobileViTError as error:
+            return error
+        probabilities = ops.softmax(logits)
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return Classification(tuple(Prediction(self.labels[i], int(i), float(probabilities[i])) for i in best), logits)
+
+
+def _input_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[int, int]:
+    """The size (H, W) at which the network sees a photo."""
+    height, width = photo_size[:2]
+    return profile.crop or ((height, width) if profile.size is None else output_size(height, width, profile.size))

@@ -1,0 +1,192 @@
+"""Floor 4. Photo in, a class for every pixel of it out. Imports checkpoints, preprocess, an engine, drawing.
+
+transformers crops a photo to a square before segmenting it, so the mask covers only its middle. Here all of the photo
+is seen. Its short side becomes the size the network was trained for, the other follows, both rounded to multiples of
+32; a photo longer than 2:1 is walked through in overlapping windows whose logits are averaged. The mask comes back at
+the photo's own size. Memory is bounded whatever the photo: windows are cut from it before they are enlarged, and the
+mask is made strip by strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .. import drawing, ops
+from ..checkpoints import Checkpoint
+from ..errors import InputError, MobileViTError
+from ..preprocess import Profile, decode, preprocess, resize_photo
+from .common import (
+    MOST_PIXELS,
+    check_answer,
+    check_size,
+    check_task,
+    engine_function,
+    is_many,
+    open_for,
+    profile_of,
+    run_network,
+    what_it_knows,
+)
+
+_MULTIPLE = 32  # sides the whole backbone halves without a remainder
+_LONGEST = 2  # beyond this aspect the photo is cut into windows of this aspect
+_THINNEST = 64  # beyond this aspect it's refused: that would be over 48 windows
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the segmenter said of one photo.
+
+    ``mask`` holds a class number for each pixel, at the photo's own size: (H, W), uint8 (uint16 beyond 256 classes).
+    ``logits`` are the scores it was made from, at 1/output_stride of the network's input: (K, H', W').
+    """
+
+    mask: np.ndarray
+    logits: np.ndarray
+    labels: Sequence[str]
+    photo: np.ndarray
+
+    @property
+    def areas(self) -> dict[str, float]:
+        """The fraction of the photo that each class covers, largest first; classes that don't occur are left out."""
+        found: dict[str, int] = {}
+        for label, count in zip(self.labels, drawing.pixel_counts(self.mask, len(self.labels)).tolist(), strict=True):
+            if count:
+                found[label] = found.get(label, 0) + count  # a label may stand for several classes
+        return {label: found[label] / self.mask.size for label in sorted(found, key=lambda label: -found[label])}
+
+    def overlay(self) -> Image.Image:
+        """The photo with its classes tinted, outlined and named."""
+        return drawing.overlay(self.photo, self.mask, self.labels)
+
+    def mask_image(self) -> Image.Image:
+        """The mask as an indexed-colour image: pixel values are class numbers."""
+        return drawing.indexed_mask(self.mask, len(self.labels))
+
+
+class Segmenter:
+    """A segmenter ready for photos: ``Segmenter.from_pretrained()("cat.jpg").overlay().save("overlay.png")``."""
+
+    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
+        check_task(checkpoint, "segmenter")
+        self.checkpoint = checkpoint
+        self.profile = profile_of(checkpoint, profile)
+        self._network = engine_function(engine, "segmenter")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        where: Any = None,
+        *,
+        dtype: Any = np.float32,
+        profile: str | Profile | None = None,
+        engine: str = "reference",
+    ) -> Segmenter:
+        """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
+
+        Of ``profile`` the filter, the scale and the channel order count, and the size; it's never cropped. Raises
+        CheckpointError and its kin where the weights can't be had or don't fit.
+        """
+        return cls(open_for("segmenter", where, dtype), profile=profile, engine=engine)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes' names, in the order of the logits."""
+        return self.checkpoint.labels
+
+    @property
+    def knows(self) -> str:
+        """What the answers can be, in a few words."""
+        return what_it_knows(self.checkpoint)
+
+    def __call__(self, images: Any) -> Any:
+        """Segment one image, or a list of them: a Segmentation, or a list of Segmentations.
+
+        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). Raises ImageError for the
+        first that can't be read; ``stream`` goes on to the next instead.
+        """
+        many = is_many(images)
+        results: list[Segmentation] = []
+        for _, result in self.stream(images if many else [images]):
+            if isinstance(result, MobileViTError):
+                raise result
+            results.append(result)
+        return results if many else results[0]
+
+    def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, Segmentation | MobileViTError]]:
+        """Each image with its Segmentation, or with the error that kept it from one, in their order."""
+        for image in images:
+            try:
+                yield image, self._segment(decode(image))
+            except MobileViTError as error:
+                yield image, error
+
+    def _segment(self, photo: np.ndarray) -> Segmentation:
+        logits = self._whole_logits(photo)
+        dtype = np.uint8 if len(self.labels) <= 256 else np.uint16
+        mask = ops.best_class_at_size(logits[None], (photo.shape[0], photo.shape[1]), dtype=dtype)[0]
+        return Segmentation(mask, logits, self.labels, photo)
+
+    def _whole_logits(self, photo: np.ndarray) -> np.ndarray:
+        """Logits over the whole photo, window by window, averaged where windows overlap: (K, H', W')"""
+        size, longest = network_size(photo.shape[:2], self.profile)
+        stride = self.checkpoint.config.output_stride
+        H, W = (-(-side // stride) for side in size)
+        total = np.zeros((len(self.labels), H, W), self.checkpoint.dtype)
+        seen = np.zeros((H, W), self.checkpoint.dtype)
+        rest = replace(self.profile, size=None, crop=None)
+        for top, left, height, width in windows(size, longest):
+            part = None if (height, width) == size else (top, left, height, width)
+            window = resize_photo(photo, size, self.profile.resample, part)
+            pixel_values = preprocess(window, rest, dtype=self.checkpoint.dtype)
+            logits = run_network(self._network, pixel_values, self.checkpoint)[0]
+            rows = slice(top // stride, top // stride + logits.shape[1])
+            columns = slice(left // stride, left // stride + logits.shape[2])
+            total[:, rows, columns] += logits
+            seen[rows, columns] += 1
+        check_answer(total, self.checkpoint)
+        return total / seen
+
+
+def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[int, int], int]:
+    """The size (H, W) at which the network sees the whole photo, and the longest side of one window of it.
+
+    The short side becomes what the profile crops to (or resizes to, where it doesn't crop), the other follows, both in
+    multiples of 32. A profile that squashes is followed. Raises InputError for a photo longer than 64:1, and where
+    a window would be too big.
+    """
+    if profile.size is not None and not isinstance(profile.size, int):
+        check_size(*profile.size)
+        return profile.size, max(profile.size)
+    H, W = photo_size
+    short_side = min(profile.crop) if profile.crop else profile.size or min(H, W)
+    short_side = max(_MULTIPLE, round(short_side / _MULTIPLE) * _MULTIPLE)
+    check_size(short_side, short_side)
+    height, width = (max(short_side, round(side * short_side / min(H, W) / _MULTIPLE) * _MULTIPLE) for side in (H, W))
+    if max(height, width) > short_side * _THINNEST:
+        raise InputError(f"a photo of {W}x{H} is too long and thin to segment; cut it into pieces of at most 64:1")
+    return (height, width), min(short_side * _LONGEST, MOST_PIXELS // short_side // _MULTIPLE * _MULTIPLE)
+
+
+def windows(size: tuple[int, int], longest: int) -> Iterator[tuple[int, int, int, int]]:
+    """(top, left, height, width) of windows that cover ``size``, none longer than ``longest``.
+
+    Neighbours overlap by about a third.
+    """
+    for top, height in _spans(size[0], longest):
+        for left, width in _spans(size[1], longest):
+            yield top, left, height, width
+
+
+def _spans(side: int, longest: int) -> list[tuple[int, int]]:
+    """(start, length) of evenly spread spans that cover ``side``, starts on multiples of 32."""
+    if side <= longest:
+        return [(0, side)]
+    count = -(-(side - longest) * 3 // (longest * 2)) + 1
+    last = (side - longest) // _MULTIPLE
+    return [(round(i * last / (count - 1)) * _MULTIPLE, longest) for i in range(count)]

@@ -1,0 +1,35 @@
+"""Floor 1. The centre crop, in the two ways that implementations round it; imports NumPy only.
+
+``transformers`` (and ml-cvnets) halve an odd surplus downwards; where the photo is too small, the larger half of an
+odd padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half
+of an odd padding at the top and left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CENTRES = ("transformers", "torchvision")
+
+
+def crop_start(length: int, crop: int, centre: str = "transformers") -> int:
+    """Where a centre crop of ``crop`` pixels begins along a side of ``length``; negative: so many zeros come first."""
+    if centre == "transformers":
+        return (length - crop) // 2
+    return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
+
+
+def crop_centre(image: np.ndarray, height: int, width: int, centre: str = "transformers") -> np.ndarray:
+    """The middle of ``image``, with zeros around where it's too small. A view where nothing is padded.
+
+    Shape: (C, H, W) -> (C, height, width); the dtype stays.
+    """
+    top = crop_start(image.shape[-2], height, centre)
+    left = crop_start(image.shape[-1], width, centre)
+    inside = image[..., max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    if inside.shape[-2:] == (height, width):
+        return inside
+    out = np.zeros((*image.shape[:-2], height, width), image.dtype)
+    top, left = max(-top, 0), max(-left, 0)
+    out[..., top : top + inside.shape[-2], left : left + inside.shape[-1]] = inside
+    return out

@@ -1,0 +1,291 @@
+"""Floor 1. A photo from wherever it is to uint8 RGB, as a viewer would show it; imports NumPy, Pillow, errors.
+
+Turned upright (EXIF), first frame, transparency on white, grey and palettes and CMYK as RGB, deep pixels brought down
+to eight bits. Colour profiles are not applied: no preprocessing that the checkpoints know applies them.
+
+Pillow reads the formats; three things about it are handled here on purpose:
+
+- Only the formats in ``FORMATS`` are tried. The others are no photos, and one of them (EPS) would start Ghostscript.
+- Its guard against decompression bombs is process-wide, a warning at first and an error later. Here the limit is
+  ``MAX_PIXELS``, checked on the header before any pixel is decoded, and always an ``ImageError``.
+- Its warnings are silenced, and whatever it raises on a broken file becomes an ``ImageError``.
+
+Memory: four bytes a pixel for Pillow and three for the result, so at most 0.94 GB at the limit; conversions run in
+strips. JPEG's draft mode (decoding at half size) is never used, as it changes the values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import ImageError
+
+MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits, and decoding it stays below 1 GB
+FORMATS = (
+    "JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA", "PCX", "ICO", "ICNS",
+    "SGI", "QOI",
+)  # fmt: skip
+_MAX_STREAM = 2**30  # bytes read from a pipe, which can't say how long it is
+_STRIP = 2**20  # pixels converted at a time
+_HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
+
+
+def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The photo as uint8 RGB, as a viewer would show it.
+
+    ``source`` is a path, bytes, a binary file object (seekable or not; left open), a PIL image, or an array:
+    (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, bool, uint16 (the high byte), another integer in 0..255, or
+    floats in 0..1 or 0..255.
+
+    Shape: anything -> (H, W, 3), uint8, contiguous. Raises ImageError, in one line.
+    """
+    name = _name(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name, max_pixels)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_file(os.fspath(source), name, max_pixels)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_file(io.BytesIO(source), name, max_pixels)
+    if hasattr(source, "read"):
+        return _from_file(_seekable(source, name), name, max_pixels)
+    return _from_array(as_array(source), name, max_pixels)
+
+
+def as_array(image: Any) -> np.ndarray:
+    """``image`` as an array, values untouched: a PIL image, an ndarray, or anything with ``__array__``.
+
+    A PIL image gives what it stores: palette indices for a palette image, (H, W) for a grey one.
+    Raises ImageError where it's neither, or where its pixels can't be read.
+    """
+    known = isinstance(image, (np.ndarray, Image.Image)) or hasattr(image, "__array__")
+    if not known:
+        raise ImageError(f"{_name(image)} is not a photo: give a path, bytes, a file object, a PIL image or an array")
+    with _reading(_name(image)):
+        return np.asarray(image)
+
+
+def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:
+    with _reading(name):
+        Image.init()
+        with Image.open(source, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
+            return _from_pil(image, name, max_pixels)
+
+
+def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+    _check_size(image.width, image.height, name, max_pixels)
+    with _reading(name):
+        image.load()
+        # only now: Pillow turns TIFFs upright itself while loading, and then forgets their orientation
+        return np.ascontiguousarray(_upright(_rgb(image), _orientation(image)))
+
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width}x{height})")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} has {width}x{height} pixels, more than the limit of {max_pixels / 1e6:.0f} million: "
+            "scale it down first"
+        )
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """A loaded PIL image of any mode as (H, W, 3), strip by strip, so that no second whole copy is needed."""
+    width, height = image.size
+    out = np.empty((height, width, 3), np.uint8)
+    deep = _is_deep(image.mode)
+    offset, scale = _levels(image) if deep else (0.0, 1.0)
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = image.crop((0, top, width, bottom))
+        out[top:bottom] = _grey_strip(np.asarray(strip), offset, scale) if deep else _colour_strip(strip)
+    return out
+
+
+def _colour_strip(strip: Image.Image) -> np.ndarray:
+    if not strip.has_transparency_data:
+        return np.asarray(strip.convert("RGB"))
+    rgba = np.asarray(strip.convert("RGBA")).astype(np.uint16)
+    alpha = rgba[..., 3:]
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _is_deep(mode: str) -> bool:
+    return mode in ("I", "F") or mode.startswith("I;16")
+
+
+def _levels(image: Image.Image) -> tuple[float, float]:
+    """(offset, scale) that bring the grey levels of a deep image to 0..255.
+
+    16-bit files keep their high byte, as Pillow does for 16-bit colour. Floats in 0..1 span the whole range; what
+    already lies in 0..255 stays; anything else is stretched from its least to its greatest value.
+    """
+    if image.mode.startswith("I;16") or image.format == "PNG":
+        return _HIGH_BYTE
+    pixels = np.asarray(image)
+    pixels = pixels[np.isfinite(pixels)] if image.mode == "F" else pixels
+    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return 0.0, 255.0
+    if low >= 0 and high <= 255:
+        return 0.0, 1.0
+    if image.mode == "I" and low >= 0 and high <= 65535:
+        return _HIGH_BYTE
+    return low, 255 / (high - low) if high > low else 0.0
+
+
+def _grey_strip(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:
+    levels = (pixels.astype(np.float64) - offset) * scale
+    levels = np.nan_to_num(np.floor(levels + 0.5), nan=0.0, posinf=255.0, neginf=0.0)
+    return np.clip(levels, 0, 255).astype(np.uint8)[..., None]
+
+
+# -- orientation -------------------------------------------------------------------------------------------------------
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data: a viewer shows the pixels as they lie
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The pixels as they're meant to be seen; ``orientation`` is EXIF's tag 0x0112, 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def _from_array(array: np.ndarray, name: str, max_pixels: int) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ImageError(f"{name} of shape {array.shape} is not a photo: give (H, W) or (H, W, 1, 3 or 4)")
+    _check_size(array.shape[1], array.shape[0], name, max_pixels)
+    array = _eight_bits(array, name)
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    if array.shape[2] == 4:
+        return _rgb(Image.fromarray(np.ascontiguousarray(array)))
+    return np.ascontiguousarray(array)
+
+
+def _eight_bits(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return (array >> 8).astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise ImageError(f"{name} of {array.dtype} is not a photo: give uint8, or floats in 0..1")
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 255):  # also where there's a NaN
+        raise ImageError(f"{name} has values from {low} to {high}: a photo's lie in 0..255, or in 0..1 for floats")
+    scale = 255.0 if array.dtype.kind == "f" and high <= 1 else 1.0
+    return np.floor(array * scale + 0.5).astype(np.uint8) if array.dtype.kind == "f" else array.astype(np.uint8)
+
+
+# -- sources and errors ------------------------------------------------------------------------------------------------
+
+
+def _name(source: Any) -> str:
+    """What to call the source in an error message, on one line."""
+    name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
+    name = name or getattr(source, "filename", None)
+    if isinstance(name, str) and name:
+        return name if name.isprintable() else ascii(name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "the photo given as bytes"
+    if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
+        return "the array"
+    if isinstance(source, Image.Image) or hasattr(source, "read"):
+        return "the photo"
+    return f"an object of type {type(source).__name__}"
+
+
+def _seekable(file: Any, name: str) -> Any:
+    """``file`` itself where it can seek, which Pillow needs; else its bytes, up to a limit."""
+    if isinstance(file, io.TextIOBase):
+        raise ImageError(f"{name} is open as text: open it with mode 'rb'")
+    with _reading(name):
+        if hasattr(file, "seekable") and file.seekable():
+            return file
+        data = file.read(_MAX_STREAM + 1)
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name} gave {type(data).__name__} when read, not bytes: open it with mode 'rb'")
+    if len(data) > _MAX_STREAM:
+        raise ImageError(f"{name} goes on for more than {_MAX_STREAM >> 20} MB: save it as a file first")
+    return io.BytesIO(data)
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Pillow at work on a file it didn't choose: no warning gets out, and every error is an ImageError."""
+    try:
+        with _quiet:
+            yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{name} is not a photo in a format that can be read here (JPEG, PNG, WebP, GIF, TIFF, BMP and others): "
+            "save it as JPEG or PNG"
+        ) from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} claims more pixels than Pillow decodes: scale it down first") from None
+    except FileNotFoundError:
+        raise ImageError(f"{name}: there is no such file") from None
+    except Exception as error:  # on a damaged file Pillow raises OSError, SyntaxError, struct.error, IndexError...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} can't be read: {reason[:200]}") from None
+
+
+class _Quiet:
+    """Silences Pillow's warnings while any thread is inside.
+
+    ``warnings.catch_warnings`` alone restores the process's filters in the wrong order when threads overlap.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\b")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()

@@ -1,0 +1,88 @@
+"""Floor 1. Preprocessing as data: what turns a photo into the network's input, and the five published ways of it.
+
+Imports errors and this package. A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are
+those that the published checkpoints were evaluated with. They give different pixels for the same photo, and the
+weights expect theirs: none is a silent default.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from .crop import CENTRES
+from .resize import MAX_RESIZED, RESAMPLES, Size
+
+_LONGEST = 2**14  # no side of a network's input comes near
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a photo becomes the network's input: resize, rescale, crop the centre, normalise, flip the channels.
+
+    A step whose field is None (or False) isn't done. Raises ConfigError, naming the field, for impossible values.
+    """
+
+    name: str
+    size: Size | None  # the short side, its aspect kept; or (height, width), squashed to
+    resample: str  # one of Pillow's six filters, or OpenCV's bilinear, which has no antialias
+    crop: tuple[int, int] | None  # (height, width)
+    flip_channels: bool  # True: BGR, what Hugging Face's and ml-cvnets' weights expect. timm's expect RGB
+    centre: str = "transformers"  # how the crop's place is rounded, see crop.py
+    rescale_factor: float | None = 1 / 255
+    mean: tuple[float, ...] | None = None  # subtracted, RGB order, after rescaling: no published checkpoint does it
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            _check_sides("size", (self.size,) if isinstance(self.size, int) else self.size)
+        if self.crop is not None:
+            _check_sides("crop_size", self.crop)
+        if self.resample not in RESAMPLES:
+            raise ConfigError(f"resample must be one of {', '.join(RESAMPLES)}, not {self.resample!r}")
+        if self.centre not in CENTRES:
+            raise ConfigError(f"centre must be one of {', '.join(CENTRES)}, not {self.centre!r}")
+        if self.rescale_factor is not None:
+            _check_numbers("rescale_factor", (self.rescale_factor,))
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("mean and std must be given together")
+        if self.mean is not None and self.std is not None:
+            _check_numbers("mean", self.mean)
+            _check_numbers("std", self.std)
+            if 0 in self.std:
+                raise ConfigError(f"std must not contain 0: {list(self.std)}")
+
+
+def _check_sides(name: str, sides: tuple[int, ...]) -> None:
+    for side in sides:
+        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _LONGEST:
+            raise ConfigError(f"{name} must be made of whole numbers from 1 to {_LONGEST}, not {side!r}")
+    if len(sides) == 2 and sides[0] * sides[1] > MAX_RESIZED:
+        raise ConfigError(f"{name} {sides[1]}x{sides[0]} is more than {MAX_RESIZED} pixels: make it smaller")
+
+
+def _check_numbers(name: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ConfigError(f"{name} must be made of finite numbers, not {value!r}")
+
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("huggingface-classifier", 288, "bilinear", (256, 256), flip_channels=True),
+        Profile("huggingface-segmenter", 544, "bilinear", (512, 512), flip_channels=True),
+        Profile("timm", 284, "bicubic", (256, 256), flip_channels=False, centre="torchvision"),  # 284 = floor(256/0.9)
+        Profile("ml-cvnets-classifier", 288, "opencv-bilinear", (256, 256), flip_channels=True),
+        Profile("ml-cvnets-segmenter", (512, 512), "opencv-bilinear", None, flip_channels=True),
+    )
+}
+
+
+def named_profile(name: str) -> Profile:
+    """One of the five. Raises ConfigError, listing them, for any other name."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise ConfigError(f"there is no preprocessing profile {name!r}; there are {', '.join(PROFILES)}") from None

@@ -1,0 +1,216 @@
+"""Floor 1. Profiles from and to the files that checkpoints come with; imports NumPy, errors and this package.
+
+Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`` an int, ``do_flip_channels``) and its
+new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``.
+What a file leaves out has the defaults of transformers' page, of timm respectively.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from .profiles import Profile
+from .resize import PILLOW_FILTERS, Size
+
+FILE_NAME = "preprocessor_config.json"
+DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page; resample 2 is bilinear
+    "do_resize": True,
+    "size": {"shortest_edge": 224},
+    "resample": 2,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_center_crop": True,
+    "crop_size": {"height": 256, "width": 256},
+    "do_flip_channel_order": True,
+    "do_reduce_labels": False,
+}
+PROCESSOR_TYPES = (
+    "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
+)  # fmt: skip
+
+_FILTER_NUMBERS = {int(number): name for name, number in PILLOW_FILTERS.items()}
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # timm's defaults
+
+
+def profile_from_settings(settings: Mapping[str, Any]) -> Profile:
+    """The profile that a preprocessor_config.json or a timm config.json describes; which, is seen by looking."""
+    return from_timm_config(settings) if is_timm_config(settings) else from_preprocessor_config(settings)
+
+
+# -- Hugging Face ------------------------------------------------------------------------------------------------------
+
+
+def modernised(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` in the new spelling, with the defaults filled in; unknown fields stay as they are.
+
+    Raises ConfigError where a size, a filter or a switch makes no sense.
+    """
+    new = {**DEFAULTS, **{key: value for key, value in settings.items() if value is not None}}
+    old_flip = new.pop("do_flip_channels", None)
+    if old_flip is not None and settings.get("do_flip_channel_order") is None:
+        new["do_flip_channel_order"] = old_flip
+    for key in DEFAULTS:
+        if key.startswith("do_"):
+            new[key] = _switch(key, new[key])
+    new["size"] = _size_dict("size", new["size"], lambda side: {"shortest_edge": side})
+    new["crop_size"] = _size_dict("crop_size", new["crop_size"], lambda side: {"height": side, "width": side})
+    new["resample"] = _FILTER_NAMES_TO_NUMBERS[filter_name(new["resample"])]
+    return new
+
+
+def from_preprocessor_config(settings: Mapping[str, Any], name: str = FILE_NAME) -> Profile:
+    """The profile that a preprocessor_config.json describes, in either spelling.
+
+    Raises ConfigError, also where the file is another model's.
+    """
+    check_processor_type(settings)
+    new = modernised(settings)
+    crop = new["crop_size"]
+    if new["do_center_crop"] and set(crop) != {"height", "width"}:
+        raise ConfigError(f"crop_size must have height and width, not {crop}")
+    return Profile(
+        name,
+        size=_size(new["size"]) if new["do_resize"] else None,
+        resample=filter_name(new["resample"]),
+        crop=(crop["height"], crop["width"]) if new["do_center_crop"] else None,
+        flip_channels=new["do_flip_channel_order"],
+        rescale_factor=new["rescale_factor"] if new["do_rescale"] else None,
+    )
+
+
+def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
+    """``profile`` as the new form of preprocessor_config.json.
+
+    The form knows Pillow's filters, the floor when centring, and no mean. torchvision's rounding can't be told: the
+    crop may then lie one pixel off. Raises ConfigError where it's the values that would differ.
+    """
+    if profile.resample not in PILLOW_FILTERS:
+        raise ConfigError(f"{FILE_NAME} can't name {profile.resample!r}, only Pillow's filters: choose another profile")
+    if profile.mean is not None:
+        raise ConfigError(f"{FILE_NAME} of a MobileViT has no mean and std: choose another profile")
+    size: dict[str, int] = DEFAULTS["size"]
+    if isinstance(profile.size, int):
+        size = {"shortest_edge": profile.size}
+    elif profile.size is not None:
+        size = {"height": profile.size[0], "width": profile.size[1]}
+    height, width = profile.crop or DEFAULTS["crop_size"].values()
+    return {
+        "image_processor_type": PROCESSOR_TYPES[0],
+        "do_resize": profile.size is not None,
+        "size": dict(size),
+        "resample": _FILTER_NAMES_TO_NUMBERS[profile.resample],
+        "do_rescale": profile.rescale_factor is not None,
+        "rescale_factor": DEFAULTS["rescale_factor"] if profile.rescale_factor is None else profile.rescale_factor,
+        "do_center_crop": profile.crop is not None,
+        "crop_size": {"height": height, "width": width},
+        "do_flip_channel_order": profile.flip_channels,
+    }
+
+
+def check_processor_type(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError where ``settings`` say that they are another model's."""
+    for key in ("image_processor_type", "feature_extractor_type"):
+        kind = settings.get(key)
+        if kind is not None and kind not in PROCESSOR_TYPES:
+            raise ConfigError(f"these are settings for {kind!r}, not for {PROCESSOR_TYPES[0]}")
+
+
+def filter_name(resample: Any) -> str:
+    """Pillow's filter by its number (PIL's enumeration included) or its name. Raises ConfigError for others."""
+    if isinstance(resample, str) and resample in PILLOW_FILTERS:
+        return resample
+    if isinstance(resample, int) and not isinstance(resample, bool) and int(resample) in _FILTER_NUMBERS:
+        return _FILTER_NUMBERS[int(resample)]
+    known = ", ".join(f"{number} ({name})" for number, name in sorted(_FILTER_NUMBERS.items()))
+    raise ConfigError(f"resample must be one of {known}, not {resample!r}")
+
+
+_FILTER_NAMES_TO_NUMBERS = {name: number for number, name in _FILTER_NUMBERS.items()}
+
+
+def _size_dict(name: str, size: Any, from_int: Callable[[int], dict[str, int]]) -> dict[str, int]:
+    if isinstance(size, (list, tuple)) and len(size) == 2:
+        size = {"height": size[0], "width": size[1]}
+    elif not isinstance(size, Mapping):
+        size = from_int(size)
+    if set(size) not in ({"shortest_edge"}, {"height", "width"}):
+        raise ConfigError(f"{name} must have shortest_edge, or height and width, not {dict(size)!r}")
+    if any(isinstance(side, bool) or not hasattr(side, "__index__") for side in size.values()):
+        raise ConfigError(f"{name} must be made of whole numbers, not {size!r}")
+    return {key: operator.index(side) for key, side in size.items()}
+
+
+def _size(size: Mapping[str, int]) -> Size:
+    return size["shortest_edge"] if "shortest_edge" in size else (size["height"], size["width"])
+
+
+def _switch(name: str, value: Any) -> bool:
+    if isinstance(value, (bool, int, np.bool_)) and value in (0, 1):
+        return bool(value)
+    raise ConfigError(f"{name} must be true or false, not {value!r}")
+
+
+# -- timm --------------------------------------------------------------------------------------------------------------
+
+
+def is_timm_config(settings: Mapping[str, Any]) -> bool:
+    """Whether this is timm's form: a ``pretrained_cfg``, or what stands in one."""
+    return "pretrained_cfg" in settings or {"input_size", "interpolation"} <= set(settings)
+
+
+def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") -> Profile:
+    """The profile that a timm config.json, or its ``pretrained_cfg``, describes: short side floor(side / crop_pct).
+
+    Raises ConfigError for what no MobileViT of timm uses: sides that differ, crop modes other than center and squash.
+    """
+    settings = config.get("pretrained_cfg", config)
+    if not isinstance(settings, Mapping):
+        raise ConfigError("pretrained_cfg must be an object of settings")
+    side = _timm_side(settings.get("input_size"))
+    crop_pct = settings.get("crop_pct") or 0.875
+    if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not 0 < crop_pct <= 1:
+        raise ConfigError(f"crop_pct must be over 0 and at most 1, not {crop_pct!r}")
+    mode = settings.get("crop_mode") or "center"
+    if mode not in ("center", "squash"):
+        raise ConfigError(f"crop_mode {mode!r} is not supported: only center and squash are")
+    scaled = math.floor(side / crop_pct)
+    mean = _numbers("mean", settings.get("mean", _IMAGENET_MEAN))
+    std = _numbers("std", settings.get("std", _IMAGENET_STD))
+    plain = set(mean) == {0} and set(std) == {1}
+    return Profile(
+        name,
+        size=scaled if mode == "center" else (scaled, scaled),
+        resample=_pillow_name(settings.get("interpolation") or "bicubic"),
+        crop=(side, side),
+        flip_channels=False,
+        centre="torchvision",
+        mean=None if plain else mean,
+        std=None if plain else std,
+    )
+
+
+def _timm_side(input_size: Any) -> int:
+    if not isinstance(input_size, (list, tuple)) or len(input_size) != 3 or input_size[1] != input_size[2]:
+        raise ConfigError(f"input_size must be [channels, side, side], not {input_size!r}")
+    side = input_size[1]
+    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+        raise ConfigError(f"input_size must be made of whole numbers, not {input_size!r}")
+    return side
+
+
+def _pillow_name(name: Any) -> str:
+    if isinstance(name, str) and name in PILLOW_FILTERS:
+        return name
+    raise ConfigError(f"interpolation must be one of {', '.join(PILLOW_FILTERS)}, not {name!r}")
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    if not isinstance(values, (list, tuple)) or not values:
+        raise ConfigError(f"{name} must be a list of numbers, not {values!r}")
+    return tuple(values)
