@@ -1,9 +1,56 @@
-"""Shared by all tests: Hypothesis draws without deadlines, and the same examples every time in CI."""
+"""Shared by all tests: Hypothesis draws without deadlines, and the same examples every time in CI.
+
+Tests marked ``official`` need files that this project doesn't ship. They run where MOBILEVIT_NP_OFFICIAL names the
+folder that holds them; elsewhere they're deselected, and the last lines of a run say so.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+OFFICIAL = "MOBILEVIT_NP_OFFICIAL"
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", f"official: needs published checkpoints, in the folder that {OFFICIAL} names")
+
+
+def pytest_collection_modifyitems(config, items):
+    if os.environ.get(OFFICIAL):
+        return
+    left_out = [item for item in items if item.get_closest_marker("official")]
+    items[:] = [item for item in items if not item.get_closest_marker("official")]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = len(left_out)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{count} tests on the published checkpoints did not run: they need the files; "
+            f"tests/test_official.py says which. {OFFICIAL}=FOLDER python -m pytest tests/test_official.py runs them."
+        )
+
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory):
+    """The folder of a drawn classifier of five classes."""
+    from tiny import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny-classifier")
+
+
+@pytest.fixture(scope="session")
+def tiny_segmenter(tmp_path_factory):
+    """The folder of a drawn segmenter of three classes."""
+    from tiny import save_tiny
+
+    return save_tiny(tmp_path_factory.mktemp("weights") / "tiny-segmenter", "segmenter")

@@ -42,10 +42,11 @@ def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type
     (B, K, H, W), (H', W') -> (B, H', W')
 
     Goes strip by strip: at full size the logits of a 100-megapixel photo would be gigabytes, and its classes are asked
-    for in a smaller ``dtype``. Raises InputError for an empty size. Source: transformers' ``post_process_semantic_segmentation``.
+    for in a smaller ``dtype``. Raises InputError for an empty size. Source: ``post_process_semantic_segmentation`` of
+    transformers' MobileViTImageProcessor.
     """
     _check(logits, size)
-    classes = np.empty((len(logits), *size), dtype)
+    classes: np.ndarray = np.empty((len(logits), *size), dtype)
     strip = max(1, _STRIP_BYTES // max(1, logits[:, :, 0, 0].nbytes * size[1]))
     for top in range(0, size[0], strip):
         rows = slice(top, top + strip)

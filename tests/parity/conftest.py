@@ -14,4 +14,4 @@ def _without_torchvision(op, func=None, **options):
 
 
 torch.library.register_fake = _without_torchvision
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # on a busy machine two threads wait for each other a hundred times longer than they work

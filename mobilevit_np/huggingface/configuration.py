@@ -1,0 +1,170 @@
+"""Floor 4. ``MobileViTConfig``, as transformers users know it. Imports formats and floor 0.
+
+It is the ``NetworkConfig`` that the computation reads, plus what only this class has: labels, dropout rates (kept,
+never used: there is no training here), what a call returns by default, and any field it doesn't know. Attributes may
+be set after it was made; a model checks them when it's built.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from ..checkpoints import config_fields
+from ..config import NetworkConfig
+from ..errors import ConfigError
+from ..formats.files import make_folder, write_file
+
+CONFIG_FILE = "config.json"
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+Config = TypeVar("Config", bound="MobileViTConfig")
+
+
+@dataclass(init=False, repr=False, eq=False)
+class MobileViTConfig(NetworkConfig):
+    """The configuration of a model: every field and default of transformers' MobileViTConfig (the small variant).
+
+    ``id2label``, ``label2id`` and ``num_labels`` go together as there: ``num_labels`` is the length of ``id2label``,
+    and setting it to another number makes new names (``LABEL_0``, ...). With neither given there are two labels.
+    Fields it doesn't know are kept, as attributes and in the file. Raises ConfigError for values no network has.
+    """
+
+    model_type: ClassVar[str] = "mobilevit"
+
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.0
+    classifier_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+    aspp_dropout_prob: float = 0.1
+    semantic_loss_ignore_index: int = 255
+    output_hidden_states: bool = False
+    output_attentions: bool = False
+    return_dict: bool = True
+    problem_type: str | None = None
+    architectures: list[str] | None = None
+
+    def __init__(self, **values: Any) -> None:
+        for field in fields(self):
+            if field.name != "num_labels":
+                default = field.default if field.default_factory is MISSING else field.default_factory()
+                setattr(self, field.name, values.pop(field.name, default))
+        self._set_labels(values.pop("id2label", None), values.pop("label2id", None), values.pop("num_labels", None))
+        values.pop("model_type", None)
+        for name, value in values.items():
+            _check_name(type(self), name)
+            setattr(self, name, value)
+        self.validate()
+
+    def _set_labels(self, id2label: Any, label2id: Any, num_labels: Any) -> None:
+        self.id2label: dict[int, str] = {}
+        self.label2id: dict[str, int] = {}
+        if id2label is None:
+            self.num_labels = 2 if num_labels is None else num_labels
+        else:
+            self.id2label = _numbered(id2label)
+            self.label2id = {label: number for number, label in self.id2label.items()}
+        if label2id is not None:
+            if not isinstance(label2id, Mapping):
+                raise ConfigError(f"label2id must map labels to numbers, not be {label2id!r}")
+            self.label2id = dict(label2id)
+
+    @property  # type: ignore[misc]
+    def num_labels(self) -> int:
+        """How many classes the head has. Setting another number gives them new names."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, number: int) -> None:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 1 << 20:
+            raise ConfigError(f"num_labels must be a whole number from 0 to {1 << 20}, not {number!r}")
+        if number != len(self.id2label) or not self.label2id:
+            self.id2label = {i: f"LABEL_{i}" for i in range(number)}
+            self.label2id = {label: i for i, label in self.id2label.items()}
+
+    @property
+    def use_return_dict(self) -> bool:
+        """The older name of ``return_dict``."""
+        return self.return_dict
+
+    def validate(self) -> None:
+        """Raise ConfigError, naming the field, unless a model can be built from the values."""
+        self.id2label = _numbered(self.id2label)
+        super().validate()
+        for name in ("output_hidden_states", "output_attentions", "return_dict"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
+            raise ConfigError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
+        if self.problem_type == "single_label_classification" and self.num_labels == 1:
+            raise ConfigError("one label can't be single_label_classification; regression takes one, this two or more")
+        ignored = self.semantic_loss_ignore_index
+        if isinstance(ignored, bool) or not isinstance(ignored, int):
+            raise ConfigError(f"semantic_loss_ignore_index must be a whole number, not {ignored!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, those it doesn't know included, as plain values of its own."""
+        return {**copy.deepcopy(self.__dict__), "model_type": self.model_type}
+
+    def to_json_string(self) -> str:
+        """``to_dict`` as the text of a config.json. Raises ConfigError for a value that JSON can't hold."""
+        try:
+            values = {**self.to_dict(), "id2label": {str(i): label for i, label in self.id2label.items()}}
+            return json.dumps(values, indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the configuration can't be written as JSON: {error}") from None
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write config.json into a folder, made where missing. Raises OutputError."""
+        text = self.to_json_string()
+        write_file(make_folder(save_directory) / CONFIG_FILE, text.encode("utf-8"))
+
+    @classmethod
+    def from_dict(cls: type[Config], config_dict: Mapping[str, Any], **overrides: Any) -> Config:
+        """A configuration from plain values, ``overrides`` first. Raises ConfigError for another model's."""
+        values = {**config_dict, **overrides}
+        if "num_labels" in overrides and "id2label" not in overrides:
+            kept = config_dict.get("id2label")
+            if kept is not None and len(kept) != overrides["num_labels"]:
+                del values["id2label"]
+                values.pop("label2id", None)
+        model_type = values.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ConfigError(f"this configuration describes a {model_type!r}, not a {cls.model_type!r}")
+        return cls(**values)
+
+    @classmethod
+    def from_json_file(cls: type[Config], json_file: str | Path) -> Config:
+        """A configuration from one file. Raises CheckpointError where it can't be read."""
+        return cls.from_pretrained(json_file)
+
+    @classmethod
+    def from_pretrained(cls: type[Config], where: str | Path, **overrides: Any) -> Config:
+        """The configuration of a folder, a config.json, a weights file or a name; ``overrides`` replace its fields.
+
+        Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT.
+        """
+        return cls.from_dict(config_fields(where), **overrides)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MobileViTConfig) and self.__dict__ == other.__dict__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string().rstrip()}"
+
+
+def _numbered(id2label: Any) -> dict[int, str]:
+    """``id2label`` with its keys as whole numbers: JSON has only text for keys."""
+    try:
+        return {int(number): str(label) for number, label in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(f"id2label must map numbers to labels, not be {str(id2label)[:80]!r}") from None
+
+
+def _check_name(cls: type, name: str) -> None:
+    """A field this class doesn't know may have any name but that of its methods, which it would hide."""
+    if hasattr(cls, name) or name.startswith("__"):
+        raise ConfigError(f"a configuration can't have a field called {name!r}: that name is taken")

@@ -1,0 +1,381 @@
+"""Floor 4. The three models of transformers' API: what is called is translated, ``reference/`` computes.
+
+Imports reference, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes when
+it's called, so threads may share one.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from .. import ops, reference
+from ..checkpoints import (
+    check_tensors,
+    count_parameters,
+    draw_parameters,
+    open_checkpoint,
+    parameter_shapes,
+    save_checkpoint,
+)
+from ..errors import ConfigError, InputError
+from ..scope import Scope
+from .configuration import MobileViTConfig
+from .outputs import BaseModelOutputWithPooling, ImageClassifierOutput, ModelOutput, SemanticSegmenterOutput
+
+ENGINES: dict[str, ModuleType] = {"reference": reference}
+Answer = ModelOutput | tuple[Any, ...]
+Model = TypeVar("Model", bound="MobileViTPreTrainedModel")
+
+
+class MobileViTPreTrainedModel(ABC):
+    """What the three models share: parameters, files, and a forward pass that can be listened to.
+
+    ``tensors`` are the parameters under the names of a checkpoint; without them, they're drawn from ``seed``. The
+    numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError where the
+    configuration describes no network, CheckpointError where the tensors don't fit it.
+    """
+
+    config_class = MobileViTConfig
+    base_model_prefix = "mobilevit"
+    main_input_name = "pixel_values"
+    task: ClassVar[str]
+    expand_output = True  # whether the backbone ends in its 1x1 convolution
+
+    def __init__(
+        self,
+        config: MobileViTConfig,
+        *,
+        tensors: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        dtype: Any = np.float32,
+    ) -> None:
+        if not isinstance(config, MobileViTConfig):
+            raise InputError(
+                f"a model takes a MobileViTConfig, not a {type(config).__name__}; from_pretrained opens files"
+            )
+        config.validate()
+        if config.hidden_act not in ops.ACTIVATIONS:
+            known = ", ".join(ops.ACTIVATIONS)
+            raise ConfigError(f"hidden_act {config.hidden_act!r} is no known activation; known are {known}")
+        self.config = config
+        if tensors is None:
+            tensors = draw_parameters(config, self.task, seed, dtype, expand_output=self.expand_output)
+        else:
+            shapes = parameter_shapes(config, self.task, expand_output=self.expand_output)
+            tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
+        self._tensors = MappingProxyType({name: _frozen(tensor) for name, tensor in tensors.items()})
+        self._scope = Scope(self._tensors)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: MobileViTConfig | None = None,
+        dtype: Any = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        **overrides: Any,
+    ) -> Model:
+        """The model of a folder, a file, a shipped name or a hub id, in the file's dtype or ``dtype``.
+
+        ``overrides`` replace fields of its configuration, ``config`` the whole. A bare model leaves a head's tensors
+        out, with a warning. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
+        """
+        options = cls._options(overrides)
+        checkpoint = open_checkpoint(
+            pretrained_model_name_or_path, task=cls.task, dtype=dtype, revision=revision, cache=cache_dir
+        )
+        if config is None:
+            _check_overrides(overrides)
+            config = MobileViTConfig.from_dict(checkpoint.config_fields, **overrides)
+        elif overrides:
+            raise InputError(f"{', '.join(overrides)}: give a whole config or fields of it, not both")
+        if "expand_output" in options and options["expand_output"] is None:
+            options["expand_output"] = checkpoint.expand_output
+        return cls(config, tensors=checkpoint.tensors, **options)
+
+    @classmethod
+    def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Take out of ``overrides`` what is the model's and not its configuration's."""
+        return {}
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write model.safetensors and config.json into a folder, whole or not at all. Raises OutputError."""
+        values = {**self.config.to_dict(), "architectures": [self._architecture()], "dtype": self.dtype.name}
+        values.pop("torch_dtype", None)  # the older name of dtype: what it says is where the numbers came from
+        save_checkpoint(save_directory, self._tensors, values)
+
+    @classmethod
+    def _architecture(cls) -> str:
+        return cls.__name__.removeprefix("TF")
+
+    def state_dict(self) -> Mapping[str, np.ndarray]:
+        """The tensors by name. They can't be written to: a model never changes."""
+        return self._tensors
+
+    @property
+    def scope(self) -> Scope:
+        """The root of the parameters, to listen to the network or replace parts of it (see ``scope.Scope``)."""
+        return self._scope
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What the numbers are computed in."""
+        return next(tensor.dtype for tensor in self._tensors.values() if tensor.dtype.kind == "f")
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes the head has."""
+        return self.config.num_labels
+
+    def num_parameters(self) -> int:
+        """How many numbers training would change."""
+        return count_parameters(self._tensors)
+
+    def eval(self: Model) -> Model:
+        """The model itself: it's always in evaluation mode."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.num_parameters():,} parameters, {self.dtype})"
+
+    def trace(self, pixel_values: Any, *, engine: str = "reference") -> dict[str, np.ndarray]:
+        """Every activation of one forward pass by its path, in order of execution; ``""`` is a head's own output.
+
+        (B, C, H, W) -> {path: array}
+
+        The paths are those that PyTorch's forward hooks would name, and ``unfolding``, ``folding`` and
+        ``probabilities``. Raises InputError as a call does.
+        """
+        seen: dict[str, np.ndarray] = {}
+
+        def keep(path: str, output: np.ndarray) -> None:
+            seen[path] = output.copy()
+
+        self._network(_engine(engine), self._pixels(pixel_values), self._scope.listen(keep))
+        return seen
+
+    def _forward(
+        self, pixel_values: Any, output_hidden_states: bool | None, output_attentions: bool | None, engine: str
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """The network's output, and the fields of the answer that were asked for beside it."""
+        attentions: list[np.ndarray] = []
+
+        def keep(path: str, output: np.ndarray) -> None:
+            if path.endswith(".probabilities"):
+                attentions.append(output)
+
+        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        scope = self._scope.listen(keep) if want_attentions else self._scope
+        output, hidden_states = self._network(_engine(engine), self._pixels(pixel_values), scope)
+        return output, {
+            "hidden_states": tuple(hidden_states) if want_states else None,
+            "attentions": tuple(attentions) if want_attentions else None,
+        }
+
+    @abstractmethod
+    def _network(
+        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The engine's function for this model, called: its output, and the five maps on the way."""
+
+    def _pixels(self, pixel_values: Any) -> np.ndarray:
+        if pixel_values is None:
+            raise InputError("You have to specify pixel_values: a float batch (B, C, H, W), as the processor makes it")
+        pixels = _array(pixel_values, "pixel_values")
+        reference.check_pixel_values(pixels, self.config)
+        return pixels.astype(self.dtype, copy=False)
+
+    def _answer(self, output: ModelOutput, return_dict: bool | None) -> Answer:
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+
+class MobileViTModel(MobileViTPreTrainedModel):
+    """The backbone without a head: the last feature map and its mean.
+
+    With ``expand_output=False`` the last 1x1 convolution is left out (``pooler_output`` is then None).
+    """
+
+    task = "backbone"
+
+    def __init__(
+        self,
+        config: MobileViTConfig,
+        expand_output: bool = True,
+        *,
+        tensors: Mapping[str, np.ndarray] | None = None,
+        seed: int = 0,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.expand_output = expand_output
+        super().__init__(config, tensors=tensors, seed=seed, dtype=dtype)
+
+    @classmethod
+    def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        return {"expand_output": overrides.pop("expand_output", None)}
+
+    def _network(
+        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        return engine.backbone(pixel_values, scope, self.config, expand_output=self.expand_output)
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        output_attentions: bool | None = None,
+        *,
+        engine: str = "reference",
+    ) -> Answer:
+        """(B, C, H, W) -> last_hidden_state (B, E, H', W'), pooler_output (B, E), hidden_states, attentions
+
+        Raises InputError where ``pixel_values`` are missing or don't fit, or there is no such engine.
+        """
+        last, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        pooled = ops.global_average_pool(last) if self.expand_output else None
+        output = BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=pooled, **rest)
+        return self._answer(output, return_dict)
+
+
+class MobileViTForImageClassification(MobileViTPreTrainedModel):
+    """The backbone, its mean over the map, and one linear layer: a raw score per class."""
+
+    task = "classifier"
+
+    def _network(
+        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        return engine.classifier(pixel_values, scope, self.config)
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: bool | None = None,
+        labels: Any = None,
+        return_dict: bool | None = None,
+        output_attentions: bool | None = None,
+        *,
+        engine: str = "reference",
+    ) -> Answer:
+        """(B, C, H, W), labels (B) or (B, K) -> loss (), logits (B, K), hidden_states, attentions
+
+        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit, or there is no such
+        engine.
+        """
+        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        loss = None if labels is None else classification_loss(logits, _array(labels, "labels"), self.config)
+        return self._answer(ImageClassifierOutput(loss=loss, logits=logits, **rest), return_dict)
+
+
+class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
+    """The backbone and a DeepLabV3 head: a raw score per class and place, at 1/output_stride of the size."""
+
+    task = "segmenter"
+    expand_output = False
+
+    def _network(
+        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        return engine.segmenter(pixel_values, scope, self.config)
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        output_attentions: bool | None = None,
+        *,
+        engine: str = "reference",
+    ) -> Answer:
+        """(B, C, H, W), labels (B, Y, X) -> loss (), logits (B, K, H', W'), hidden_states, attentions
+
+        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit or there is one class
+        only, or there is no such engine.
+        """
+        if labels is not None and self.config.num_labels == 1:
+            raise InputError("The number of labels should be greater than one: with one there is nothing to tell apart")
+        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        loss = None if labels is None else segmentation_loss(logits, _array(labels, "labels"), self.config)
+        return self._answer(SemanticSegmenterOutput(loss=loss, logits=logits, **rest), return_dict)
+
+
+def classification_loss(logits: np.ndarray, labels: np.ndarray, config: MobileViTConfig) -> np.ndarray:
+    """The loss that ``config.problem_type`` names; without one, what the labels look like decides.
+
+    (B, K), (B) or (B, K) -> ()
+
+    One class: squared error. Labels of 32 or 64 bit whole numbers: cross entropy, -100 ignored. Anything else: a yes
+    or no for each class. Raises InputError where the labels don't fit. Source: transformers'
+    ForSequenceClassificationLoss.
+    """
+    problem = config.problem_type
+    if problem is None:
+        single = config.num_labels > 1 and labels.dtype in (np.int64, np.int32)
+        several = "single_label_classification" if single else "multi_label_classification"
+        problem = "regression" if config.num_labels == 1 else several
+    if problem == "single_label_classification":
+        return ops.cross_entropy(logits.reshape(-1, config.num_labels), _classes(labels).reshape(-1))
+    if problem == "multi_label_classification":
+        return ops.binary_cross_entropy_with_logits(logits, labels)
+    return ops.mean_squared_error(
+        *((logits.squeeze(), labels.squeeze()) if config.num_labels == 1 else (logits, labels))
+    )
+
+
+def segmentation_loss(logits: np.ndarray, labels: np.ndarray, config: MobileViTConfig) -> np.ndarray:
+    """Cross entropy of every pixel, the logits blown up to the labels; ``semantic_loss_ignore_index`` doesn't count.
+
+    (B, K, H', W'), (B, Y, X) -> ()
+    """
+    if labels.ndim != 3 or labels.shape[0] != logits.shape[0]:
+        raise InputError(
+            f"segmentation labels must be ({logits.shape[0]}, H, W), one class per pixel, not {labels.shape}"
+        )
+    return ops.semantic_segmentation_loss(logits, _classes(labels), ignore_index=config.semantic_loss_ignore_index)
+
+
+def _classes(labels: np.ndarray) -> np.ndarray:
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels must be whole numbers, one class each, not {labels.dtype}")
+    return labels
+
+
+def _array(values: Any, name: str) -> np.ndarray:
+    """``values`` as an array of numbers, whatever offers itself as one."""
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # another library's __array__ may raise anything
+        raise InputError(f"{name} can't be taken as an array: {str(error)[:200]}") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} must be an array of numbers, not a {type(values).__name__} of {array.dtype}")
+    return array
+
+
+def _engine(name: str) -> ModuleType:
+    if name not in ENGINES:
+        raise InputError(f"there is no engine {name!r}; there is {', '.join(map(repr, ENGINES))}")
+    return ENGINES[name]
+
+
+def _frozen(tensor: np.ndarray) -> np.ndarray:
+    view = tensor.view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    known = {field.name for field in fields(MobileViTConfig)} | {"id2label", "label2id"}
+    if unknown := sorted(overrides.keys() - known):
+        raise InputError(f"from_pretrained takes fields of the configuration, and {', '.join(unknown)} is none")

@@ -1,0 +1,217 @@
+"""What is fed to whom: each target makes a hostile input from a generator, and hands it to the code under test.
+
+A target is one function ``(random) -> None`` in ``TARGETS``; it may raise MobileViTError and warn, nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_np.checkpoints import parameter_shapes
+from mobilevit_np.checkpoints.configurations import full_config
+from mobilevit_np.checkpoints.opening import build_checkpoint
+from mobilevit_np.checkpoints.sources import Source
+from mobilevit_np.formats.files import parse_json
+from mobilevit_np.formats.tensor_file import TensorFile, parse_tensor_file
+from mobilevit_np.formats.torch_pickle import read_pickle
+from mobilevit_np.names import parameter_names as names
+
+from . import mutations, samples
+
+Random = np.random.Generator
+SOURCE = Source("fuzzed", "file", Path("fuzzed.bin"))
+PREPROCESSOR = {
+    "crop_size": {"height": 256, "width": 256}, "do_center_crop": True, "do_flip_channel_order": True,
+    "do_resize": True, "do_rescale": True, "rescale_factor": 0.00392156862745098, "resample": 2,
+    "size": {"shortest_edge": 288}, "image_processor_type": "MobileViTImageProcessor",
+}  # fmt: skip
+TIMM = {
+    "architecture": "mobilevit_xxs", "num_classes": 5, "label_names": list("abcde"), "label_descriptions": {"a": "ant"},
+    "pretrained_cfg": {
+        "input_size": [3, 256, 256], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
+        "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "num_classes": 5,
+    },
+}  # fmt: skip
+
+
+@functools.cache
+def _safetensors() -> bytes:
+    return samples.safetensors_file(samples.few_tensors(), stored_as={"fc.weight": "BF16"})
+
+
+@functools.cache
+def _torch(number: int) -> bytes:
+    tensors = samples.few_tensors()
+    trees: list[Any] = [
+        tensors,
+        {"state_dict": tensors, "state_dict_ema": tensors, "epoch": 3, "args": (1, None, [2.5])},
+    ]
+    return samples.torch_file(trees[number // 2], compress=bool(number % 2))
+
+
+def safetensors(random: Random) -> None:
+    """A spoiled safetensors file; half the time one whose header is spoiled as JSON, its length right."""
+    good = _safetensors()
+    if random.integers(2):
+        parse_tensor_file(mutations.spoil(good, random))
+        return
+    length = int.from_bytes(good[:8], "little")
+    header = mutations.spoil_json(json.loads(good[8 : 8 + length]), random)
+    parse_tensor_file(len(header).to_bytes(8, "little") + header + good[8 + length :])
+
+
+def torch(random: Random) -> None:
+    """A spoiled torch zip."""
+    parse_tensor_file(mutations.spoil(_torch(int(random.integers(4))), random), use_ema=bool(random.integers(2)))
+
+
+def torch_pickle(random: Random) -> None:
+    """A sound zip around a spoiled pickle, which a zip's sums would otherwise keep from the reader."""
+    with zipfile.ZipFile(io.BytesIO(_torch(int(random.integers(4))))) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries["archive/data.pkl"] = mutations.spoil(entries["archive/data.pkl"], random)
+    parse_tensor_file(samples.zip_file(entries))
+
+
+def pickle_program(random: Random) -> None:
+    """Opcodes at random, from those that a pickle of weights is made of."""
+    pieces = [
+        b"\x80\x02",
+        *(mutations.TOKENS[i] for i in random.integers(0, len(mutations.TOKENS), random.integers(1, 40))),
+    ]
+    read_pickle(b"".join(pieces) + b".")
+
+
+@functools.cache
+def _tensors(task: str, scheme: str) -> dict[str, np.ndarray]:
+    tensors = names.to_hugging_face(samples.tiny_tensors(task), names.HUGGING_FACE)
+    return names.from_hugging_face(tensors, scheme)
+
+
+def network(random: Random) -> None:
+    """A whole tiny network whose tensors were dropped, renamed, reshaped, recast or poisoned."""
+    task = ("classifier", "segmenter", "backbone")[random.integers(3)]
+    scheme = names.SCHEMES[random.integers(3)] if task != "segmenter" else names.SCHEMES[random.integers(2) * 2]
+    tensors = dict(_tensors(task, scheme))
+    for _ in range(random.integers(1, 4)):
+        _spoil_tensors(tensors, random)
+    stored = {name: {"f": "F32", "i": "I64"}.get(tensor.dtype.kind, "U8") for name, tensor in tensors.items()}
+    config = full_config(samples.tiny_config(task), task, ()) if random.integers(2) else None
+    options = {"task": ("classifier", "segmenter", "backbone")[random.integers(3)]} if random.integers(3) == 0 else {}
+    build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "torch"), config, None, **options)
+
+
+def _spoil_tensors(tensors: dict[str, np.ndarray], random: Random) -> None:
+    name = list(tensors)[random.integers(len(tensors))] if tensors else "x"
+    tensor = tensors.pop(name, np.zeros(3))
+    new: list[Callable[[], dict[str, np.ndarray]]] = [
+        lambda: {},
+        lambda: {name + ".x": tensor},
+        lambda: {name.replace("layer", "stages"): tensor},
+        lambda: {name: tensor[None]},
+        lambda: {name: tensor.reshape(-1)[: random.integers(0, tensor.size + 1)]},
+        lambda: {name: np.zeros(0)},
+        lambda: {name: np.zeros((), tensor.dtype)},
+        lambda: {name: tensor.astype(("f8", "f2", "i8", "u1", "?")[random.integers(5)])},
+        lambda: {name: np.full(tensor.shape, (np.nan, np.inf, 1e30)[random.integers(3)])},
+        lambda: {name: tensor, STRANGERS[random.integers(len(STRANGERS))]: tensor},
+    ]
+    tensors.update(new[random.integers(len(new))]())
+
+
+STRANGERS = (
+    "",
+    "two\nlines",
+    "classifier.weight",
+    "segmentation_head.classifier.convolution.weight",
+    "seg_head.aux_head.0.block.conv.weight",
+    "head.fc.weight",
+    "stem.conv.weight",
+    "conv_1.block.conv.weight",
+    "encoder.conv_1.block.conv.weight",
+    "mobilevit.conv_1x1_exp.convolution.weight",
+    "conv_stem.convolution.weight",
+    "mobilevit.conv_stem.activation.weight",
+    "optimizer.state",
+)
+
+
+def config(random: Random) -> None:
+    """A spoiled config.json and preprocessor_config.json, beside sound weights."""
+    timm = bool(random.integers(2))
+    good = TIMM if timm else full_config(samples.tiny_config(), "classifier", tuple("abcde"))
+    data = mutations.spoil_json(good, random)
+    settings = (
+        parse_json(mutations.spoil_json(PREPROCESSOR, random), "preprocessor_config.json")
+        if random.integers(2)
+        else None
+    )
+    fields = parse_json(data, "config.json")
+    tensors = _tensors("classifier", names.TIMM if timm else names.HUGGING_FACE)
+    stored = dict.fromkeys(tensors, "F32")
+    checkpoint = build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "torch"), fields, settings)
+    assert checkpoint.profile is not None
+    assert len(checkpoint.labels) == checkpoint.config.num_labels
+
+
+def network_config(random: Random) -> None:
+    """A spoiled configuration by itself: a network is described, or the error says why not."""
+    from mobilevit_np.checkpoints.configurations import network_fields
+    from mobilevit_np.config import NetworkConfig
+
+    fields = network_fields(
+        parse_json(mutations.spoil_json(full_config(samples.tiny_config(), "classifier", ()), random), "x")
+    )
+    parameter_shapes(NetworkConfig(**fields), ("classifier", "segmenter", "backbone")[random.integers(3)])
+
+
+PHOTOS = (
+    ("PNG", "RGB"), ("PNG", "P"), ("PNG", "1"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("GIF", "P"),
+    ("BMP", "RGB"), ("TIFF", "F"), ("PPM", "L"), ("PNG", "RGBA"), ("PNG", "I;16"), ("TGA", "RGB"),
+)  # fmt: skip
+
+
+@functools.cache
+def _photos() -> tuple[bytes, ...]:
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    pixels = Image.fromarray(random.integers(0, 256, (9, 14, 3), dtype=np.uint8))
+    files = []
+    for kind, mode in PHOTOS:
+        out = io.BytesIO()
+        (Image.new(mode, (9, 9)) if mode == "I;16" else pixels.convert(mode)).save(out, kind)
+        files.append(out.getvalue())
+    return tuple(files)
+
+
+def image(random: Random) -> None:
+    """A spoiled photo."""
+    from mobilevit_np.preprocess import decode
+
+    photos = _photos()
+    decode(mutations.spoil(photos[random.integers(len(photos))], random), max_pixels=1_000_000)
+
+
+TARGETS: dict[str, Callable[[Random], None]] = {
+    function.__name__: function
+    for function in (safetensors, torch, torch_pickle, pickle_program, network, config, network_config, image)
+}
+SHARES = {  # of a hundred cases: a whole network takes a thousand times as long as a format
+    "safetensors": 20,
+    "torch": 20,
+    "torch_pickle": 20,
+    "pickle_program": 12,
+    "network": 4,
+    "config": 4,
+    "network_config": 5,
+    "image": 15,
+}

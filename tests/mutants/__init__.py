@@ -1,0 +1,1 @@
+"""Known port mistakes, planted one by one: does the proof notice each? ``python tests/mutants`` prints the answer."""

@@ -1,0 +1,53 @@
+"""20,000 hostile files and configurations, seeded: anything but MobileViTError, or a message of two lines, fails.
+
+As many more as one likes: ``python tests/fuzz/run.py --count N --seed S``.
+"""
+
+import numpy as np
+import pytest
+from fuzz import run, samples, targets
+
+from mobilevit_np.checkpoints.opening import build_checkpoint
+from mobilevit_np.errors import CheckpointError
+from mobilevit_np.formats.tensor_file import TensorFile, parse_tensor_file
+
+CASES = 20_000
+SEED = 20_000
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+def test_nothing_but_our_own_errors(target):
+    failures = run.run(target, CASES * targets.SHARES[target] // 100, SEED)
+    assert not failures, f"{len(failures)} failures, the first:\n{failures[0]}"
+
+
+def test_the_shares_make_a_whole():
+    assert sum(targets.SHARES.values()) == 100
+    assert targets.SHARES.keys() == targets.TARGETS.keys()
+
+
+def test_the_harness_finds_a_defect(monkeypatch):
+    def defect(random):
+        if random.integers(10) == 0:
+            raise ZeroDivisionError
+
+    def two_lines(random):
+        raise CheckpointError("one\ntwo")
+
+    monkeypatch.setitem(targets.TARGETS, "safetensors", defect)
+    failures = run.run("safetensors", 100, 0)
+    assert 0 < len(failures) < 100
+    assert "ZeroDivisionError" in failures[0]
+    monkeypatch.setitem(targets.TARGETS, "safetensors", two_lines)
+    assert "not one line" in run.run("safetensors", 1, 0)[0]
+
+
+def test_what_is_spoiled_was_good():
+    assert len(parse_tensor_file(targets._safetensors()).tensors) == 4
+    assert all(len(parse_tensor_file(targets._torch(number)).tensors) == 4 for number in range(4))
+    for scheme in targets.names.SCHEMES:
+        tensors = targets._tensors("classifier", scheme)
+        file = TensorFile(dict(tensors), dict.fromkeys(tensors, "F32"), "torch")
+        assert build_checkpoint(targets.SOURCE, b"", file, None, None).task == "classifier"
+    assert set(samples.few_tensors()) == {"stem.weight", "norm.bias", "norm.num_batches_tracked", "fc.weight"}
+    assert np.isfinite(samples.few_tensors()["fc.weight"]).all()

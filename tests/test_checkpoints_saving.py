@@ -1,0 +1,221 @@
+"""Checkpoints written and converted: the hub's layout, round trips to the bit, failures that leave nothing."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
+
+from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, save_checkpoint
+from mobilevit_np.checkpoints.configurations import full_config
+from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.errors import CheckpointError, ConfigError, InputError, OutputError
+from mobilevit_np.formats.tensor_file import read_tensor_file
+from mobilevit_np.names import parameter_names as names
+
+CONFIG = full_config(tiny_config(), "classifier", tuple("abcde"))
+PREPROCESSOR = {"do_flip_channel_order": True, "size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}
+
+
+def _same(first, second):
+    assert set(first) == set(second)
+    for name, tensor in first.items():
+        assert (tensor.dtype, tensor.shape) == (second[name].dtype, second[name].shape), name
+        assert tensor.tobytes() == second[name].tobytes(), name
+
+
+def test_what_was_saved_is_opened(tmp_path):
+    tensors = tiny_tensors()
+    paths = save_checkpoint(tmp_path / "a/b", tensors, CONFIG, PREPROCESSOR, metadata={"about": "a test"})
+    assert sorted(path.name for path in paths) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    checkpoint = open_checkpoint(tmp_path / "a/b")
+    _same(tensors, checkpoint.tensors)
+    assert checkpoint.labels == tuple("abcde")
+    assert checkpoint.preprocessing == PREPROCESSOR
+    with safetensors.safe_open(tmp_path / "a/b/model.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt", "about": "a test"}  # transformers asks for the first
+
+
+def test_counters_are_added_where_they_are_missing(tmp_path):
+    tensors = {name: tensor for name, tensor in tiny_tensors().items() if not name.endswith("num_batches_tracked")}
+    save_checkpoint(tmp_path / "a", tensors, CONFIG)
+    assert len(read_tensor_file(tmp_path / "a/model.safetensors").tensors) == 347
+    assert not (tmp_path / "a/preprocessor_config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stored"), [("float16", "F16"), ("bfloat16", "BF16"), ("F64", "F64"), ("half", "F16")]
+)
+def test_saving_in_a_dtype(dtype, stored, tmp_path):
+    save_checkpoint(tmp_path / "a", tiny_tensors(), CONFIG, dtype=dtype)
+    dtypes = read_tensor_file(tmp_path / "a/model.safetensors").dtypes
+    assert set(dtypes.values()) == {stored, "I64"}
+
+
+def test_what_can_not_be_saved_is_an_error_and_leaves_nothing(tmp_path):
+    for arguments, kind in (
+        (({"x": np.zeros(1, complex)}, CONFIG), InputError),
+        ((tiny_tensors(), {"x": object()}), ConfigError),
+        (({"x": np.array([1e300])}, CONFIG), None),
+    ):
+        if kind is None:
+            with pytest.raises(CheckpointError, match="doesn't fit"):
+                save_checkpoint(tmp_path / "a", *arguments, dtype="float16")
+        else:
+            with pytest.raises(kind):
+                save_checkpoint(tmp_path / "a", *arguments)
+        assert os.listdir(tmp_path) == []
+    with pytest.raises(InputError, match="float64, float32, float16, bfloat16"):
+        save_checkpoint(tmp_path / "a", tiny_tensors(), CONFIG, dtype="int8")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_failure_in_the_middle_leaves_what_was_there(error, existed, after, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    if existed:
+        save_checkpoint(folder, tiny_tensors(), CONFIG, PREPROCESSOR)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()} if existed else {}
+    calls = []
+    real = os.fsync
+
+    def failing(file):
+        calls.append(file)
+        if len(calls) > after:
+            raise error
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        save_checkpoint(folder, {name: tensor * 2 for name, tensor in tiny_tensors().items()}, {}, {})
+    assert folder.exists() == existed
+    assert ({path.name: path.read_bytes() for path in folder.iterdir()} if existed else {}) == before
+
+
+ROUTES = [
+    (task, scheme)
+    for task in ("classifier", "segmenter", "backbone")
+    for scheme in names.SCHEMES
+    if (task, scheme) != ("segmenter", names.TIMM)
+]
+
+
+@pytest.mark.parametrize(("task", "scheme"), ROUTES)
+@pytest.mark.parametrize("stored", ["F64", "F32", "F16", "BF16"])
+def test_round_trips_are_exact_to_the_bit(task, scheme, stored, tmp_path):
+    start = tmp_path / "start.safetensors"
+    tensors = tiny_tensors(task)
+    formats = {name: stored for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
+    start.write_bytes(safetensors_file(tensors, stored_as=formats))
+    there = convert(start, tmp_path / "there.safetensors", scheme=scheme)
+    assert there.paths == (tmp_path / "there.safetensors",)
+    back = convert(*there.paths, tmp_path / "back.safetensors")
+    assert (tmp_path / "back.safetensors").read_bytes() == start.read_bytes()
+    flipped = any("reversed" in note for note in there.notes)
+    assert flipped == (scheme == names.TIMM) == any("reversed" in note for note in back.notes)
+    converted = read_tensor_file(*there.paths)
+    assert names.recognise(converted.tensors) == scheme
+    assert set(converted.dtypes.values()) == {stored, "I64"}
+
+
+def test_between_all_three_schemes_and_back(tmp_path):
+    start = tmp_path / "0.safetensors"
+    start.write_bytes(safetensors_file(tiny_tensors()))
+    here = start
+    for number, scheme in enumerate(["timm", "ml-cvnets", "huggingface", "ml-cvnets", "timm", "huggingface"], start=1):
+        (here,) = convert(here, tmp_path / f"{number}.safetensors", scheme=scheme).paths
+    assert here.read_bytes() == start.read_bytes()
+
+
+def test_the_stem_is_flipped_between_timm_and_the_others(tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(torch_file(tiny_tensors()))
+    note = "the stem's input axis was reversed: the weights took BGR, now RGB"
+    assert note in convert(path, tmp_path / "timm.safetensors", scheme="timm").notes
+    stem = tiny_tensors()[names.STEM]
+    np.testing.assert_array_equal(
+        read_tensor_file(tmp_path / "timm.safetensors").tensors["stem.conv.weight"], stem[:, ::-1]
+    )
+    assert not any("reversed" in note for note in convert(path, tmp_path / "c.safetensors", scheme="ml-cvnets").notes)
+    converted = read_tensor_file(tmp_path / "c.safetensors").tensors["conv_1.block.conv.weight"]
+    np.testing.assert_array_equal(converted, stem)
+
+
+def test_weights_that_take_rgb_already_are_not_flipped_for_timm(tmp_path):
+    save_checkpoint(tmp_path / "a", tiny_tensors(), CONFIG, {"do_flip_channel_order": False})
+    conversion = convert(tmp_path / "a", tmp_path / "timm.safetensors", scheme="timm")
+    assert not any("reversed" in note for note in conversion.notes)
+    conversion = convert(tmp_path / "a", tmp_path / "b")
+    assert conversion.notes == ()  # the processor goes along
+    assert open_checkpoint(tmp_path / "b").channel_order == "RGB"
+
+
+def test_a_dtype_for_the_file(tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(torch_file(tiny_tensors()))
+    convert(path, tmp_path / "b.safetensors", dtype="bfloat16")
+    assert set(read_tensor_file(tmp_path / "b.safetensors").dtypes.values()) == {"BF16", "I64"}
+    convert(tmp_path / "b.safetensors", tmp_path / "c.safetensors", dtype="float32")
+    _same(read_tensor_file(tmp_path / "b.safetensors").tensors, read_tensor_file(tmp_path / "c.safetensors").tensors)
+
+
+def _published(tmp_path, labels=5):
+    network = NetworkConfig(**VARIANTS["xx_small"], num_labels=labels)
+    config = full_config(network, "classifier", tuple(f"label {i}" for i in range(labels)))
+    save_checkpoint(tmp_path / "hf", draw_parameters(network, "classifier"), config, PREPROCESSOR)
+    return tmp_path / "hf"
+
+
+def test_a_folder_of_timms_form(tmp_path):
+    source = open_checkpoint(_published(tmp_path))
+    convert(tmp_path / "hf", tmp_path / "timm", scheme="timm")
+    assert sorted(os.listdir(tmp_path / "timm")) == ["config.json", "model.safetensors"]
+    config = json.loads((tmp_path / "timm/config.json").read_text())
+    assert (config["architecture"], config["num_classes"]) == ("mobilevit_xxs", 5)
+    assert config["pretrained_cfg"]["interpolation"] == "bilinear"
+    there = open_checkpoint(tmp_path / "timm")
+    assert (there.channel_order, there.labels, there.config) == ("RGB", source.labels, source.config)
+    assert (there.profile.size, there.profile.crop, there.profile.flip_channels) == (72, (64, 64), False)
+    convert(tmp_path / "timm", tmp_path / "back")
+    back = open_checkpoint(tmp_path / "back")
+    _same(source.tensors, back.tensors)
+    assert (back.config, back.labels, back.channel_order) == (source.config, source.labels, "BGR")
+    assert (back.profile.size, back.profile.crop, back.profile.resample) == (72, (64, 64), "bilinear")
+
+
+@pytest.mark.parametrize(
+    ("size", "crop"), [(288, 256), (284, 256), (544, 512), (72, 64), (100, 99), (3, 1), (256, 256)]
+)
+def test_crop_pct_gives_the_size_back(size, crop, tmp_path):
+    from mobilevit_np.checkpoints.saving import _crop_pct
+
+    assert int(crop / _crop_pct(crop, size)) == size
+    assert len(str(_crop_pct(crop, size))) < 8
+
+
+def test_what_timm_does_not_have(tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(torch_file(tiny_tensors()))
+    with pytest.raises(CheckpointError, match="timm knows the widths"):
+        convert(path, tmp_path / "timm", scheme="timm")
+    path.write_bytes(torch_file(tiny_tensors("segmenter")))
+    with pytest.raises(CheckpointError, match="timm has no place"):
+        convert(path, tmp_path / "timm.safetensors", scheme="timm")
+    with pytest.raises(InputError, match="scheme must be one of huggingface, timm, ml-cvnets"):
+        convert(path, tmp_path / "x", scheme="keras")
+    assert os.listdir(tmp_path) == ["a.pt"]
+
+
+def test_a_file_that_can_not_be_written(tmp_path):
+    path = tmp_path / "a.pt"
+    path.write_bytes(torch_file(tiny_tensors()))
+    with pytest.raises(OutputError):
+        convert(path, tmp_path / "missing/out.safetensors")
+    with pytest.raises(OutputError):
+        convert(path, path / "folder")
+    assert os.listdir(tmp_path) == ["a.pt"]

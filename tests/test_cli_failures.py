@@ -1,0 +1,332 @@
+"""What goes wrong around the command line: full disks, closed pipes, Ctrl-C, damaged files. No file is touched then.
+
+Where it can be, the failure is the system's own: /dev/full, a limit on file sizes, SIGINT to a process at a known
+point. ``files`` are compared before and after: nothing half-written, no temporary.
+"""
+
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz.samples import tiny_tensors, torch_file
+from PIL import Image
+from tiny import REPOSITORY, photo, save_photo
+
+from mobilevit_np.cli import run
+from mobilevit_np.pipelines import common
+
+HARNESS = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have switched it off
+sys.path.insert(0, {repository!r})
+from mobilevit_np.cli import run
+{prelude}
+sys.exit(run({arguments!r}))
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(["a.png", "b.png", "c.png"]):
+        save_photo(Path(name), seed=i)
+    return tmp_path
+
+
+def files():
+    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+
+def process(*arguments, prelude="", **options):
+    """The command in a process of its own; ``prelude`` is Python run there first."""
+    code = HARNESS.format(repository=str(REPOSITORY), prelude=prelude, arguments=[str(a) for a in arguments])
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen([sys.executable, "-c", code], **options)
+
+
+# -- standard output ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["weights", "list"], ["classify", "--help"], ["classify", "a.png", "b.png"]])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output(here, tiny_classifier, arguments):
+    if "a.png" in arguments:
+        arguments = [*arguments, "--weights", tiny_classifier]
+    with open("/dev/full", "w") as full, process(*arguments, stdout=full) as running:
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == 2
+    assert err == "mobilevit-np: can't write to standard output: no space left on device\n"
+
+
+def test_a_reader_that_goes_away(here, tiny_classifier):
+    """As with ``| head -1``: no message, no traceback."""
+    save_photo(Path("a.png"))
+    reading, writing = os.pipe()
+    with process("classify", *["a.png"] * 40, "--weights", tiny_classifier, stdout=writing) as running:
+        os.close(writing)
+        with open(reading) as pipe:
+            assert pipe.readline().startswith("tiny-classifier")
+        _, err = running.communicate(timeout=120)
+    assert (running.returncode, err) == (1, "")
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(here, tiny_classifier, closing):
+    command = f"{sys.executable} -m mobilevit_np classify a.png --weights {tiny_classifier} {closing}"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- files that can't be written ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk():
+    """Files end at 2000 bytes, as the system sees to: writing on fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "a.png", "-o", "o.png", "--weights", "SEGMENTER"],
+        ["segment", "a.png", "b.png", "-o", "old/", "--weights", "SEGMENTER"],
+        ["weights", "convert", "CLASSIFIER", "old/w.safetensors"],
+        ["weights", "convert", "CLASSIFIER", "new"],
+    ],
+)
+def test_a_disk_that_fills_up(here, tiny_classifier, tiny_segmenter, capsys, small_disk, arguments):
+    Path("old").mkdir()
+    for name in ("a-overlay.png", "w.safetensors"):
+        Path("old", name).write_bytes(b"what was there")
+    before = files()
+    places = {"CLASSIFIER": str(tiny_classifier), "SEGMENTER": str(tiny_segmenter)}
+    assert run([places.get(argument, argument) for argument in arguments]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1
+    assert err[0].startswith("mobilevit-np: can't write ")
+    assert err[0].endswith("file too large")
+    assert files() == before
+    assert not Path("new").exists()
+
+
+def test_a_disk_that_is_full_after_the_first_photo(here, tiny_segmenter, capsys, monkeypatch):
+    """The rest would fare no better: it stops there, and what was finished stays (exit code 1)."""
+    sync, calls = os.fsync, []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) > 2:  # an overlay and a mask
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    before = files()
+    arguments = ["segment", "a.png", "b.png", "c.png", "-o", "o/", "--mask", "m/", "--weights", str(tiny_segmenter)]
+    assert run(arguments) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("mobilevit-np: can't write ")
+    assert said.err.endswith("b-overlay.png: no space left on device\n")
+    assert sorted(set(files()) - set(before)) == ["m/a-mask.png", "o/a-overlay.png"]
+    assert "b.png" not in said.out.splitlines()
+
+
+def test_a_target_that_is_a_folder_or_has_an_impossible_name(here, tiny_classifier, tiny_segmenter, capsys):
+    Path("folder.png").mkdir()
+    before = files()
+    for target in ("x" * 300 + ".png", "x" * 300 + "/"):
+        assert run(["segment", "a.png", "-o", target, "--weights", str(tiny_segmenter)]) == 2
+    assert run(["weights", "convert", str(tiny_classifier), "x" * 300 + ".safetensors"]) == 2
+    assert run(["weights", "convert", str(tiny_classifier), "a.png"]) == 2  # a file in the place of a folder
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 4
+    assert all(line.startswith("mobilevit-np: can't ") for line in err)
+    assert files() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_folder_that_nobody_may_write_to(here, tiny_segmenter, capsys):
+    """Not even the administrator."""
+    assert run(["segment", "a.png", "b.png", "-o", "/proc/self", "--weights", str(tiny_segmenter)]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1
+    assert err[0].startswith("mobilevit-np: can't write /proc/")
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+HANG_AT = """
+from mobilevit_np.pipelines import common
+real, calls = common.ENGINES["reference"], []
+def hang():
+    print("READY", file=sys.stderr, flush=True)
+    time.sleep(60)
+def network(*arguments, task):
+    calls.append(1)
+    if len(calls) == {call}: hang()
+    return original[task](*arguments)
+original = dict(real)
+for task in original:
+    real[task] = lambda *arguments, task=task: network(*arguments, task=task)
+"""
+HANG_WRITING = """
+calls, sync = [], os.fsync
+def fsync(handle):
+    calls.append(1)
+    if len(calls) == {call}:
+        print("READY", file=sys.stderr, flush=True)
+        time.sleep(60)
+    sync(handle)
+os.fsync = fsync
+"""
+
+
+@pytest.mark.parametrize(
+    ("prelude", "call", "code", "written"),
+    [
+        (HANG_AT, 1, 2, []),
+        (HANG_AT, 3, 1, ["o/a-overlay.png", "o/b-overlay.png"]),
+        (HANG_WRITING, 1, 2, []),
+        (HANG_WRITING, 2, 1, ["o/a-overlay.png"]),
+    ],
+)
+def test_ctrl_c_while_segmenting(here, tiny_segmenter, prelude, call, code, written):
+    before = files()
+    arguments = ["segment", "a.png", "b.png", "c.png", "-o", "o/", "--weights", tiny_segmenter]
+    with process(*arguments, prelude=prelude.format(call=call)) as running:
+        assert running.stderr.readline() == "READY\n"
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert err == f"mobilevit-np: interrupted after {len(written)} of 3 photos; what was written is whole\n"
+    assert sorted(set(files()) - set(before)) == written
+    for name in written:
+        with Image.open(name) as image:
+            image.load()
+    assert out.count("overlay:") == len(written)
+
+
+def test_ctrl_c_while_converting(here, tiny_classifier):
+    before = files()
+    arguments = ["weights", "convert", tiny_classifier, "new"]
+    with process(*arguments, prelude=HANG_WRITING.format(call=2)) as running:
+        assert running.stderr.readline() == "READY\n"
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (2, "", "mobilevit-np: interrupted; nothing was written\n")
+    assert files() == before
+    assert not Path("new").exists()
+
+
+# -- defects of ours show themselves -----------------------------------------------------------------------------------
+
+
+def test_only_the_family_of_user_errors_is_caught(here, tiny_classifier, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setitem(common.ENGINES["reference"], "classifier", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(["classify", "a.png", "--weights", str(tiny_classifier)])
+
+
+# -- damaged files -----------------------------------------------------------------------------------------------------
+
+
+def damaged(data, chance, start=0):
+    """Cut short, with flipped bits (from ``start`` on), or with a piece of itself in the wrong place."""
+    data = bytearray(data)
+    kind = chance.randrange(3)
+    if kind == 0:
+        return bytes(data[: chance.randrange(len(data))])
+    if kind == 1:
+        for _ in range(chance.randrange(1, 12)):
+            data[chance.randrange(start, len(data))] ^= 1 << chance.randrange(8)
+        return bytes(data)
+    size, source = chance.randrange(1, 200), chance.randrange(len(data))
+    target = chance.randrange(start, len(data))
+    data[target : target + size] = data[source : source + size]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "header", "torch", "config", "preprocessor"])
+def test_damaged_checkpoints(here, tiny_classifier, tiny_segmenter, capsys, kind):
+    """30 of each: a right answer or one line, code 0 or 2; no file but the answers."""
+    chance = random.Random(kind)
+    name = {"config": "config.json", "preprocessor": "preprocessor_config.json"}.get(kind, "model.safetensors")
+    folders = {"classify": tiny_classifier, "segment": tiny_segmenter}
+    codes = []
+    for number in range(30):
+        command = ("classify", "segment")[number % 2]
+        folder = Path("w")
+        folder.mkdir(exist_ok=True)
+        for file in folders[command].iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        if kind == "torch":
+            (folder / "model.safetensors").unlink()
+            tensors = tiny_tensors({"classify": "classifier", "segment": "segmenter"}[command])
+            (folder / "pytorch_model.bin").write_bytes(damaged(torch_file(tensors), chance))
+        else:
+            data = (folder / name).read_bytes()
+            if kind == "header":
+                head = 8 + int.from_bytes(data[:8], "little")
+                (folder / name).write_bytes(damaged(data[:head], chance) + data[head:])
+            else:
+                (folder / name).write_bytes(damaged(data, chance))
+        before = files()
+        codes.append(run([command, "a.png", "--weights", "w"]))
+        said = capsys.readouterr()
+        errors = [line for line in said.err.splitlines() if ": warning: " not in line]
+        assert codes[-1] in (0, 2), said.err
+        assert len(errors) == (codes[-1] == 2), said.err
+        assert all(line.startswith("mobilevit-np: ") for line in said.err.splitlines())
+        made = set(files()) - set(before)
+        assert made == ({"a-overlay.png"} if (command, codes[-1]) == ("segment", 0) else set())
+        for path in (*made, *map(str, folder.iterdir())):
+            Path(path).unlink()
+    assert 2 in codes
+
+
+def test_damaged_photos(here, tiny_classifier, capsys):
+    """60 of them in one run: an answer or a line for each."""
+    chance = random.Random(7)
+    for suffix in ("png", "jpg", "gif", "webp", "tif", "bmp"):
+        Image.fromarray(photo(20, 30)).save(f"good.{suffix}")
+    good = sorted(Path().glob("good.*"))
+    for number in range(60):
+        path = good[number % len(good)]
+        Path("bad").mkdir(exist_ok=True)
+        Path("bad", f"{number:02}{path.suffix}").write_bytes(damaged(path.read_bytes(), chance))
+    before = files()
+    code = run(["classify", "bad", "--top", "1", "--weights", str(tiny_classifier)])
+    said = capsys.readouterr()
+    answers = [line for line in said.out.splitlines()[1:] if not line.startswith("  ")]
+    errors = said.err.splitlines()
+    assert code == 1
+    assert len(answers) + len(errors) == 60
+    assert len(errors) > 10
+    assert all(line.startswith("mobilevit-np: bad/") for line in errors)
+    assert files() == before
+
+
+def test_every_prefix_of_a_small_photo(here, tiny_classifier, capsys):
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save("dot.png")
+    data = Path("dot.png").read_bytes()
+    Path("cut").mkdir()
+    for length in range(len(data)):
+        Path("cut", f"{length:03}.png").write_bytes(data[:length])
+    assert run(["classify", "cut", "--weights", str(tiny_classifier)]) in (1, 2)
+    said = capsys.readouterr()
+    tables = sum(not line.startswith("  ") for line in said.out.splitlines()[1:])
+    assert tables + len(said.err.splitlines()) == len(data)

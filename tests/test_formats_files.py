@@ -1,0 +1,142 @@
+"""Files read whole, and written whole or not at all: full disks, folders without permission, Ctrl-C."""
+
+import errno
+import os
+import stat
+import threading
+
+import pytest
+
+from mobilevit_np.errors import CheckpointError, OutputError
+from mobilevit_np.formats import files
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = files.write_file(tmp_path / "a.bin", b"123")
+    assert path.read_bytes() == files.read_bytes(path) == b"123"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_file_gets_the_usual_permissions_and_keeps_those_it_had(tmp_path):
+    umask = os.umask(0o022)
+    try:
+        path = files.write_file(tmp_path / "a.bin", b"1")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        path.chmod(0o600)
+        files.write_file(path, b"2")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(umask)
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "real").write_bytes(b"1")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    files.write_file(tmp_path / "link", b"2")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"2"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    files.write_file(pipe, b"123")
+    reader.join()
+    assert read == [b"123"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_longest_name_is_written(tmp_path):
+    files.write_file(tmp_path / ("x" * 255), b"1")  # a temporary name made of it would be too long
+    assert os.listdir(tmp_path) == ["x" * 255]
+
+
+def _fail_at(monkeypatch, function, error, after=0):
+    """Let ``os.function`` raise ``error`` at its call number ``after``."""
+    real, calls = getattr(os, function), []
+
+    def failing(*arguments):
+        calls.append(arguments)
+        if len(calls) > after:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(os, function, failing)
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_what_was_there(function, error, tmp_path, monkeypatch):
+    (tmp_path / "old").write_bytes(b"old")
+    _fail_at(monkeypatch, function, error)
+    with pytest.raises((OutputError, KeyboardInterrupt)) as caught:
+        files.write_file(tmp_path / "old", b"new")
+    if isinstance(error, OSError):
+        assert str(caught.value).endswith("old: no space left on device")
+    assert os.listdir(tmp_path) == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_of_several_files_none_is_in_place_before_all_are_on_the_disk(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"old")
+    _fail_at(monkeypatch, "fsync", OSError(errno.ENOSPC, "No space left on device"), after=1)
+    with pytest.raises(OutputError, match="b: no space"):
+        files.write_files({tmp_path / "a": b"new", tmp_path / "b": b"new"})
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_an_error_of_one_line():
+    with pytest.raises(OutputError, match="can't write /dev/full: no space left on device"):
+        files.write_file("/dev/full", b"x" * 100_000)
+
+
+@pytest.mark.parametrize("path", ["missing/a", "file/a", "folder", "zero\0byte", "x" * 300])
+def test_places_that_can_not_be_written_to(path, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError) as caught:
+        files.write_file(tmp_path / path, b"1")
+    assert "\n" not in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+    assert os.listdir(tmp_path / "folder") == []
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)  # the tests may run as root, whom no permission stops
+    with pytest.raises(OutputError, match="permission denied"):
+        files.write_file(tmp_path / "a", b"1")
+
+
+def test_folders_are_made(tmp_path):
+    assert files.make_folder(tmp_path / "a/b").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="can't make the folder"):
+        files.make_folder(tmp_path / "file/b")
+
+
+def test_reading_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(11))
+    for path in ("missing", ".", "zero\0byte", "x" * 300):
+        with pytest.raises(CheckpointError, match="can't read"):
+            files.read_bytes(tmp_path / path)
+    with pytest.raises(CheckpointError, match="11 bytes"):
+        files.read_bytes(tmp_path / "large", most=10)
+    with pytest.raises(CheckpointError, match="regular file"):
+        files.read_bytes("/dev/zero")
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[" * 100_000, b'{"a": %s}' % (b"9" * 10_000), b"[]", b"3", b""])
+def test_json_that_is_none(text, tmp_path):
+    (tmp_path / "config.json").write_bytes(text)
+    with pytest.raises(CheckpointError, match=r"config\.json") as caught:
+        files.read_json(tmp_path / "config.json")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,178 @@
+"""The hub's cache and download, with a stand-in for huggingface_hub. The real one, against a server, is in parity/."""
+
+import os
+import sys
+import types
+
+import pytest
+
+from mobilevit_np.checkpoints.sources import locate
+from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError
+from mobilevit_np.formats import hub
+
+VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch, tmp_path):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def _put(cache, repository, files, commit="c0ffee", revision="main"):
+    root = cache / f"models--{repository.replace('/', '--')}"
+    (root / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (root / "snapshots" / commit / name).write_bytes(b"x")
+    reference = root / "refs" / revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(commit)
+    return root / "snapshots" / commit
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, ".cache/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "xdg"}, "xdg/huggingface/hub"),
+        ({"XDG_CACHE_HOME": "xdg", "HF_HOME": "home"}, "home/hub"),
+        ({"HF_HOME": "home", "HUGGINGFACE_HUB_CACHE": "old"}, "old"),
+        ({"HF_HOME": "home", "HUGGINGFACE_HUB_CACHE": "old", "HF_HUB_CACHE": "new"}, "new"),
+    ],
+)
+def test_the_cache_is_where_the_variables_say(variables, place, tmp_path, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(tmp_path / value))
+    assert hub.cache_folder() == tmp_path / place
+    folder = _put(tmp_path / place, "apple/mobilevit-small", ["pytorch_model.bin", "config.json"])
+    source = locate("apple/mobilevit-small")
+    assert (source.weights, source.config, source.preprocessor) == (
+        folder / "pytorch_model.bin",
+        folder / "config.json",
+        None,
+    )
+    assert (source.kind, source.name, source.revision) == ("hub", "apple/mobilevit-small", "main")
+
+
+def test_safetensors_are_preferred(tmp_path):
+    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin", "model.safetensors", "preprocessor_config.json"])
+    source = locate("apple/m", cache=tmp_path)
+    assert (source.weights, source.preprocessor) == (folder / "model.safetensors", folder / "preprocessor_config.json")
+
+
+def test_revisions(tmp_path):
+    main = _put(tmp_path, "apple/m", ["model.safetensors"])
+    other = _put(tmp_path, "apple/m", ["model.safetensors"], commit="beef", revision="refs/pr/2")
+    assert hub.cached_snapshot("apple/m", cache=tmp_path) == main
+    assert hub.cached_snapshot("apple/m", "refs/pr/2", cache=tmp_path) == other
+    assert hub.cached_snapshot("apple/m", "beef", cache=tmp_path) == other
+    assert hub.cached_snapshot("apple/m", "nothing", cache=tmp_path) is None
+
+
+@pytest.mark.parametrize("commit", ["../../../..", "..", "", "a/b", "x\0y", "/"])
+def test_a_reference_that_leads_out_is_none(commit, tmp_path):
+    root = _put(tmp_path, "apple/m", ["model.safetensors"]).parent.parent
+    (root / "refs" / "main").write_text(commit)
+    assert hub.cached_snapshot("apple/m", cache=tmp_path) is None
+
+
+@pytest.mark.parametrize("revision", ["../main", "..", "", "a//b", "a\0b", "/etc/passwd", "a b"])
+def test_odd_revisions_are_an_error(revision, tmp_path):
+    with pytest.raises(InputError, match="revision"):
+        hub.cached_snapshot("apple/m", revision, cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a/b/c", "../b", "a/..", "/b", "a/", "a b/c", "a--b/c", "a/b\n", "a" * 97 + "/b"]
+)
+def test_what_is_no_repository(name):
+    assert not hub.is_repository(name)
+
+
+def test_without_the_extra_the_error_says_what_to_type(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match="type: pip install huggingface_hub") as caught:
+        locate("apple/mobilevit-small")
+    assert "https://huggingface.co/apple/mobilevit-small" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class _Error(Exception):
+    pass
+
+
+def _errors(*names):
+    found = _Error
+    for name in names:
+        found = type(name, (found,), {})
+    return found("it\nfailed")
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A stand-in for huggingface_hub: ``files`` are what the repository holds, ``error`` what it raises instead."""
+    state = types.SimpleNamespace(files={"pytorch_model.bin"}, error=None, calls=[])
+
+    def download(repository, name, *, revision, cache_dir, endpoint):
+        state.calls.append((repository, name, revision, endpoint))
+        if state.error:
+            raise state.error
+        if name not in state.files:
+            raise _errors("EntryNotFoundError", "RemoteEntryNotFoundError")
+        return str(_put(tmp_path, repository, [name], revision=revision) / name)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    return state
+
+
+def test_what_the_cache_lacks_is_downloaded(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror")
+    server.files = {"pytorch_model.bin", "config.json"}
+    source = locate("apple/m", revision="v1")
+    assert (source.weights.name, source.config.name, source.preprocessor) == ("pytorch_model.bin", "config.json", None)
+    names = ["model.safetensors", "pytorch_model.bin", "config.json", "preprocessor_config.json"]
+    assert server.calls == [("apple/m", name, "v1", "http://mirror") for name in names]
+    locate("apple/m", revision="v1")
+    assert len(server.calls) == 4  # the second time it's all in the cache
+
+
+def test_a_repository_without_weights(server):
+    server.files = {"config.json"}
+    with pytest.raises(CheckpointError, match=r"none of model\.safetensors, pytorch_model\.bin"):
+        locate("apple/m")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (_errors("RepositoryNotFoundError"), "no such public repository"),
+        (_errors("RepositoryNotFoundError", "GatedRepoError"), "gated"),
+        (_errors("RevisionNotFoundError"), "no revision 'main'"),
+        (_errors("EntryNotFoundError", "LocalEntryNotFoundError"), "can't be reached"),
+        (ConnectionError("refused"), "can't be reached"),
+        (ValueError("something\nelse"), "something"),
+    ],
+)
+def test_downloads_that_fail_are_an_error_of_one_line(error, says, server):
+    server.error = error
+    with pytest.raises(CheckpointError, match=says) as caught:
+        locate("apple/m")
+    assert "\n" not in str(caught.value)
+
+
+def test_offline_nothing_is_asked(server, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE"):
+        locate("apple/m")
+    assert server.calls == []
+
+
+def test_a_folder_of_the_same_name_wins(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("apple/m")
+    (tmp_path / "apple/m/weights.pt").write_bytes(b"x")
+    source = locate("apple/m")
+    assert (source.kind, source.weights.name) == ("folder", "weights.pt")
+    assert server.calls == []
