@@ -3,8 +3,7 @@
     import mobilevit_np
     mobilevit_np.Classifier.from_pretrained()("cat.jpg")
 
-Nothing heavy is imported until a name is first used, so that the command line starts fast and can choose the matrix
-library's threads before NumPy loads.
+Nothing heavy is imported until a name is first used, so that the command line starts fast.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 from .errors import ConfigError
 
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
+STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
 BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -131,8 +132,10 @@ _COUNTS = (
     "aspp_out_channels",
 )
 _MOST = 1 << 20  # no width or count of a real network comes near; keeps a hostile config.json from asking for the sky
+_MOST_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, and no tensor's shape contradicts them
 
 
 def _check_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST:
-        raise ConfigError(f"{name} must be made of whole numbers from 1 to {_MOST}, not {value!r}")
+    most = _MOST_OF.get(name, _MOST)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+        raise ConfigError(f"{name} must be made of whole numbers from 1 to {most}, not {value!r}")

@@ -241,18 +241,10 @@ def test_a_bare_model_from_a_heads_file(task, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["classifier", "segmenter"])
-def test_a_head_on_a_bare_models_file(task, tmp_path):
+def test_a_bare_models_file_has_no_head(task, tmp_path):
     path = write(tmp_path / "w.safetensors", tiny_tensors("backbone"))
     with pytest.raises(CheckpointError, match="missing"):
         open_checkpoint(path, task=task)
-    with pytest.warns(MobileViTWarning) as caught:  # a segmenter also leaves the expansion out
-        checkpoint = open_checkpoint(path, task=task, new_head=True)
-    assert sum("drawn at random" in str(warning.message) for warning in caught) == 1
-    assert checkpoint.task == task
-    np.testing.assert_array_equal(
-        checkpoint.tensors["mobilevit.conv_stem.convolution.weight"],
-        tiny_tensors("backbone")["conv_stem.convolution.weight"],
-    )
 
 
 def test_a_bare_model_without_expansion(tmp_path):
@@ -313,6 +305,22 @@ def test_configurations_that_do_not_fit(config, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change", [{"patch_size": 0}, {"id2label": {"0": "a", "2": "b"}}, {"hidden_sizes": [1 << 20] * 3}]
+)
+def test_an_impossible_config_is_named_with_its_file(change, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        open_checkpoint(folder_of(tmp_path, config={**CONFIG, **change}))
+    assert str(caught.value).startswith(f"{tmp_path}/model/config.json: ")
+
+
+def test_so_is_an_impossible_preprocessor_config(tmp_path):
+    checkpoint = open_checkpoint(folder_of(tmp_path, preprocessing={"size": "wide"}))
+    with pytest.raises(ConfigError) as caught:
+        _ = checkpoint.profile
+    assert str(caught.value).startswith(f"{tmp_path}/model/preprocessor_config.json: ")
+
+
 def test_a_config_that_leaves_out_what_is_usual(tmp_path):
     # transformers writes only what differs from its defaults; num_labels isn't among it when there are 1000 names.
     config = {name: value for name, value in CONFIG.items() if name not in ("id2label", "label2id", "output_stride")}
@@ -335,7 +343,7 @@ def test_config_fields(tmp_path):
     (tmp_path / "timm").mkdir()
     folder = timm_folder(tmp_path / "timm")
     assert config_fields(folder / "config.json")["neck_hidden_sizes"] == VARIANTS["xx_small"]["neck_hidden_sizes"]
-    with pytest.raises(CheckpointError, match="mobilevitv2"):
+    with pytest.raises(CheckpointError, match=r"config\.json: .* mobilevitv2"):
         config_fields(folder_of(tmp_path, config=BAD_CONFIGS["another model"]))
 
 

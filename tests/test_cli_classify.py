@@ -346,3 +346,8 @@ def test_long_and_hostile_labels_stay_on_their_line(classify, cat, tmp_path):
 def test_the_model_says_what_it_knows(classify, cat, tmp_path):
     weights = save_tiny(tmp_path / "pets", fields={"knows": "37 breeds of cats and dogs, and nothing else"})
     assert classify(cat, weights=weights)[1][0] == "pets (knows 37 breeds of cats and dogs, and nothing else)"
+
+
+def test_an_empty_path_is_called_one(classify):
+    code, _, err = classify("")
+    assert (code, err) == (2, ["mobilevit-np: the empty path '': there is no such file"])

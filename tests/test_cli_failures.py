@@ -4,13 +4,16 @@ Where it can be, the failure is the system's own: /dev/full, a limit on file siz
 point. ``files`` are compared before and after: nothing half-written, no temporary.
 """
 
+import contextlib
 import errno
+import io
 import os
 import random
 import resource
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from fuzz.samples import tiny_tensors, torch_file
 from PIL import Image
 from tiny import REPOSITORY, photo, save_photo
 
-from mobilevit_np.cli import run
+from mobilevit_np.cli import run, terminal
 from mobilevit_np.pipelines import common
 
 HARNESS = """
@@ -47,7 +50,10 @@ def files():
 def process(*arguments, prelude="", **options):
     """The command in a process of its own; ``prelude`` is Python run there first."""
     code = HARNESS.format(repository=str(REPOSITORY), prelude=prelude, arguments=[str(a) for a in arguments])
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    buffered = {
+        name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+    }  # as most users have it
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": buffered, **options}
     return subprocess.Popen([sys.executable, "-c", code], **options)
 
 
@@ -103,7 +109,9 @@ def small_disk():
         ["segment", "a.png", "-o", "o.png", "--weights", "SEGMENTER"],
         ["segment", "a.png", "b.png", "-o", "old/", "--weights", "SEGMENTER"],
         ["weights", "convert", "CLASSIFIER", "old/w.safetensors"],
+        ["segment", "a.png", "-o", "new/deep/", "--mask", "new/masks/", "--weights", "SEGMENTER"],
         ["weights", "convert", "CLASSIFIER", "new"],
+        ["weights", "convert", "CLASSIFIER", "new/deep"],
     ],
 )
 def test_a_disk_that_fills_up(here, tiny_classifier, tiny_segmenter, capsys, small_disk, arguments):
@@ -171,7 +179,7 @@ from mobilevit_np.pipelines import common
 real, calls = common.ENGINES["reference"], []
 def hang():
     print("READY", file=sys.stderr, flush=True)
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)  # a signal just before one long sleep would be noticed after it
 def network(*arguments, task):
     calls.append(1)
     if len(calls) == {call}: hang()
@@ -186,7 +194,7 @@ def fsync(handle):
     calls.append(1)
     if len(calls) == {call}:
         print("READY", file=sys.stderr, flush=True)
-        time.sleep(60)
+        for _ in range(600): time.sleep(0.1)
     sync(handle)
 os.fsync = fsync
 """
@@ -224,7 +232,7 @@ def test_ctrl_c_while_converting(here, tiny_classifier):
         assert running.stderr.readline() == "READY\n"
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
-    assert (running.returncode, out, err) == (2, "", "mobilevit-np: interrupted; nothing was written\n")
+    assert (running.returncode, out, err) == (2, "", "mobilevit-np: interrupted; what was written is whole\n")
     assert files() == before
     assert not Path("new").exists()
 
@@ -318,6 +326,56 @@ def test_damaged_photos(here, tiny_classifier, capsys):
     assert len(errors) > 10
     assert all(line.startswith("mobilevit-np: bad/") for line in errors)
     assert files() == before
+
+
+PLAIN_PILLOW = "import sys; from PIL import Image; Image.open(sys.argv[1]).load()"
+
+
+@pytest.mark.parametrize(("command", "closing"), [("classify", ""), ("segment", ""), ("classify", "2>&-")])
+def test_what_libtiff_prints_is_not_shown(here, tiny_classifier, tiny_segmenter, command, closing):
+    Image.fromarray(photo(40, 50)).save("bad.tif", compression="tiff_lzw")
+    data = bytearray(Path("bad.tif").read_bytes())
+    data[60:160] = bytes(byte ^ 255 for byte in data[60:160])
+    Path("bad.tif").write_bytes(data)
+    plain = subprocess.run([sys.executable, "-c", PLAIN_PILLOW, "bad.tif"], capture_output=True, text=True, timeout=120)
+    assert not plain.stderr.startswith("Traceback")  # else there'd be nothing to hold back
+
+    weights = tiny_classifier if command == "classify" else tiny_segmenter
+    line = f"{sys.executable} -m mobilevit_np {command} a.png bad.tif missing.png --weights {weights} {closing}"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    said = ["mobilevit-np: bad.tif can't be read: ", "mobilevit-np: missing.png: there is no such file"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == (0 if closing else 2)
+    assert all(line.startswith(start) for line, start in zip(lines, said, strict=False))
+
+
+def test_standard_error_is_given_back(tmp_path, capfd, monkeypatch):
+    with terminal.standard_error_to_ourselves():
+        os.write(2, b"a library's\n")
+        print("ours", file=sys.stderr)
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "ours\nafterwards\n"
+    with open(2, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with contextlib.suppress(ZeroDivisionError), terminal.standard_error_to_ourselves():
+            os.write(2, b"a library's\n")
+            print("ours", file=sys.stderr)
+            raise ZeroDivisionError
+        assert sys.stderr is stream
+        print("afterwards", file=sys.stderr)
+    assert capfd.readouterr().err == "ours\nafterwards\n"
+
+
+@pytest.mark.parametrize("stand_in", [io.StringIO(), None, types.SimpleNamespace(write=lambda text: None)])
+def test_standard_error_may_be_anything(stand_in, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "stderr", stand_in)
+    with terminal.standard_error_to_ourselves():
+        assert sys.stderr is stand_in
+    os.write(2, b"afterwards\n")
+    monkeypatch.undo()
+    assert capfd.readouterr().err == "afterwards\n"
 
 
 def test_every_prefix_of_a_small_photo(here, tiny_classifier, capsys):

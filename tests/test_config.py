@@ -67,6 +67,8 @@ def test_downsampling(stride, expected):
         ("num_channels", 3.0),
         ("patch_size", -1),
         ("patch_size", "2"),
+        ("patch_size", 257),
+        ("atrous_rates", [6, 12, 257]),
         ("hidden_sizes", [144, 192]),
         ("hidden_sizes", 144),
         ("hidden_sizes", [144, 192, 241]),

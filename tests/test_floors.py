@@ -15,6 +15,7 @@ FLOORS = {
     5.5: {"testing", "report"},  # a landing: both stand on golden, and the command line on them
     5: {"golden"},
     4: {"pipelines", "huggingface"},
+    3.5: {"engines"},  # a landing: the one table of the engines, for both rooms above
     3: {"reference", "fast"},
     2: {"layers", "checkpoints"},
     1: {"ops", "preprocess", "drawing", "formats", "names"},

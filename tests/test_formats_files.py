@@ -1,7 +1,9 @@
 """Files read whole, and written whole or not at all: full disks, folders without permission, Ctrl-C."""
 
+import contextlib
 import errno
 import os
+import signal
 import stat
 import threading
 
@@ -89,6 +91,35 @@ def test_of_several_files_none_is_in_place_before_all_are_on_the_disk(tmp_path, 
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
+def test_ctrl_c_between_two_files_waits_for_the_second(tmp_path, monkeypatch):
+    """A new config.json beside old weights would be neither checkpoint."""
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "b").write_bytes(b"old")
+    real = os.replace
+
+    def replace(*arguments):
+        real(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(os, "replace", replace)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run with it switched off
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_files({tmp_path / "a": b"new", tmp_path / "b": b"new"})
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new", "b": b"new"}
+
+
+def test_another_thread_writes_as_well(tmp_path):
+    """Only the main thread may touch signals."""
+    thread = threading.Thread(target=files.write_file, args=(tmp_path / "a", b"new"))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_an_error_of_one_line():
     with pytest.raises(OutputError, match="can't write /dev/full: no space left on device"):
@@ -120,6 +151,21 @@ def test_folders_are_made(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="can't make the folder"):
         files.make_folder(tmp_path / "file/b")
+
+
+def test_folders_made_for_what_failed_go_again(tmp_path):
+    (tmp_path / "old/mine").mkdir(parents=True)
+    impossible = files.made_folders([tmp_path / "new/deep", tmp_path / "old/deep/deeper", tmp_path / ("x" * 300)])
+    with pytest.raises(OutputError, match="file name too long"), impossible:
+        pass
+    possible = files.made_folders([tmp_path / "new/deep", tmp_path / "new/other", tmp_path / "old/mine"])
+    with contextlib.suppress(KeyboardInterrupt), possible:
+        assert (tmp_path / "new/deep").is_dir()
+        raise KeyboardInterrupt
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["old", "old/mine"]
+    with files.made_folders([tmp_path / "new/deep"]):
+        pass
+    assert (tmp_path / "new/deep").is_dir()
 
 
 def test_reading_what_is_no_file(tmp_path):

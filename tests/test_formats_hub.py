@@ -6,8 +6,9 @@ import types
 
 import pytest
 
-from mobilevit_np.checkpoints.sources import locate
-from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError
+from mobilevit_np.checkpoints import config_fields
+from mobilevit_np.checkpoints.sources import find_repository, locate
+from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError, MobileViTWarning
 from mobilevit_np.formats import hub
 
 VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
@@ -56,7 +57,9 @@ def test_the_cache_is_where_the_variables_say(variables, place, tmp_path, monkey
 
 
 def test_safetensors_are_preferred(tmp_path):
-    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin", "model.safetensors", "preprocessor_config.json"])
+    folder = _put(
+        tmp_path, "apple/m", ["pytorch_model.bin", "model.safetensors", "config.json", "preprocessor_config.json"]
+    )
     source = locate("apple/m", cache=tmp_path)
     assert (source.weights, source.preprocessor) == (folder / "model.safetensors", folder / "preprocessor_config.json")
 
@@ -132,7 +135,7 @@ def test_what_the_cache_lacks_is_downloaded(server, monkeypatch):
     server.files = {"pytorch_model.bin", "config.json"}
     source = locate("apple/m", revision="v1")
     assert (source.weights.name, source.config.name, source.preprocessor) == ("pytorch_model.bin", "config.json", None)
-    names = ["model.safetensors", "pytorch_model.bin", "config.json", "preprocessor_config.json"]
+    names = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]  # the weights last
     assert server.calls == [("apple/m", name, "v1", "http://mirror") for name in names]
     locate("apple/m", revision="v1")
     assert len(server.calls) == 4  # the second time it's all in the cache
@@ -140,7 +143,7 @@ def test_what_the_cache_lacks_is_downloaded(server, monkeypatch):
 
 def test_a_repository_without_weights(server):
     server.files = {"config.json"}
-    with pytest.raises(CheckpointError, match=r"none of model\.safetensors, pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors or pytorch_model\.bin"):
         locate("apple/m")
 
 
@@ -169,6 +172,48 @@ def test_offline_nothing_is_asked(server, monkeypatch):
     assert server.calls == []
 
 
+def test_weights_in_the_cache_without_their_config_are_completed(server, tmp_path):
+    server.files = {"pytorch_model.bin", "config.json", "preprocessor_config.json"}
+    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin"])
+    source = locate("apple/m")
+    assert (source.config, source.preprocessor) == (folder / "config.json", folder / "preprocessor_config.json")
+
+
+def test_offline_they_are_taken_with_a_warning(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin"])
+    with pytest.warns(MobileViTWarning, match=r"without its config\.json"):
+        source = locate("apple/m")
+    assert (source.weights, source.config, server.calls) == (folder / "pytorch_model.bin", None, [])
+
+
+@pytest.mark.parametrize(("needs", "name"), [("config", "config.json"), ("preprocessor", "preprocessor_config.json")])
+def test_one_json_file_is_had_without_the_weights(needs, name, server, tmp_path):
+    server.files = {"pytorch_model.bin", "config.json", "preprocessor_config.json"}
+    for _ in range(2):  # the second time it's in the cache
+        source = locate("apple/m", needs=needs)
+        assert getattr(source, needs).name == name
+        assert [call[1] for call in server.calls] == [name]
+    assert locate("apple/m").weights.name == "pytorch_model.bin"
+    server.files = set()
+    with pytest.raises(CheckpointError, match=f"holds no {name}"):
+        locate("apple/n", needs=needs)
+
+
+def test_the_configuration_of_a_hub_id_is_had_without_the_weights(server, tmp_path):
+    folder = _put(tmp_path, "apple/m", [])
+    (folder / "config.json").write_text('{"model_type": "mobilevit"}')
+    assert config_fields("apple/m") == {"model_type": "mobilevit"}
+    assert server.calls == []
+
+
+def test_a_folder_with_nothing_but_a_processor(tmp_path):
+    (tmp_path / "preprocessor_config.json").write_bytes(b"x")
+    assert locate(tmp_path, needs="preprocessor").preprocessor == tmp_path / "preprocessor_config.json"
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        locate(tmp_path)
+
+
 def test_a_folder_of_the_same_name_wins(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs("apple/m")
@@ -176,3 +221,18 @@ def test_a_folder_of_the_same_name_wins(server, tmp_path, monkeypatch):
     source = locate("apple/m")
     assert (source.kind, source.weights.name) == ("folder", "weights.pt")
     assert server.calls == []
+
+
+@pytest.mark.parametrize("place", ["apple/m", "m", "apple--m", "apple_m"])
+def test_a_folder_of_downloaded_repositories_is_looked_through(place, tmp_path):
+    assert find_repository(tmp_path, "apple/m") is None
+    (tmp_path / place).mkdir(parents=True)
+    assert find_repository(tmp_path, "apple/m") is None
+    (tmp_path / place / "pytorch_model.bin").write_bytes(b"x")
+    assert find_repository(tmp_path, "apple/m") == tmp_path / place
+
+
+def test_the_hubs_own_layout_is_looked_through_too(tmp_path):
+    assert find_repository(tmp_path, "apple/m") is None
+    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin"])
+    assert find_repository(tmp_path, "apple/m") == folder

@@ -102,7 +102,6 @@ BROKEN = {
     "deep JSON": _file(b'{"x":' * 100_000),
     "no UTF-8": _file(b'{"\xff": 1}'),
     "a huge number": _file(b'{"x": ' + b"9" * 10_000 + b"}"),
-    "a name twice": _file(b'{"x": %s, "x": %s}' % ((json.dumps(X).encode(),) * 2), bytes(8)),
     "an entry that is no object": _file({"x": 3}),
     "no dtype": _file({"x": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)),
     "an unknown dtype": _file({"x": {**X, "dtype": "F8_E4M3"}}, bytes(8)),

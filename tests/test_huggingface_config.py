@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from tiny import hub_cache
 
 from mobilevit_np.config import NetworkConfig
-from mobilevit_np.errors import CheckpointError, ConfigError, OutputError
-from mobilevit_np.huggingface import MobileViTConfig
+from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, OutputError
+from mobilevit_np.huggingface import AutoImageProcessor, MobileViTConfig, MobileViTImageProcessor
 
 PAGE = {  # every field of the page (4.34) with its default
     "num_channels": 3,
@@ -86,6 +87,65 @@ def test_unknown_fields_are_kept():
     assert MobileViTConfig.from_dict(config.to_dict()).to_dict()["torch_dtype"] == "float16"
 
 
+def test_values_by_position_are_in_the_page_s_order():
+    values = [*PAGE.values()]
+    values[1:3] = [192, 4]
+    config = MobileViTConfig(*values, num_labels=3)
+    assert {name: getattr(config, name) for name in PAGE} == {**PAGE, "image_size": 192, "patch_size": 4}
+    assert config.num_labels == 3
+    assert MobileViTConfig(1, 64, hidden_act="relu").num_channels == 1
+    with pytest.raises(ConfigError, match="21 values by position, not 22"):
+        MobileViTConfig(*values, 1)
+    with pytest.raises(ConfigError, match="image_size: given by position and by name"):
+        MobileViTConfig(3, 256, image_size=128)
+
+
+def test_a_json_file_may_have_any_name(tmp_path):
+    path = tmp_path / "anything.json"
+    path.write_text(json.dumps(WRITTEN_BY_4))
+    for config in (MobileViTConfig.from_json_file(path), MobileViTConfig.from_pretrained(str(path))):
+        assert config.id2label == {0: "cat", 1: "dog", 2: "fox"}
+    assert MobileViTConfig.from_pretrained(path, patch_size=4).patch_size == 4
+    path.write_text('{"architecture": "mobilevit_xs", "num_classes": 7}')  # timm's form
+    assert MobileViTConfig.from_json_file(path).hidden_sizes == [96, 120, 144]
+    assert MobileViTConfig.from_json_file(path).num_labels == 7
+    path.write_text('{"model_type": "vit"}')
+    with pytest.raises(ConfigError, match="vit"):
+        MobileViTConfig.from_json_file(path)
+    with pytest.raises(CheckpointError, match=r"nowhere\.json"):
+        MobileViTConfig.from_pretrained(tmp_path / "nowhere.json")
+    folder = tmp_path / "folder.json"
+    MobileViTConfig(num_labels=3).save_pretrained(folder)
+    assert MobileViTConfig.from_pretrained(folder).num_labels == 3
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "load",
+    [MobileViTConfig.from_pretrained, MobileViTImageProcessor.from_pretrained, AutoImageProcessor.from_pretrained],
+)
+def test_a_loader_s_keywords_are_no_settings(load, tmp_path):
+    home = hub_cache(tmp_path, "owner/name")
+    (tmp_path / "hub" / "models--owner--name" / "refs" / "v2").write_text("0123456789abcdef0123456789abcdef01234567")
+    cache = home / "hub"
+    plain = load("owner/name", cache_dir=cache).to_dict()
+    again = load("owner/name", cache_dir=str(cache), revision="v2", use_fast=True, trust_remote_code=False).to_dict()
+    assert again == plain
+    assert not {"revision", "cache_dir", "use_fast", "trust_remote_code"} & plain.keys()
+    (next((cache / "models--owner--name" / "snapshots").iterdir()) / "model.safetensors").unlink()
+    assert load("owner/name", cache_dir=cache).to_dict() == plain  # the json files alone will do
+    with pytest.raises(MobileViTError, match="owner/name"):
+        load("owner/name", cache_dir=cache, revision="v3")
+    for name in ("local_files_only", "force_download", "token", "subfolder"):
+        with pytest.raises(InputError, match=f"takes no {name}; of the hub it takes revision and cache_dir"):
+            load("owner/name", cache_dir=cache, **{name: "x"})
+
+
 @pytest.mark.parametrize("written", [WRITTEN_BY_4, WRITTEN_BY_5, {"model_type": "mobilevit"}, {}])
 def test_files_are_read(written, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(written))
@@ -148,6 +208,12 @@ def test_impossible_values(values, message):
         MobileViTConfig(**values)
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("id2label", [5, "cat", ["cat"]])
+def test_impossible_labels_are_named_beside_their_number(id2label):
+    with pytest.raises(ConfigError, match="id2label must map"):
+        MobileViTConfig.from_dict({"id2label": id2label}, num_labels=3)
 
 
 def test_values_set_later_are_checked_by_validate():

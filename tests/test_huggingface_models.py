@@ -10,7 +10,7 @@ import drawing
 import numpy as np
 import pytest
 
-from mobilevit_np import ops, reference
+from mobilevit_np import engines, ops, reference
 from mobilevit_np.checkpoints import draw_parameters
 from mobilevit_np.config import VARIANTS
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, MobileViTWarning, OutputError
@@ -18,9 +18,11 @@ from mobilevit_np.huggingface import (
     MobileViTConfig,
     MobileViTForImageClassification,
     MobileViTForSemanticSegmentation,
+    MobileViTImageProcessor,
     MobileViTModel,
 )
 from mobilevit_np.huggingface.outputs import ImageClassifierOutput
+from mobilevit_np.pipelines import classifier as pipeline
 from mobilevit_np.scope import Scope
 
 CLASSES = {
@@ -164,6 +166,17 @@ def test_pixel_values_come_in_any_array_and_are_cast():
         np.testing.assert_array_equal(model(given).logits, expected)
     half = x.astype(np.float16)
     np.testing.assert_array_equal(model(half).logits, model(half.astype(np.float32)).logits)
+
+
+def test_one_table_names_the_engines_of_models_and_pipelines(monkeypatch):
+    def doubled(x, scope, config):
+        logits, states = reference.classifier(x, scope, config)
+        return 2 * logits, states
+
+    monkeypatch.setitem(engines.ENGINES, "doubled", {"classifier": doubled})
+    assert pipeline.engine_function("doubled", "classifier") is doubled
+    model, x = small(), pixels()
+    np.testing.assert_array_equal(model(x, engine="doubled").logits, 2 * model(x).logits)
 
 
 def test_trace_shows_every_activation_and_copies():
@@ -330,6 +343,37 @@ def test_wrong_configurations():
         MobileViTModel(MobileViTConfig(hidden_act="sillu"))
 
 
+@pytest.mark.parametrize("task", CLASSES)
+@pytest.mark.parametrize("dtype", ["banana", int, None, complex, np.longdouble, 7])
+def test_wrong_dtypes(task, dtype):
+    with pytest.raises(InputError, match="dtype must be float32, float64 or float16, not"):
+        small(task, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (ImageClassifierOutput(logits=np.zeros((2, 5))), r"\(B, K, H, W\), not float64 of shape \(2, 5\)"),
+        (ImageClassifierOutput(logits=np.zeros((0, 5, 2, 2))), "of shape"),
+        (ImageClassifierOutput(logits=[[1], [1, 2]]), "as an array"),
+        (ImageClassifierOutput(logits="cat"), "are numbers"),
+        (ImageClassifierOutput(), "are numbers"),
+        (np.zeros((1, 5, 2, 2)), "a ndarray has no logits"),
+    ],
+)
+def test_what_is_no_segmenter_s_output_cant_be_post_processed(outputs, message):
+    with pytest.raises(InputError, match=message):
+        MobileViTImageProcessor().post_process_semantic_segmentation(outputs)
+    with pytest.raises(InputError, match=message):
+        MobileViTImageProcessor().post_process_semantic_segmentation(outputs, [(4, 4)])
+
+
+def test_target_sizes_are_a_list():
+    outputs = ImageClassifierOutput(logits=np.zeros((1, 5, 2, 2)))
+    with pytest.raises(InputError, match="target_sizes"):
+        MobileViTImageProcessor().post_process_semantic_segmentation(outputs, 4)
+
+
 # Files
 
 
@@ -349,6 +393,26 @@ def test_saved_and_opened_again(task, tmp_path):
     narrow = CLASSES[task].from_pretrained(str(tmp_path), dtype="float32")
     assert narrow.dtype == narrow(x)[0].dtype == np.float32
     np.testing.assert_allclose(narrow(x)[0], model(x)[0], rtol=0, atol=1e-4)
+
+
+class TorchLike:
+    """A dtype of torch's, by its text."""
+
+    def __str__(self):
+        return "torch.float32"
+
+
+def test_torch_dtype_is_the_older_name_of_dtype(tmp_path):
+    small(dtype=np.float64).save_pretrained(tmp_path)
+    load = MobileViTForImageClassification.from_pretrained
+    for given in (np.float32, "float32", "torch.float32", TorchLike()):
+        assert load(tmp_path, torch_dtype=given).dtype == load(tmp_path, dtype=given).dtype == np.float32
+    assert load(tmp_path, torch_dtype="auto").dtype == load(tmp_path, dtype="auto").dtype == np.float64
+    assert "torch_dtype" not in vars(load(tmp_path, torch_dtype="float32").config)
+    with pytest.raises(InputError, match="older name"):
+        load(tmp_path, dtype="float32", torch_dtype="float64")
+    with pytest.raises(MobileViTError, match="banana"):
+        load(tmp_path, torch_dtype="banana")
 
 
 def test_a_bare_model_opens_a_classifier_s_file(tmp_path):
@@ -382,8 +446,13 @@ def test_from_pretrained_takes_fields_of_the_configuration(tmp_path):
     assert len(model(pixels()).hidden_states) == 5
     again = MobileViTForImageClassification.from_pretrained(tmp_path, config=model.config)
     assert again.config is model.config
-    with pytest.raises(InputError, match="device_map"):
+    with pytest.raises(InputError, match=r"no device_map; it takes config, dtype \(or torch_dtype\), rev"):
         MobileViTForImageClassification.from_pretrained(tmp_path, device_map="auto")
+    with pytest.raises(InputError, match="no local_files_only; of the hub it takes revision and cache_dir"):
+        MobileViTForImageClassification.from_pretrained(tmp_path, local_files_only=True)
+    assert "trust_remote_code" not in vars(
+        MobileViTForImageClassification.from_pretrained(tmp_path, trust_remote_code=True).config
+    )
     with pytest.raises(InputError, match="not both"):
         MobileViTForImageClassification.from_pretrained(tmp_path, config=model.config, output_hidden_states=True)
     with pytest.raises(CheckpointError, match="shape"):

@@ -190,6 +190,8 @@ def test_what_it_knows(tiny_classifier, tmp_path):
     [
         ({"dtype": "float16"}, InputError, "float32 or float64, not float16"),
         ({"dtype": "nonsense"}, InputError, "float32 or float64, not nonsense"),
+        ({"dtype": None}, InputError, "float32 or float64, not None"),
+        ({"engine": ["reference"]}, InputError, "no engine"),
         ({"engine": "steam"}, InputError, "no engine 'steam'; known are reference"),
         ({"profile": "vanilla"}, ConfigError, "no preprocessing profile 'vanilla'; there are huggingface-classifier"),
     ],
@@ -199,9 +201,17 @@ def test_impossible_options(tiny_classifier, options, kind, words):
         Classifier.from_pretrained(tiny_classifier, **options)
 
 
-def test_impossible_top(tiny_classifier):
-    with pytest.raises(InputError, match="top must be at least 1, not 0"):
-        Classifier.from_pretrained(tiny_classifier)(photo(), top=0)
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, "3", None, True])
+def test_impossible_numbers(tiny_classifier, wrong):
+    classify = Classifier.from_pretrained(tiny_classifier)
+    with pytest.raises(InputError, match=f"top must be at least 1, not {wrong!r}"):
+        classify(photo(), top=wrong)
+    with pytest.raises(InputError, match="top must be at least 1"):
+        classify([], top=wrong)
+    with pytest.raises(InputError, match="top must be at least 1"):
+        classify.stream([photo()], wrong)
+    with pytest.raises(InputError, match="batch_size must be at least 1"):
+        classify.stream([photo()], batch_size=wrong)
 
 
 def test_checkpoints_for_another_task(tiny_segmenter, tmp_path):
@@ -243,6 +253,49 @@ def test_a_photo_too_large_for_the_settings_is_refused_before_memory_is(tmp_path
     assert classify(photo(33, 47)).logits.shape == (5,)
     with pytest.raises(InputError, match="1500x1000 pixels, and 1,048,576 is the most"):
         classify(np.zeros((1000, 1500, 3), np.uint8))
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_memory_of_attention_is_foreseen(tmp_path, patch_size, dtype):
+    """Oracle: the largest array of probabilities that the reference network really makes, to the byte."""
+    checkpoint = open_tiny(save_tiny(tmp_path / "w", patch_size=patch_size), dtype)
+    sizes = []
+
+    def measure(path, output):
+        if path.endswith(".probabilities"):
+            sizes.append(output.nbytes)
+
+    for height, width in ((64, 64), (40, 100)):
+        sizes.clear()
+        pixel_values = np.zeros((1, 3, height, width), dtype)
+        reference(pixel_values, Scope(checkpoint.tensors).listen(measure), checkpoint.config)
+        assert common.probability_bytes(height, width, checkpoint.config, checkpoint.dtype) == max(sizes)
+
+
+def test_a_network_whose_attention_would_take_gigabytes_is_refused(tmp_path):
+    """Patches of one pixel at 1024x1024: the number of pixels would do, the probabilities would be gigabytes."""
+    settings = {"do_resize": False, "do_center_crop": False}
+    classify = Classifier.from_pretrained(save_tiny(tmp_path / "w", preprocessing=settings, patch_size=1))
+    assert classify(photo(33, 47)).logits.shape == (5,)
+    with pytest.raises(InputError, match="GB for one layer's attention over 1024x1024 pixels in float32") as caught:
+        classify(np.zeros((1024, 1024, 3), np.uint8))
+    assert "\n" not in str(caught.value)
+
+
+def test_batches_are_smaller_where_attention_is_larger(tiny_classifier, monkeypatch):
+    sizes = []
+
+    def counting(pixel_values, scope, config):
+        sizes.append(len(pixel_values))
+        return reference(pixel_values, scope, config)
+
+    monkeypatch.setitem(common.ENGINES, "counting", {"classifier": counting})
+    classify = Classifier.from_pretrained(tiny_classifier, engine="counting")
+    each = common.probability_bytes(SIDE, SIDE, classify.checkpoint.config, classify.checkpoint.dtype)
+    monkeypatch.setattr(module, "MOST_BYTES", 3 * each)
+    classify([photo()] * 8)
+    assert sizes == [3, 3, 2]
 
 
 def test_the_names_are_at_the_top():

@@ -163,6 +163,13 @@ def test_odd_settings():
             network_size((3000, 4000), profile)
 
 
+def test_a_network_whose_attention_would_take_gigabytes_is_refused(tmp_path):
+    settings = {"size": {"height": 1024, "width": 1024}, "do_center_crop": False}
+    folder = save_tiny(tmp_path / "w", "segmenter", preprocessing=settings, patch_size=1)
+    with pytest.raises(InputError, match="GB for one layer's attention over 1024x1024 pixels"):
+        Segmenter.from_pretrained(folder)(photo())
+
+
 @pytest.mark.parametrize("side", [100, 33])
 def test_a_squashed_size_need_not_be_a_multiple(tmp_path, side):
     settings = {"size": {"height": side, "width": side}, "do_center_crop": False}

@@ -268,12 +268,16 @@ def test_timms_form():
         ({"input_size": 256, "interpolation": "bicubic"}, "input_size"),
         ({"input_size": [3, 256, 256], "interpolation": "random"}, "interpolation must be one of"),
         ({"input_size": [3, 256, 256], "interpolation": "bicubic", "crop_pct": 2}, "crop_pct"),
-        ({"input_size": [3, 256, 256], "interpolation": "bicubic", "crop_pct": 1e-300}, "size"),
+        ({"input_size": [3, 256, 256], "interpolation": "bicubic", "crop_pct": 1e-300}, "crop_pct"),
         ({"input_size": [3, 256, 256], "interpolation": "bicubic", "crop_mode": "border"}, "crop_mode"),
         ({"input_size": [3, 256, 256], "interpolation": "bicubic", "mean": 0.5}, "mean must be a list"),
         ({"input_size": [3, 256, 256], "interpolation": "bicubic", "std": [0, 1, 1]}, "std must not contain 0"),
         ({"input_size": [3, 256, 256], "interpolation": "bicubic", "std": ["a"]}, "std must be made of finite"),
         ({"pretrained_cfg": 3}, "pretrained_cfg"),
+        ({"rescale_factor": 10**400}, "rescale_factor must be made of finite numbers"),
+        ({"input_size": [3, 10**400, 10**400], "interpolation": "bicubic"}, "input_size"),
+        ({"input_size": [3, 256, 256], "interpolation": "bicubic", "crop_pct": 5e-324}, "crop_pct"),
+        ({"input_size": [3, 256, 256], "interpolation": "bicubic", "mean": [[0]]}, "mean must be made of finite"),
     ],
 )
 def test_settings_that_make_no_sense(settings, says):

@@ -13,6 +13,7 @@ from typing import Any
 from ..config import VARIANTS, NetworkConfig
 from ..errors import CheckpointError, ConfigError
 from ..labels import labels_for
+from .inference import IMAGE_SIZE, OUTPUT_STRIDE
 
 NETWORK_FIELDS = tuple(field.name for field in dataclasses.fields(NetworkConfig))
 ARCHITECTURES = {  # transformers' class -> task
@@ -32,7 +33,6 @@ TIMM_PREPROCESSING = {  # timm's settings for the published weights
     "mean": [0.0, 0.0, 0.0],
     "std": [1.0, 1.0, 1.0],
 }
-_OWN_DEFAULTS = {"classifier": {}, "backbone": {}, "segmenter": {"output_stride": 16, "image_size": 512}}
 MOST_LABELS = 1 << 20
 
 
@@ -141,7 +141,7 @@ def full_config(
 
 def build_network(fields: Mapping[str, Any], task: str) -> NetworkConfig:
     """A NetworkConfig of the fields; what they leave out is the task's convention. Raises ConfigError."""
-    return NetworkConfig(**{**_OWN_DEFAULTS[task], **fields})
+    return NetworkConfig(**{"output_stride": OUTPUT_STRIDE[task], "image_size": IMAGE_SIZE[task], **fields})
 
 
 def channel_order_of(preprocessing: Mapping[str, Any] | None, default: str) -> str:

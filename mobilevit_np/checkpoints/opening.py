@@ -8,10 +8,10 @@ preprocessing say so.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..config import NetworkConfig
-from ..errors import CheckpointError, InputError, MobileViTWarning
+from ..errors import CheckpointError, ConfigError, InputError
 from ..formats import dtypes, files
 from ..formats.tensor_file import TensorFile, parse_tensor_file
 from ..names import parameter_names as names
@@ -27,12 +27,10 @@ from ..preprocess import Profile, named_profile, profile_from_settings
 from . import configurations, inference
 from .parameters import (
     COUNTER,
-    HEADS,
     PREFIX,
     TASKS,
     check_tensors,
     count_parameters,
-    draw_parameters,
     parameter_shapes,
 )
 from .sources import Source, locate
@@ -93,7 +91,9 @@ class Checkpoint:
     def profile(self) -> Profile:
         """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are."""
         if self.preprocessing is not None:
-            return profile_from_settings(self.preprocessing)
+            source = self.provenance.source
+            with _naming(source.preprocessor or source.config or source.weights, ConfigError):
+                return profile_from_settings(self.preprocessing)
         return named_profile(default_profile(self.provenance.scheme, self.task))
 
 
@@ -108,19 +108,17 @@ def open_checkpoint(
     task: str | None = None,
     dtype: Any = None,
     use_ema: bool = True,
-    new_head: bool = False,
     revision: str | None = None,
     cache: str | Path | None = None,
 ) -> Checkpoint:
     """The checkpoint at ``where``: a file, a folder in the hub's layout, a shipped model's name, or a hub id.
 
-    ``task``: what to take from it, where that's not what it holds: ``backbone`` leaves a head out (with a warning);
-    with ``new_head`` a missing head is drawn afresh (with a warning) instead of being an error.
+    ``task``: what to take from it, where that's not what it holds: ``backbone`` leaves a head out (with a warning).
     ``dtype``: float32 or float64...; by default as in the file, with float16 and bfloat16 widened to float32 (exact).
     ``use_ema``: of a training checkpoint, the averaged weights where it has some.
     ``revision`` and ``cache``: of the hub. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
-    checkpoint = open_as_stored(where, task=task, use_ema=use_ema, new_head=new_head, revision=revision, cache=cache)
+    checkpoint = open_as_stored(where, task=task, use_ema=use_ema, revision=revision, cache=cache)
     return _replace_tensors(checkpoint, _cast(checkpoint.tensors, dtype))
 
 
@@ -129,18 +127,17 @@ def config_fields(where: str | os.PathLike[str], **options: Any) -> dict[str, An
 
     Where there's a config.json in that form, it's what stands in it and nothing else. Raises as ``open_checkpoint``.
     """
-    source = locate(where, **options)
+    source = locate(where, needs="config", **options)
     if source.config is not None:
         config = files.read_json(source.config)
-        if not configurations.is_timm(config):
-            configurations.network_fields(config)  # another network's is refused here
-            return config
-        if source.weights is None:
-            fields = configurations.network_fields(config)
-            network = configurations.build_network(fields, "classifier")
-            return configurations.full_config(
-                network, "classifier", configurations.choose_labels(config, network.num_labels, "classifier")
-            )
+        with _naming(source.config, CheckpointError, ConfigError):
+            fields = configurations.network_fields(config)  # another network's is refused here
+            if not configurations.is_timm(config):
+                return config
+            if source.weights is None:
+                network = configurations.build_network(fields, "classifier")
+                labels = configurations.choose_labels(config, network.num_labels, "classifier")
+                return configurations.full_config(network, "classifier", labels)
     return open_as_stored(where, **options).config_fields
 
 
@@ -174,7 +171,6 @@ def open_as_stored(
     *,
     task: str | None = None,
     use_ema: bool = True,
-    new_head: bool = False,
     revision: str | None = None,
     cache: str | Path | None = None,
 ) -> Checkpoint:
@@ -186,7 +182,7 @@ def open_as_stored(
     file = parse_tensor_file(data, str(source.weights), use_ema=use_ema)
     config = files.read_json(source.config) if source.config else None
     preprocessing = files.read_json(source.preprocessor) if source.preprocessor else None
-    return build_checkpoint(source, data, file, config, preprocessing, task=task, new_head=new_head)
+    return build_checkpoint(source, data, file, config, preprocessing, task=task)
 
 
 def build_checkpoint(
@@ -197,27 +193,19 @@ def build_checkpoint(
     preprocessing: dict[str, Any] | None,
     *,
     task: str | None = None,
-    new_head: bool = False,
 ) -> Checkpoint:
     """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files where there are."""
-    label = str(source.weights)
-    try:
-        scheme = names.recognise(file.tensors)
-        tensors = names.to_hugging_face(file.tensors, scheme)
-        held, network, notes = _network(tensors, config)
-        if scheme == names.ML_CVNETS and config is None and held == "segmenter" and network.aspp_out_channels == 512:
-            raise CheckpointError(f"these are the weights of {names.SECOND_FAMILY}, which is not this network")
-    except CheckpointError as error:
-        raise CheckpointError(f"{label}: {error}") from None
-    task = _check_task(task or held)
-    expand = task != "segmenter" and (
-        held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
-    )
-    tensors = _fit(tensors, network, task, expand, new_head=new_head, label=label)
-    labels = configurations.choose_labels(config or {}, network.num_labels, task)
-    if config is not None and configurations.is_timm(config) and preprocessing is None:
-        preprocessing = configurations.timm_settings(config)
-    extra = {} if config is None or configurations.is_timm(config) else config
+    with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
+        scheme, tensors, held, network, notes = _recognise(file, config)
+        task = _check_task(task or held)
+        expand = task != "segmenter" and (
+            held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
+        )
+        shapes = parameter_shapes(network, task, expand_output=expand)
+        labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
+    if task == "backbone":
+        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+    tensors = check_tensors(tensors, shapes, where=str(source.weights))
     return Checkpoint(
         name=source.name,
         task=task,
@@ -226,12 +214,45 @@ def build_checkpoint(
         labels=labels,
         channel_order=configurations.channel_order_of(preprocessing, names.CHANNEL_ORDER[scheme]),
         preprocessing=preprocessing,
-        config_fields=configurations.full_config(network, task, labels, extra),
+        config_fields=fields,
         provenance=_provenance(source, data, file, scheme),
         expand_output=expand,
         notes=tuple(notes),
         stored_as=_stored_as(file, scheme, tensors),
     )
+
+
+@contextlib.contextmanager
+def _naming(path: Path | None, *kinds: type[CheckpointError] | type[ConfigError]) -> Iterator[None]:
+    """Errors of these kinds say which file they are about."""
+    try:
+        yield
+    except kinds as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def _recognise(
+    file: TensorFile, config: Mapping[str, Any] | None
+) -> tuple[str, dict[str, np.ndarray], str, NetworkConfig, list[str]]:
+    """(the naming scheme, the tensors under Hugging Face's names, what they are, the network, notes)."""
+    scheme = names.recognise(file.tensors)
+    tensors = names.to_hugging_face(file.tensors, scheme)
+    held, network, notes = _network(tensors, config)
+    if scheme == names.ML_CVNETS and config is None and held == "segmenter" and network.aspp_out_channels == 512:
+        raise CheckpointError(f"these are the weights of {names.SECOND_FAMILY}, which is not this network")
+    return scheme, tensors, held, network, notes
+
+
+def _settings(
+    config: Mapping[str, Any], preprocessing: dict[str, Any] | None, network: NetworkConfig, task: str
+) -> tuple[tuple[str, ...], dict[str, Any] | None, dict[str, Any]]:
+    """(labels, preprocessing, config.json in transformers' form): what stands in the json files, made whole."""
+    labels = configurations.choose_labels(config, network.num_labels, task)
+    if not configurations.is_timm(config):
+        return labels, preprocessing, configurations.full_config(network, task, labels, config)
+    if preprocessing is None:
+        preprocessing = configurations.timm_settings(config)
+    return labels, preprocessing, configurations.full_config(network, task, labels)
 
 
 def _provenance(source: Source, data: bytes, file: TensorFile, scheme: str) -> Provenance:
@@ -263,21 +284,6 @@ def _check_task(task: str) -> str:
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     return task
-
-
-def _fit(
-    tensors: dict[str, np.ndarray], network: NetworkConfig, task: str, expand: bool, *, new_head: bool, label: str
-) -> dict[str, np.ndarray]:
-    """The tensors of the network that ``task`` names, checked."""
-    if task == "backbone":
-        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    shapes = parameter_shapes(network, task, expand_output=expand)
-    if new_head and (missing := [name for name in shapes if name not in tensors and name.startswith(HEADS)]):
-        drawn = draw_parameters(network, task)
-        tensors = {**tensors, **{name: drawn[name] for name in missing}}
-        message = f"{label}: its head lacks {len(missing)} tensors, which are drawn at random: train it before use"
-        warnings.warn(message, MobileViTWarning, stacklevel=5)
-    return check_tensors(tensors, shapes, where=label)
 
 
 def _stored_as(file: TensorFile, scheme: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:

@@ -16,22 +16,25 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from ..config import TRANSFORMER_DEPTHS, NetworkConfig
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig
 from ..errors import CheckpointError, ConfigError, InputError, MobileViTWarning
 from ..formats.files import shown
+from ..names.parameter_names import PREFIX as PREFIX
+from ..ops import ACTIVATIONS
 
 TASKS = ("classifier", "segmenter", "backbone")
-PREFIX = "mobilevit."
 COUNTER = "num_batches_tracked"
 HEADS = ("classifier.", "segmentation_head.", f"{PREFIX}conv_1x1_exp.", "conv_1x1_exp.")  # parts a network may lack
 MOST_PARAMETERS = 1 << 30  # a hundred times the largest MobileViT, and then some: 4 GB in float32
-ACTIVATION_PARAMETERS: dict[str, dict[str, tuple[int, ...]]] = {  # the activations that hold some
-    "prelu": {"weight": (1,)},
-    "xielu": {"alpha_p": (1,), "alpha_n": (1,), "beta": (), "eps": ()},
+_LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parameter: its shape, transformers' start
+    "weight": ((1,), 0.25),
+    "alpha_p": ((1,), math.log(math.expm1(0.8))),
+    "alpha_n": ((1,), math.log(math.expm1(0.3))),
+    "beta": ((), 0.5),
+    "eps": ((), -1e-6),
 }
-_ACTIVATION_STARTS = {  # transformers' own
-    "prelu": {"weight": 0.25},
-    "xielu": {"alpha_p": math.log(math.expm1(0.8)), "alpha_n": math.log(math.expm1(0.3)), "beta": 0.5, "eps": -1e-6},
+ACTIVATION_PARAMETERS = {  # the activations that hold some
+    act: {leaf: _LEARNED[leaf][0] for leaf in leaves} for act, (_, leaves) in ACTIVATIONS.items() if leaves
 }
 _Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -125,7 +128,7 @@ def _backbone(config: NetworkConfig, expand_output: bool) -> _Shapes:
     necks, act = config.neck_hidden_sizes, config.hidden_act
     yield from _conv("conv_stem", (necks[0], config.num_channels, 3), act)
     yield from _inverted_residual("encoder.layer.0.layer.0", config, necks[0], necks[1])
-    for i in range(3):
+    for i in range(STAGE_2_DEPTH):
         yield from _inverted_residual(f"encoder.layer.1.layer.{i}", config, necks[2 if i else 1], necks[2])
     for i, (depth, width) in enumerate(zip(TRANSFORMER_DEPTHS, config.hidden_sizes, strict=True)):
         name = f"encoder.layer.{2 + i}"
@@ -166,9 +169,8 @@ def _draw(name: str, shape: tuple[int, ...], seed: int, dtype: np.dtype) -> np.n
     module, leaf = name.removeprefix(PREFIX).rsplit(".", 1)
     if leaf == COUNTER:
         return np.zeros(shape, np.int64)
-    for starts in _ACTIVATION_STARTS.values():
-        if module.endswith(("activation", "intermediate_act_fn")) and leaf in starts:
-            return np.full(shape, starts[leaf], dtype)
+    if module.endswith(("activation", "intermediate_act_fn")):
+        return np.full(shape, _LEARNED[leaf][1], dtype)
     digest = hashlib.sha256(f"{seed}:{module}.{leaf}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(digest[:16], "little"))
     if leaf == "running_var" or (leaf == "weight" and len(shape) == 1):

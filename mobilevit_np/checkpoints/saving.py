@@ -5,7 +5,6 @@ All files of a folder are on the disk before the first takes its place, the weig
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -104,15 +103,8 @@ def _write_folder(
     if preprocessing is not None:
         contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
     contents[folder / WEIGHTS_FILE] = data
-    existed = folder.exists()
-    files.make_folder(folder)
-    try:
+    with files.made_folders([folder]):
         return files.write_files(contents)
-    except BaseException:
-        if not existed:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
 
 
 def _json(values: Mapping[str, Any]) -> bytes:

@@ -4,15 +4,20 @@ What exists on the disk wins over names. A folder in the hub's layout holds mode
 pytorch_model.bin, config.json and preprocessor_config.json; a folder with a single other weights file will do.
 The two json files beside a file count only where the file has one of the hub's names: beside any other they may
 belong to something else.
+
+In the hub's cache a checkpoint is whole once its weights and its config.json are there. The weights are downloaded
+last, so that a download that broke off is taken up again.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from ..errors import CheckpointError, InputError
+from ..errors import CheckpointError, InputError, MobileViTWarning
 from ..formats import hub
 from .shipped import WEIGHTS_FILE, shipped
 
@@ -20,6 +25,17 @@ WEIGHTS_FILES = (WEIGHTS_FILE, "pytorch_model.bin")
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+Needs = Literal["weights", "config", "preprocessor"]
+_NAMES: dict[Needs, tuple[str, ...]] = {
+    "weights": WEIGHTS_FILES,
+    "config": (CONFIG_FILE,),
+    "preprocessor": (PREPROCESSOR_FILE,),
+}
+_DOWNLOADED: dict[Needs, tuple[Needs, ...]] = {  # in this order; the last must be there
+    "weights": ("config", "preprocessor", "weights"),
+    "config": ("config",),
+    "preprocessor": ("preprocessor",),
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +51,17 @@ class Source:
     revision: str | None = None
 
 
-def locate(where: str | os.PathLike[str], *, revision: str | None = None, cache: str | Path | None = None) -> Source:
+def locate(
+    where: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache: str | Path | None = None,
+    needs: Needs = "weights",
+) -> Source:
     """The files of the checkpoint at ``where``; those of a hub id are downloaded where the cache lacks them.
 
+    ``needs`` says what for: to load ``weights`` a hub id's json files are fetched too, for its ``config`` or
+    ``preprocessor`` that file alone. Of what's on the disk all is given that is there.
     Raises CheckpointError, MissingExtraError, InputError.
     """
     try:
@@ -48,11 +72,11 @@ def locate(where: str | os.PathLike[str], *, revision: str | None = None, cache:
         raise InputError("a checkpoint is given as a path or a name; this is neither")
     path = Path(os.path.expanduser(text))  # pathlib's raises where there's no such user
     if _exists(path):
-        return _of_folder(path, path.resolve().name, "folder") if path.is_dir() else _of_file(path)
+        return _of_folder(path, path.resolve().name, "folder", needs) if path.is_dir() else _of_file(path)
     if text in (models := shipped()):
-        return _of_folder(models[text], text, "shipped")
+        return _of_folder(models[text], text, "shipped", needs)
     if hub.is_repository(text) and not isinstance(where, Path):
-        return _of_hub(text, revision or hub.MAIN, cache)
+        return _of_hub(text, revision or hub.MAIN, cache, needs)
     known = f"shipped models are {', '.join(models)}; " if models else ""
     raise CheckpointError(
         f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small"
@@ -67,27 +91,38 @@ def _of_file(path: Path) -> Source:
         path.resolve().parent.name if standard else path.stem,
         "file",
         path,
-        _beside(path, CONFIG_FILE) if standard else None,
-        _beside(path, PREPROCESSOR_FILE) if standard else None,
+        _inside(path.parent, CONFIG_FILE) if standard else None,
+        _inside(path.parent, PREPROCESSOR_FILE) if standard else None,
     )
 
 
-def _of_folder(folder: Path, name: str, kind: str) -> Source:
+def _of_folder(folder: Path, name: str, kind: str, needs: Needs) -> Source:
     weights = _weights_in(folder)
-    config = folder / CONFIG_FILE if (folder / CONFIG_FILE).is_file() else None
-    preprocessor = folder / PREPROCESSOR_FILE if (folder / PREPROCESSOR_FILE).is_file() else None
-    if weights is None and config is None:
-        raise CheckpointError(f"the folder {folder} holds no weights; it should hold {' or '.join(WEIGHTS_FILES)}")
-    return Source(name, kind, weights, config, preprocessor)
+    source = Source(name, kind, weights, _inside(folder, CONFIG_FILE), _inside(folder, PREPROCESSOR_FILE))
+    if weights is None and source.config is None and getattr(source, needs) is None:
+        raise CheckpointError(f"the folder {folder} holds no {needs}; it should hold {' or '.join(_NAMES[needs])}")
+    return source
 
 
-def _of_hub(repository: str, revision: str, cache: str | Path | None) -> Source:
+def _of_hub(repository: str, revision: str, cache: str | Path | None, needs: Needs) -> Source:
     folder = hub.cached_snapshot(repository, revision, cache=cache)
-    if folder is None or _weights_in(folder) is None:
-        wanted = (WEIGHTS_FILES, (CONFIG_FILE,), (PREPROCESSOR_FILE,))
+    if folder is None or not _is_usable(folder, repository, needs):
+        wanted = [_NAMES[part] for part in _DOWNLOADED[needs]]
         folder = hub.download(repository, wanted, revision, cache=cache)
-    found = _of_folder(folder, repository, "hub")
-    return Source(repository, "hub", found.weights, found.config, found.preprocessor, repository, revision)
+    return replace(_of_folder(folder, repository, "hub", needs), repository=repository, revision=revision)
+
+
+def _is_usable(snapshot: Path, repository: str, needs: Needs) -> bool:
+    """Whether the cache has what is needed; weights without their config.json only where that can't be fetched."""
+    if needs != "weights":
+        return _inside(snapshot, _NAMES[needs][0]) is not None
+    if _weights_in(snapshot) is None:
+        return False
+    if _inside(snapshot, CONFIG_FILE) is None and hub.is_offline():
+        message = f"{repository} is in the cache without its {CONFIG_FILE}, so its labels and settings may be others"
+        warnings.warn(f"{message}; unset HF_HUB_OFFLINE to download it", MobileViTWarning, stacklevel=4)
+        return True
+    return _inside(snapshot, CONFIG_FILE) is not None
 
 
 def _weights_in(folder: Path) -> Path | None:
@@ -105,8 +140,8 @@ def _weights_in(folder: Path) -> Path | None:
     return others[0] if others else None
 
 
-def _beside(path: Path, name: str) -> Path | None:
-    return path.with_name(name) if path.with_name(name).is_file() else None
+def _inside(folder: Path, name: str) -> Path | None:
+    return folder / name if (folder / name).is_file() else None
 
 
 def _exists(path: Path) -> bool:
@@ -114,3 +149,15 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # too long for a file name, or without permission to look
         return False
+
+
+def find_repository(folder: str | Path, repository: str) -> Path | None:
+    """The folder of ``owner/name``'s files under ``folder``, however they were put there; None where they aren't.
+
+    Looked for are ``owner/name``, ``name``, ``owner--name``, ``owner_name``, and the hub's cache layout.
+    """
+    folder, (owner, name) = Path(folder).expanduser(), repository.split("/")
+    for path in (folder / owner / name, folder / name, folder / f"{owner}--{name}", folder / f"{owner}_{name}"):
+        if path.is_dir() and _weights_in(path) is not None:
+            return path
+    return hub.cached_snapshot(repository, cache=folder)

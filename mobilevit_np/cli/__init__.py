@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         complain(error)
         return 2
     except KeyboardInterrupt:
-        complain("interrupted; nothing was written")
+        complain("interrupted; what was written is whole")
         return 2
     except BrokenPipeError:  # the reader of our output has gone: `| head`
         return 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import MobileViTError, OutputError
 from .inputs import Photo
-from .terminal import Progress, complain
+from .terminal import Progress, complain, standard_error_to_ourselves
 
 PROFILE_HELP = (
     "preprocess photos in a named way instead of the checkpoint's own: huggingface-classifier, huggingface-segmenter, "
@@ -58,7 +58,7 @@ def walk(
     answers = stream(photo.source for photo in photos if photo.problem is None)
     done = 0
     try:
-        with Progress(len(photos), "photos") as progress:
+        with standard_error_to_ourselves(), Progress(len(photos), "photos") as progress:
             for photo in photos:
                 result = photo.problem or next(answers)[1]
                 with progress.aside():

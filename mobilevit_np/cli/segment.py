@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     photos = expand(options.images)
     targets = _targets(photos, options.output, options.mask)
 
-    from ..formats.files import make_folder, write_files
+    from ..formats.files import made_folders, write_files
     from ..pipelines import Segmenter
 
     segmenter = Segmenter.from_pretrained(options.weights, dtype=options.dtype, profile=options.profile)
@@ -72,9 +72,8 @@ def run(options: argparse.Namespace) -> int:
         paths = targets[photo]
         images = {"overlay": result.overlay, "mask": result.mask_image}
         contents = {path: _encoded(images[kind](), path) for kind, path in paths.items()}
-        for path in contents:
-            make_folder(path.parent)
-        write_files(contents)
+        with made_folders(path.parent for path in contents):
+            write_files(contents)
         say(_json_line(photo, model, result, paths) if options.json else _table(photo, result, paths))
 
     return walk(photos, segmenter.stream, show)

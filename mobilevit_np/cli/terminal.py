@@ -12,6 +12,7 @@ from typing import TextIO
 
 from ..errors import OutputError
 
+_STANDARD_ERROR = 2  # its file number, for C as for Python
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PATIENCE = 1.0  # seconds before progress is shown
 _WIDEST = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
@@ -36,6 +37,41 @@ def complain(problem: object) -> None:
     """Say on standard error, on one line, what went wrong."""
     with contextlib.suppress(OSError):  # nowhere left to say it
         print(f"mobilevit-np: {plain_message(problem)}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def standard_error_to_ourselves() -> Iterator[None]:
+    """What C libraries print about a damaged photo (libtiff does) goes nowhere; what ``sys.stderr`` gets is shown."""
+    try:
+        kept = os.dup(_STANDARD_ERROR) if sys.stderr is not None else None
+    except OSError:
+        kept = None
+    if kept is None:  # closed: the number may be another file's by now
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, kept)
+        if _is_standard_error(sys.stderr):
+            encoding, errors = sys.stderr.encoding, sys.stderr.errors
+            ours = open(kept, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+            stack.callback(_close, ours)
+            stack.enter_context(contextlib.redirect_stderr(ours))
+        stack.callback(os.dup2, kept, _STANDARD_ERROR)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STANDARD_ERROR)
+        yield
+
+
+def _close(stream: TextIO) -> None:
+    with contextlib.suppress(OSError):  # its reader has gone, and something was left to write
+        stream.close()
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STANDARD_ERROR
+    except (OSError, ValueError, AttributeError):  # a test's stand-in has no number, or no such method
+        return False
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -1,7 +1,8 @@
 """Floor 1. Files read whole, and written beside their target and renamed into place; imports errors only.
 
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
-file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C).
+file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C). Ctrl-C between two
+renames waits until the last.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import stat
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +81,9 @@ def write_files(contents: Mapping[Any, bytes]) -> list[Path]:
                 temporary = target.parent / f".mobilevit-np-{secrets.token_hex(8)}.tmp"
                 staged.append((temporary, target))
                 _write_temporary(temporary, target, data)
-        for temporary, target in staged:
-            os.replace(temporary, target)
+        with _ctrl_c_waits():
+            for temporary, target in staged:
+                os.replace(temporary, target)
     except (OSError, ValueError) as error:
         raise OutputError(f"can't write {target}: {reason(error)}") from None
     finally:
@@ -98,6 +102,22 @@ def make_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
+@contextlib.contextmanager
+def made_folders(folders: Iterable[str | Path]) -> Iterator[None]:
+    """``make_folder`` for each; where what's done inside fails, those that were missing before are removed again."""
+    made: list[Path] = []
+    try:
+        for folder in map(Path, folders):
+            made += [path for path in (*reversed(folder.parents), folder) if not os.path.lexists(path)]
+            make_folder(folder)
+        yield
+    except BaseException:
+        for path in reversed(made):
+            with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
+                path.rmdir()
+        raise
+
+
 def reason(error: Exception) -> str:
     """What went wrong, in the system's words and without the path, which the message has already."""
     text = error.strerror if isinstance(error, OSError) else None
@@ -113,6 +133,23 @@ def first_line(error: BaseException) -> str:
 def shown(name: object, most: int = 150) -> str:
     """A name out of a file for a message: cut short, and without line ends or other control characters."""
     return repr(str(name)[:most])[1:-1]
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C inside has its effect at the end. Only the main thread gets it, and only Python's handlers can wait."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[Any, ...]] = []
+    signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            handler(*waiting[0])
 
 
 def _write_temporary(temporary: Path, target: Path, data: bytes) -> None:

@@ -66,28 +66,24 @@ def download(
 ) -> Path:
     """The folder of a revision's files in the cache, after downloading what's wanted and isn't there.
 
-    ``wanted`` are groups of file names: of each, the first that the repository has is fetched; the first group must
+    ``wanted`` are groups of file names: of each, the first that the repository has is fetched; the last group must
     have one. Raises MissingExtraError without ``huggingface_hub``, CheckpointError where the download fails.
     """
     _check_names(repository, revision)
     if is_offline():
         raise CheckpointError(
-            f"{repository} is not in the cache {cache or cache_folder()}; unset HF_HUB_OFFLINE to download it"
+            f"{repository} is not wholly in the cache {cache or cache_folder()}; unset HF_HUB_OFFLINE to download it"
         )
     try:
         import huggingface_hub
     except ImportError:
         raise MissingExtraError(_how_to_get(repository)) from None
-    snapshot = None
-    for number, group in enumerate(wanted):
+    path = None
+    for group in wanted:
         path = _download_first(huggingface_hub, repository, group, revision, cache)
-        if path is None and number == 0:
-            raise CheckpointError(
-                f"{repository} holds none of {', '.join(group)} at {revision!r}; it's not usable here"
-            )
-        snapshot = snapshot or (path.parent if path else None)
-    assert snapshot is not None  # the first group gave a path
-    return snapshot
+    if path is None:
+        raise CheckpointError(f"{repository} holds no {' or '.join(wanted[-1])} at {revision!r}; it's not usable here")
+    return path.parent
 
 
 def _download_first(
@@ -127,7 +123,7 @@ def _why(error: Exception, kinds: set[str], revision: str) -> str:
 
 def _how_to_get(repository: str) -> str:
     return (
-        f"{repository} is not in the cache {cache_folder()}; to download it, type: pip install huggingface_hub "
+        f"{repository} is not wholly in the cache {cache_folder()}; to download it, type: pip install huggingface_hub "
         f"(or download the files by hand from https://huggingface.co/{repository}/tree/main and give their folder)"
     )
 

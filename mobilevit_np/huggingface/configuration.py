@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints import config_fields
+from ..checkpoints.configurations import is_timm, network_fields
 from ..config import NetworkConfig
 from ..errors import ConfigError
-from ..formats.files import make_folder, write_file
+from ..formats.files import make_folder, read_json, write_file
+from .keywords import settings_only
 
 CONFIG_FILE = "config.json"
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+_BY_POSITION = (
+    "num_channels", "image_size", "patch_size", "hidden_sizes", "neck_hidden_sizes", "num_attention_heads",
+    "mlp_ratio", "expand_ratio", "hidden_act", "conv_kernel_size", "output_stride", "hidden_dropout_prob",
+    "attention_probs_dropout_prob", "classifier_dropout_prob", "initializer_range", "layer_norm_eps", "qkv_bias",
+    "aspp_out_channels", "atrous_rates", "aspp_dropout_prob", "semantic_loss_ignore_index",
+)  # fmt: skip
 Config = TypeVar("Config", bound="MobileViTConfig")
 
 
@@ -30,7 +39,8 @@ class MobileViTConfig(NetworkConfig):
 
     ``id2label``, ``label2id`` and ``num_labels`` go together as there: ``num_labels`` is the length of ``id2label``,
     and setting it to another number makes new names (``LABEL_0``, ...). With neither given there are two labels.
-    Fields it doesn't know are kept, as attributes and in the file. Raises ConfigError for values no network has.
+    Fields it doesn't know are kept, as attributes and in the file. The page's fields may come by position, in its
+    order. Raises ConfigError for values no network has.
     """
 
     model_type: ClassVar[str] = "mobilevit"
@@ -47,7 +57,8 @@ class MobileViTConfig(NetworkConfig):
     problem_type: str | None = None
     architectures: list[str] | None = None
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *by_position: Any, **values: Any) -> None:
+        values.update(_named(by_position, values))
         for field in fields(self):
             if field.name != "num_labels":
                 default = field.default if field.default_factory is MISSING else field.default_factory()
@@ -128,7 +139,7 @@ class MobileViTConfig(NetworkConfig):
         values = {**config_dict, **overrides}
         if "num_labels" in overrides and "id2label" not in overrides:
             kept = config_dict.get("id2label")
-            if kept is not None and len(kept) != overrides["num_labels"]:
+            if isinstance(kept, Mapping) and len(kept) != overrides["num_labels"]:
                 del values["id2label"]
                 values.pop("label2id", None)
         model_type = values.get("model_type", cls.model_type)
@@ -138,22 +149,53 @@ class MobileViTConfig(NetworkConfig):
 
     @classmethod
     def from_json_file(cls: type[Config], json_file: str | Path) -> Config:
-        """A configuration from one file. Raises CheckpointError where it can't be read."""
-        return cls.from_pretrained(json_file)
-
-    @classmethod
-    def from_pretrained(cls: type[Config], where: str | Path, **overrides: Any) -> Config:
-        """The configuration of a folder, a config.json, a weights file or a name; ``overrides`` replace its fields.
+        """A configuration from one file of any name.
 
         Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT.
         """
-        return cls.from_dict(config_fields(where), **overrides)
+        return cls.from_dict(_json_fields(json_file))
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Config],
+        where: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        **overrides: Any,
+    ) -> Config:
+        """The configuration of a folder, a json file, a weights file or a name; ``overrides`` replace its fields.
+
+        Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT, InputError for a
+        loader's keyword that doesn't exist here.
+        """
+        overrides = settings_only(overrides)
+        path = str(where)
+        if path.endswith(".json") and os.path.basename(path) != CONFIG_FILE and not os.path.isdir(path):
+            return cls.from_dict(_json_fields(where), **overrides)
+        return cls.from_dict(config_fields(where, revision=revision, cache=cache_dir), **overrides)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MobileViTConfig) and self.__dict__ == other.__dict__
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"
+
+
+def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values given by position under their names."""
+    if len(by_position) > len(_BY_POSITION):
+        raise ConfigError(f"a configuration takes {len(_BY_POSITION)} values by position, not {len(by_position)}")
+    named = dict(zip(_BY_POSITION, by_position, strict=False))
+    if twice := sorted(named.keys() & values.keys()):
+        raise ConfigError(f"{', '.join(twice)}: given by position and by name; give it once")
+    return named
+
+
+def _json_fields(path: str | Path) -> dict[str, Any]:
+    """What a json file of any name says, timm's form translated."""
+    values = read_json(path)
+    return network_fields(values) if is_timm(values) else values
 
 
 def _numbered(id2label: Any) -> dict[int, str]:

@@ -34,6 +34,7 @@ from ..preprocess.settings import (
     modernised,
 )
 from ..preprocess.steps import run_steps
+from .keywords import settings_only
 
 _CHANNELS = (1, 3)  # an axis this long is taken for the channels' ...
 _MORE_CHANNELS = 4  # ... and only then one of 4, so that a photo 4 pixels high isn't mistaken
@@ -181,11 +182,13 @@ class MobileViTImageProcessor:
         Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
 
         Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
-        Raises InputError (a ValueError, as in transformers) where there are more or fewer of them.
+        Raises InputError (a ValueError, as in transformers) where there are more or fewer of them, or no such logits.
         """
-        logits = np.asarray(outputs.logits)
+        logits = _segmenter_logits(outputs)
         if target_sizes is None:
             return list(logits.argmax(axis=1))
+        if not isinstance(target_sizes, Iterable):
+            raise InputError(f"target_sizes must be one (height, width) for each image, not {target_sizes!r:.40}")
         sizes = [_pair(size) for size in target_sizes]
         if len(sizes) != len(logits):
             raise InputError(f"there are {len(sizes)} target sizes for {len(logits)} images: give one for each")
@@ -194,13 +197,22 @@ class MobileViTImageProcessor:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(cls, where: str | os.PathLike[str], **changes: Any) -> MobileViTImageProcessor:
+    def from_pretrained(
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        **changes: Any,
+    ) -> MobileViTImageProcessor:
         """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
 
         Both spellings are read. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
-        read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't.
+        read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't,
+        InputError for a loader's keyword that doesn't exist here.
         """
-        return cls.from_dict(read_json(_settings_file(where)), **changes)
+        changes = settings_only(changes)
+        return cls.from_dict(read_json(_settings_file(where, revision, cache_dir)), **changes)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> MobileViTImageProcessor:
@@ -244,13 +256,13 @@ class AutoImageProcessor:
 _TYPES = ("image_processor_type", "feature_extractor_type")
 
 
-def _settings_file(where: str | os.PathLike[str]) -> Path:
+def _settings_file(where: str | os.PathLike[str], revision: str | None, cache: str | Path | None) -> Path:
     """The preprocessor_config.json of ``where``: the file itself, a folder, a shipped model's name or a hub id."""
     if os.path.isdir(where):
         return Path(where, FILE_NAME)
     if os.path.isfile(where) or str(where).endswith(".json"):
         return Path(where)
-    source = locate(where)
+    source = locate(where, revision=revision, cache=cache, needs="preprocessor")
     if source.preprocessor is None:
         raise CheckpointError(f"{source.name} has no {FILE_NAME}; set a MobileViTImageProcessor up by its arguments")
     return source.preprocessor
@@ -336,6 +348,18 @@ def _batch(images: list[np.ndarray], stacked: bool) -> Any:
             "set do_center_crop, or leave return_tensors out"
         )
     return np.stack(images)
+
+
+def _segmenter_logits(outputs: Any) -> np.ndarray:
+    if not hasattr(outputs, "logits"):
+        raise InputError(f"a segmenter's outputs are asked for, and a {type(outputs).__name__} has no logits")
+    try:
+        logits = np.asarray(outputs.logits)
+    except Exception as error:  # another library's __array__ may raise anything
+        raise InputError(f"the logits can't be taken as an array: {str(error)[:200]}") from None
+    if logits.ndim != 4 or logits.size == 0 or logits.dtype.kind not in "fiu":
+        raise InputError(f"a segmenter's logits are numbers (B, K, H, W), not {logits.dtype} of shape {logits.shape}")
+    return logits
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Floor 4. The three models of transformers' API: what is called is translated, ``reference/`` computes.
+"""Floor 4. The three models of transformers' API: what is called is translated, an engine computes.
 
-Imports reference, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes when
-it's called, so threads may share one.
+Imports reference, engines, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes
+when it's called, so threads may share one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -25,12 +25,13 @@ from ..checkpoints import (
     parameter_shapes,
     save_checkpoint,
 )
+from ..engines import engine_function
 from ..errors import ConfigError, InputError
 from ..scope import Scope
 from .configuration import MobileViTConfig
+from .keywords import settings_only
 from .outputs import BaseModelOutputWithPooling, ImageClassifierOutput, ModelOutput, SemanticSegmenterOutput
 
-ENGINES: dict[str, ModuleType] = {"reference": reference}
 Answer = ModelOutput | tuple[Any, ...]
 Model = TypeVar("Model", bound="MobileViTPreTrainedModel")
 
@@ -40,7 +41,8 @@ class MobileViTPreTrainedModel(ABC):
 
     ``tensors`` are the parameters under the names of a checkpoint; without them, they're drawn from ``seed``. The
     numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError where the
-    configuration describes no network, CheckpointError where the tensors don't fit it.
+    configuration describes no network, CheckpointError where the tensors don't fit it, InputError for a dtype that
+    nothing can be drawn in.
     """
 
     config_class = MobileViTConfig
@@ -67,7 +69,7 @@ class MobileViTPreTrainedModel(ABC):
             raise ConfigError(f"hidden_act {config.hidden_act!r} is no known activation; known are {known}")
         self.config = config
         if tensors is None:
-            tensors = draw_parameters(config, self.task, seed, dtype, expand_output=self.expand_output)
+            tensors = draw_parameters(config, self.task, seed, _float_type(dtype), expand_output=self.expand_output)
         else:
             shapes = parameter_shapes(config, self.task, expand_output=self.expand_output)
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
@@ -81,21 +83,25 @@ class MobileViTPreTrainedModel(ABC):
         *,
         config: MobileViTConfig | None = None,
         dtype: Any = None,
+        torch_dtype: Any = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         **overrides: Any,
     ) -> Model:
         """The model of a folder, a file, a shipped name or a hub id, in the file's dtype or ``dtype``.
 
+        ``torch_dtype`` is the older name of ``dtype``; "auto" is the file's.
         ``overrides`` replace fields of its configuration, ``config`` the whole. A bare model leaves a head's tensors
         out, with a warning. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
         """
+        overrides = settings_only(overrides)
         options = cls._options(overrides)
+        _check_overrides(overrides)
+        dtype = _one_dtype(dtype, torch_dtype)
         checkpoint = open_checkpoint(
             pretrained_model_name_or_path, task=cls.task, dtype=dtype, revision=revision, cache=cache_dir
         )
         if config is None:
-            _check_overrides(overrides)
             config = MobileViTConfig.from_dict(checkpoint.config_fields, **overrides)
         elif overrides:
             raise InputError(f"{', '.join(overrides)}: give a whole config or fields of it, not both")
@@ -161,7 +167,7 @@ class MobileViTPreTrainedModel(ABC):
         def keep(path: str, output: np.ndarray) -> None:
             seen[path] = output.copy()
 
-        self._network(_engine(engine), self._pixels(pixel_values), self._scope.listen(keep))
+        self._network(engine, self._pixels(pixel_values), self._scope.listen(keep))
         return seen
 
     def _forward(
@@ -177,16 +183,14 @@ class MobileViTPreTrainedModel(ABC):
         want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         scope = self._scope.listen(keep) if want_attentions else self._scope
-        output, hidden_states = self._network(_engine(engine), self._pixels(pixel_values), scope)
+        output, hidden_states = self._network(engine, self._pixels(pixel_values), scope)
         return output, {
             "hidden_states": tuple(hidden_states) if want_states else None,
             "attentions": tuple(attentions) if want_attentions else None,
         }
 
     @abstractmethod
-    def _network(
-        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
         """The engine's function for this model, called: its output, and the five maps on the way."""
 
     def _pixels(self, pixel_values: Any) -> np.ndarray:
@@ -224,10 +228,9 @@ class MobileViTModel(MobileViTPreTrainedModel):
     def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         return {"expand_output": overrides.pop("expand_output", None)}
 
-    def _network(
-        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        return engine.backbone(pixel_values, scope, self.config, expand_output=self.expand_output)
+    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
+        backbone = engine_function(engine, self.task)
+        return backbone(pixel_values, scope, self.config, expand_output=self.expand_output)
 
     def __call__(
         self,
@@ -253,10 +256,8 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
 
     task = "classifier"
 
-    def _network(
-        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        return engine.classifier(pixel_values, scope, self.config)
+    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
+        return engine_function(engine, self.task)(pixel_values, scope, self.config)
 
     def __call__(
         self,
@@ -284,10 +285,8 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
     task = "segmenter"
     expand_output = False
 
-    def _network(
-        self, engine: ModuleType, pixel_values: np.ndarray, scope: Scope
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        return engine.segmenter(pixel_values, scope, self.config)
+    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
+        return engine_function(engine, self.task)(pixel_values, scope, self.config)
 
     def __call__(
         self,
@@ -363,10 +362,24 @@ def _array(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def _engine(name: str) -> ModuleType:
-    if name not in ENGINES:
-        raise InputError(f"there is no engine {name!r}; there is {', '.join(map(repr, ENGINES))}")
-    return ENGINES[name]
+def _float_type(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        found = np.dtype(object)
+    if found.kind != "f" or found.itemsize > 8:
+        raise InputError(f"dtype must be float32, float64 or float16, not {dtype!s:.40}")
+    return found
+
+
+def _one_dtype(dtype: Any, torch_dtype: Any) -> Any:
+    """What both names ask for: torch's dtypes by NumPy's names, None for that of the file."""
+    if dtype is not None and torch_dtype is not None:
+        raise InputError("torch_dtype is the older name of dtype; give one of them")
+    wanted = torch_dtype if dtype is None else dtype
+    if str(wanted).startswith("torch."):
+        return str(wanted).removeprefix("torch.")
+    return None if isinstance(wanted, str) and wanted == "auto" else wanted
 
 
 def _frozen(tensor: np.ndarray) -> np.ndarray:
@@ -378,4 +391,7 @@ def _frozen(tensor: np.ndarray) -> np.ndarray:
 def _check_overrides(overrides: Mapping[str, Any]) -> None:
     known = {field.name for field in fields(MobileViTConfig)} | {"id2label", "label2id"}
     if unknown := sorted(overrides.keys() - known):
-        raise InputError(f"from_pretrained takes fields of the configuration, and {', '.join(unknown)} is none")
+        raise InputError(
+            f"from_pretrained takes no {', '.join(unknown)}; it takes config, dtype (or torch_dtype), revision, "
+            "cache_dir and fields of the configuration"
+        )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..config import TRANSFORMER_DEPTHS
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS
 from ..errors import CheckpointError
 
 HUGGING_FACE, TIMM, ML_CVNETS = "huggingface", "timm", "ml-cvnets"
@@ -90,7 +90,7 @@ def _mobilevit_block(level: int, depth: int) -> Iterable[Module]:
 
 def _backbone() -> Iterable[Module]:
     yield Module("conv_norm", "mobilevit.conv_stem", "stem", "conv_1")
-    for level, repeats in ((0, 1), (1, 3)):
+    for level, repeats in ((0, 1), (1, STAGE_2_DEPTH)):
         for i in range(repeats):
             yield from _inverted_residual(
                 f"mobilevit.encoder.layer.{level}.layer.{i}", f"stages.{level}.{i}", f"layer_{level + 1}.{i}"

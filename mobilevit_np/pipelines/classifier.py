@@ -11,15 +11,19 @@ import numpy as np
 
 from .. import ops
 from ..checkpoints import Checkpoint
-from ..errors import InputError, MobileViTError
+from ..engines import engine_function
+from ..errors import MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
 from .common import (
+    MOST_BYTES,
     check_answer,
+    check_at_least_one,
+    check_memory,
     check_size,
     check_task,
-    engine_function,
     is_many,
     open_for,
+    probability_bytes,
     profile_of,
     run_network,
     what_it_knows,
@@ -92,8 +96,6 @@ class Classifier:
         An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is how many classes to
         name. Raises ImageError for the first that can't be read; ``stream`` goes on to the next instead.
         """
-        if top < 1:
-            raise InputError(f"top must be at least 1, not {top}")
         many = is_many(images)
         results: list[Classification] = []
         for _, result in self.stream(images if many else [images], top):
@@ -108,8 +110,15 @@ class Classifier:
         """Each image with its Classification, or with the error that kept it from one, in their order.
 
         Takes as many images at a time as make up a batch, so that a folder of any size needs the memory of a few.
+        Raises InputError where ``top`` or ``batch_size`` is under 1.
         """
-        source = iter(images)
+        check_at_least_one("top", top)
+        check_at_least_one("batch_size", batch_size)
+        return self._stream(iter(images), top, batch_size)
+
+    def _stream(
+        self, source: Iterator[Any], top: int, batch_size: int
+    ) -> Iterator[tuple[Any, Classification | MobileViTError]]:
         while chunk := list(islice(source, batch_size)):
             prepared = [self._prepare(image) for image in chunk]
             yield from zip(chunk, self._classify(prepared, top), strict=True)
@@ -117,7 +126,9 @@ class Classifier:
     def _prepare(self, image: Any) -> np.ndarray | MobileViTError:
         try:
             photo = decode(image)
-            check_size(*_input_size(photo.shape, self.profile))
+            size = _input_size(photo.shape, self.profile)
+            check_size(*size)
+            check_memory(*size, self.checkpoint)
             return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
         except MobileViTError as error:
             return error
@@ -130,7 +141,8 @@ class Classifier:
             if not isinstance(pixel_values, MobileViTError):
                 by_shape.setdefault(pixel_values.shape, []).append(i)
         for shape, indices in by_shape.items():
-            together = max(1, BATCH_PIXELS // (shape[2] * shape[3]))
+            each = probability_bytes(shape[2], shape[3], self.checkpoint.config, self.checkpoint.dtype)
+            together = max(1, min(BATCH_PIXELS // (shape[2] * shape[3]), MOST_BYTES // each))
             for start in range(0, len(indices), together):
                 some = indices[start : start + together]
                 logits = run_network(self._network, np.concatenate([results[i] for i in some]), self.checkpoint)

@@ -1,38 +1,30 @@
-"""Floor 4. What both pipelines share. Imports checkpoints, preprocess, the engines, and what they stand on."""
+"""Floor 4. What both pipelines share. Imports checkpoints, preprocess, engines, and what they stand on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from .. import reference
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.shipped import DEFAULTS
+from ..config import NetworkConfig
+from ..engines import ENGINES as ENGINES
 from ..errors import CheckpointError, InputError
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import Profile, named_profile
 from ..scope import Scope
 
-MOST_PIXELS = 1 << 20  # of one network input; attention's memory grows with the square, and here it's 3 GB
-
-ENGINES: dict[str, dict[str, Callable[..., Any]]] = {
-    "reference": {"classifier": reference.classifier, "segmenter": reference.segmenter}
-}
-
-
-def engine_function(engine: str, task: str) -> Callable[..., Any]:
-    """The network function of an engine. Raises InputError for an unknown one."""
-    if engine not in ENGINES:
-        raise InputError(f"there is no engine {engine!r}; known are {', '.join(ENGINES)}")
-    return ENGINES[engine][task]
+MOST_PIXELS = 1 << 20  # of one network input
+MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
 
 
 def open_for(task: str, where: Any, dtype: Any) -> Checkpoint:
     """The checkpoint at ``where``, by default the shipped one for ``task``. Raises InputError for an odd dtype."""
     try:
-        wanted = np.dtype(dtype)
+        wanted = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         wanted = np.dtype(object)
     if wanted not in (np.float32, np.float64):
@@ -57,6 +49,29 @@ def check_size(height: int, width: int) -> None:
             f"these settings would show the network a photo of {width}x{height} pixels, and {MOST_PIXELS:,} is the "
             "most here; choose a profile that makes it smaller, or scale it down"
         )
+
+
+def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
+    """Raise InputError where attention over such an input would take gigabytes, in this network and dtype."""
+    needed = probability_bytes(height, width, checkpoint.config, checkpoint.dtype)
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"{checkpoint.name} would need {needed / 1e9:.1f} GB for one layer's attention over {width}x{height} "
+            f"pixels in {checkpoint.dtype}, and {MOST_BYTES / 1e9:.1f} GB is the most here; choose a profile that "
+            "makes the photo smaller, or scale it down"
+        )
+
+
+def probability_bytes(height: int, width: int, config: NetworkConfig, dtype: np.dtype) -> int:
+    """The bytes of one photo's attention probabilities where they are most: in L3, at an eighth of the photo's size."""
+    tokens = math.prod(-(-side // (8 * config.patch_size)) for side in (height, width))
+    return config.patch_size**2 * config.num_attention_heads * tokens**2 * dtype.itemsize
+
+
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raise InputError unless ``value`` is a whole number from 1 on."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise InputError(f"{name} must be at least 1, not {value!r:.40}")
 
 
 def run_network(network: Callable[..., Any], pixel_values: np.ndarray, checkpoint: Checkpoint) -> np.ndarray:

@@ -18,14 +18,15 @@ from PIL import Image
 
 from .. import drawing, ops
 from ..checkpoints import Checkpoint
+from ..engines import engine_function
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo
 from .common import (
     MOST_PIXELS,
     check_answer,
+    check_memory,
     check_size,
     check_task,
-    engine_function,
     is_many,
     open_for,
     profile_of,
@@ -135,6 +136,7 @@ class Segmenter:
     def _whole_logits(self, photo: np.ndarray) -> np.ndarray:
         """Logits over the whole photo, window by window, averaged where windows overlap: (K, H', W')"""
         size, longest = network_size(photo.shape[:2], self.profile)
+        check_memory(min(size[0], longest), min(size[1], longest), self.checkpoint)
         stride = self.checkpoint.config.output_stride
         H, W = (-(-side // stride) for side in size)
         total = np.zeros((len(self.labels), H, W), self.checkpoint.dtype)

@@ -216,6 +216,8 @@ def _name(source: Any) -> str:
     name = name or getattr(source, "filename", None)
     if isinstance(name, str) and name:
         return name if name.isprintable() else ascii(name)
+    if isinstance(source, (str, os.PathLike)):
+        return "the empty path ''"
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "the photo given as bytes"
     if isinstance(source, np.ndarray) or hasattr(source, "__array__"):

@@ -7,14 +7,14 @@ weights expect theirs: none is a silent default.
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 
 from ..errors import ConfigError
 from .crop import CENTRES
 from .resize import MAX_RESIZED, RESAMPLES, Size
 
-_LONGEST = 2**14  # no side of a network's input comes near
+LONGEST = 2**14  # no side of a network's input comes near
 
 
 @dataclass(frozen=True)
@@ -44,28 +44,29 @@ class Profile:
         if self.centre not in CENTRES:
             raise ConfigError(f"centre must be one of {', '.join(CENTRES)}, not {self.centre!r}")
         if self.rescale_factor is not None:
-            _check_numbers("rescale_factor", (self.rescale_factor,))
+            check_numbers("rescale_factor", (self.rescale_factor,))
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std must be given together")
         if self.mean is not None and self.std is not None:
-            _check_numbers("mean", self.mean)
-            _check_numbers("std", self.std)
+            check_numbers("mean", self.mean)
+            check_numbers("std", self.std)
             if 0 in self.std:
                 raise ConfigError(f"std must not contain 0: {list(self.std)}")
 
 
 def _check_sides(name: str, sides: tuple[int, ...]) -> None:
     for side in sides:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= _LONGEST:
-            raise ConfigError(f"{name} must be made of whole numbers from 1 to {_LONGEST}, not {side!r}")
+        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= LONGEST:
+            raise ConfigError(f"{name} must be made of whole numbers from 1 to {LONGEST}, not {side!r}")
     if len(sides) == 2 and sides[0] * sides[1] > MAX_RESIZED:
         raise ConfigError(f"{name} {sides[1]}x{sides[0]} is more than {MAX_RESIZED} pixels: make it smaller")
 
 
-def _check_numbers(name: str, values: tuple[float, ...]) -> None:
+def check_numbers(name: str, values: tuple[float, ...]) -> None:
+    """Raise ConfigError unless all are numbers that a float can hold: JSON's whole numbers have no limit."""
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{name} must be made of finite numbers, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+            raise ConfigError(f"{name} must be made of finite numbers, not {value!r:.80}")
 
 
 PROFILES: dict[str, Profile] = {

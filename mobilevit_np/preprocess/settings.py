@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .profiles import Profile
+from .profiles import LONGEST, Profile, check_numbers
 from .resize import PILLOW_FILTERS, Size
 
 FILE_NAME = "preprocessor_config.json"
@@ -34,6 +34,7 @@ PROCESSOR_TYPES = (
     "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
 )  # fmt: skip
 
+_LEAST_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be no number
 _FILTER_NUMBERS = {int(number): name for name, number in PILLOW_FILTERS.items()}
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # timm's defaults
 
@@ -174,8 +175,8 @@ def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") 
         raise ConfigError("pretrained_cfg must be an object of settings")
     side = _timm_side(settings.get("input_size"))
     crop_pct = settings.get("crop_pct") or 0.875
-    if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not 0 < crop_pct <= 1:
-        raise ConfigError(f"crop_pct must be over 0 and at most 1, not {crop_pct!r}")
+    if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not _LEAST_CROP_PCT <= crop_pct <= 1:
+        raise ConfigError(f"crop_pct must be from {_LEAST_CROP_PCT} to 1, not {crop_pct!r:.80}")
     mode = settings.get("crop_mode") or "center"
     if mode not in ("center", "squash"):
         raise ConfigError(f"crop_mode {mode!r} is not supported: only center and squash are")
@@ -199,8 +200,8 @@ def _timm_side(input_size: Any) -> int:
     if not isinstance(input_size, (list, tuple)) or len(input_size) != 3 or input_size[1] != input_size[2]:
         raise ConfigError(f"input_size must be [channels, side, side], not {input_size!r}")
     side = input_size[1]
-    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-        raise ConfigError(f"input_size must be made of whole numbers, not {input_size!r}")
+    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= LONGEST:
+        raise ConfigError(f"input_size must be made of whole numbers from 1 to {LONGEST}, not {input_size!r:.80}")
     return side
 
 
@@ -213,4 +214,5 @@ def _pillow_name(name: Any) -> str:
 def _numbers(name: str, values: Any) -> tuple[float, ...]:
     if not isinstance(values, (list, tuple)) or not values:
         raise ConfigError(f"{name} must be a list of numbers, not {values!r}")
+    check_numbers(name, tuple(values))
     return tuple(values)

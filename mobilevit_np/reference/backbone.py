@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import TRANSFORMER_DEPTHS, NetworkConfig
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig
 from ..errors import InputError
 from ..layers import conv_layer, inverted_residual, mobilevit_block
 from ..scope import Scope, module
-
-STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
 
 
 def backbone(

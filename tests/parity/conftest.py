@@ -15,3 +15,12 @@ def _without_torchvision(op, func=None, **options):
 
 torch.library.register_fake = _without_torchvision
 torch.set_num_threads(1)  # on a busy machine two threads wait for each other a hundred times longer than they work
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A skipped (or expected to fail) parity test is a failure: it would hide that an oracle wasn't asked."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    unasked = [report for kind in ("skipped", "xfailed") for report in reporter.stats.get(kind, [])]
+    if unasked and exitstatus == 0:
+        reporter.write_line(f"{len(unasked)} parity tests were skipped, and none may be", red=True)
+        session.exitstatus = 1
