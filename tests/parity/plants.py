@@ -215,8 +215,10 @@ PLANTS: dict[str, Plant] = {
 assert set(PLANTS) | PREPROCESSING == set(BY_NAME)
 
 
-def torch_port(golden: Golden, network: Network, names: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """What hooks see in transformers' model with these mistakes made in it, in float32."""
+def torch_port(
+    golden: Golden, network: Network, names: tuple[str, ...] = (), dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """What hooks see in transformers' model with these mistakes made in it."""
     fields = {**golden.config}
     model = oracle.CLASSES[network.task](oracle.transformers.MobileViTConfig(**fields)).eval()
     state = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in network.tensors.items()}
@@ -231,7 +233,7 @@ def torch_port(golden: Golden, network: Network, names: tuple[str, ...] = ()) ->
         pixels = pixel_values(
             golden.tensors["image"], next((name for name in names if name in PREPROCESSING), None), pixels.shape[2]
         )
-    found = oracle.hooked(model, pixels)
+    found = oracle.hooked(model.to(oracle.TORCH_DTYPES[dtype]), pixels.astype(dtype))
     return {"pixel_values": pixels, **{path or "logits": tensor for path, tensor in found.items()}}
 
 

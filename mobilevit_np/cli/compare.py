@@ -1,0 +1,117 @@
+"""Floor 6. ``mobilevit-np compare``: where a port's numbers leave the golden file's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from .terminal import printable, say
+from .trace import add_weights
+
+DESCRIPTION = """\
+Compare a port's tensors with a golden file's, layer by layer: the last good one and the first bad one come first.
+
+PORT is .safetensors, .npz, .npy or PyTorch's. Its tensors are found by name (transformers' and timm's module names
+are known, --map adds others), or, where they have none, by order, shape and content. Both NCHW and NHWC will do.
+An error is the largest difference over the golden tensor's largest magnitude; it's allowed to be a multiple of the
+noise floor, which is what float32 does to the reference itself. With --replay each layer is held against the reference
+on the port's own input to it: every wrong layer shows, and only those. That's the way for float16 and int8.
+"""
+
+EXAMPLES = """\
+examples:
+  mobilevit-np compare golden.safetensors port.npz
+  mobilevit-np compare golden.safetensors port.npz --replay --weights apple/mobilevit-small
+  mobilevit-np compare golden.safetensors port.npz --map names.json --json
+
+exit codes: 0 all within tolerance, 1 some are not, 2 nothing could be compared
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "compare",
+        help="find the first layer where a port differs",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_port_options(parser)
+    parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input (needs --weights)")
+    parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
+    add_weights(parser, "those of a golden file made by formula")
+    parser.set_defaults(run=run)
+
+
+def add_port_options(parser: argparse.ArgumentParser) -> None:
+    """The arguments that compare and diagnose share."""
+    parser.add_argument("golden", metavar="GOLDEN", help="a file written by trace or golden make")
+    parser.add_argument("port", metavar="PORT", help="the port's tensors")
+    parser.add_argument("--map", metavar="JSON", help='a file with {"port\'s name": "golden\'s name"}')
+    parser.add_argument(
+        "--match", choices=("auto", "names", "order"), default="auto", help="how tensors find each other"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float64", "float32", "float16", "bfloat16", "int8"),
+        help="what the port computes in (default: what its numbers show)",
+    )
+    parser.add_argument(
+        "--multiple", type=_positive, metavar="X", help="allow errors up to X times the noise floor (default: 16)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print, and answer by the exit code."""
+    from ..golden import compare, read_golden
+    from ..golden.comparison import plain
+    from ..golden.tables import comparison_lines
+
+    golden = read_golden(options.golden)
+    network = find_network(golden, options.weights) if options.replay else None
+    comparison = compare(golden, port_of(options), network=network, **matching_options(options))
+    if options.json:
+        say(json.dumps(plain(comparison.as_json())))
+    else:
+        say("\n".join(printable(line) for line in comparison_lines(comparison, everything=options.all)))
+    return 0 if comparison.ok else 1
+
+
+def port_of(options: argparse.Namespace) -> Any:
+    """The port's tensors."""
+    from ..golden import read_port
+
+    return read_port(options.port)
+
+
+def matching_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options as ``compare`` and ``diagnose`` take them."""
+    from ..golden.matching import read_map
+    from ..golden.measure import MULTIPLE
+
+    return {
+        "mapping": read_map(options.map) if options.map else None,
+        "by": options.match,
+        "precision": options.precision,
+        "multiple": options.multiple or MULTIPLE,
+    }
+
+
+def find_network(golden: Any, weights: str | None) -> Any:
+    """The network that a golden file was made with: by formula, or from the weights given."""
+    from ..golden.formula import remake
+
+    return remake(golden, weights)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no positive number")
+    return value

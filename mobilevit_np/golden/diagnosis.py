@@ -1,0 +1,267 @@
+"""Floor 5. Which known mistake gives the port's numbers; imports this package and errors.
+
+The port's wrong layers are found by replay. At the first of them the reference is run again on the port's own input,
+once with each known mistake switched on (``scope.replace``): the one under which the port's tensor comes out is named.
+It's then kept switched on wherever it explains the port, and what is still wrong is looked at in the same way: a second
+mistake elsewhere, or together with the first. Where nothing fits, the layer stays unexplained, and the answer says
+what was tried there and what couldn't show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, MobileViTError
+from ..preprocess import PROFILES
+from ..scope import Scope
+from .bundle import IMAGE, OPERATOR, PIXELS, Golden
+from .comparison import Comparison, Row, compare_matched
+from .matching import match
+from .measure import MULTIPLE, error
+from .mistakes import MISTAKES, Mistake
+from .network import Network, make_pixel_values, profile_of
+from .replay import reference_tensors
+
+_MOST_UNEXPLAINED = 3  # layers that are looked into in vain before it's enough
+_NEAREST = 3  # single mistakes that pairs are built on
+Mistakes = tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake, and the tensor that gives it away."""
+
+    mistake: Mistake
+    path: str  # the first layer where it shows
+    error_without: float  # of the port's tensor there, over the largest magnitude
+    error_with: float  # the same with the mistake switched on (and what else was found before)
+    allowed: float
+    explains: tuple[str, ...]  # every layer that is wrong without it and right with it
+    also: tuple[str, ...] = ()  # other mistakes that give the same numbers here
+    together_with: tuple[str, ...] = ()  # mistakes made in the same layer, without which it doesn't fit
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """A wrong layer that no known mistake reproduces."""
+
+    path: str
+    error: float  # infinite where the shape is another
+    ruled_out: tuple[str, ...]  # change this tensor, but not to the port's
+    cannot_show: tuple[str, ...]  # leave it as it is
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a port, in order of execution."""
+
+    comparison: Comparison  # the replay
+    findings: tuple[Finding, ...]
+    unexplained: tuple[Unexplained, ...]
+    still_wrong: tuple[str, ...]  # more layers that nothing explains
+
+    @property
+    def clean(self) -> bool:
+        """Whether every layer is right."""
+        return self.comparison.ok
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The mistakes, by name."""
+        return tuple(finding.mistake.name for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One tensor under some mistakes: how far the port's is from it, and whether they change it at all."""
+
+    error: float
+    changes: bool
+
+
+class _Case:
+    """A port being diagnosed: what doesn't change from one try to the next, and what was tried before."""
+
+    def __init__(self, golden: Golden, network: Network, port: Mapping[str, np.ndarray], replayed: Comparison) -> None:
+        self.golden, self.network, self.port = golden, network, port
+        self.replayed = replayed
+        self.bad = {row.path: row for row in replayed.bad}
+        self.rows = {row.path: row for row in replayed.rows}
+        self._right: tuple[str, np.ndarray | None] = "", None
+        self._tried: dict[tuple[str, tuple[str, ...]], _Try] = {}
+
+    def attempt(self, mistakes: Mistakes, path: str) -> _Try:
+        """The port's tensor at ``path`` beside what the reference gives there with the mistakes switched on."""
+        key = path, tuple(mistake.name for mistake in mistakes)
+        if key not in self._tried:
+            if self._right[0] != path:
+                self._right = path, self._tensor((), path)
+            right, ours = self._right[1], self._tensor(mistakes, path)
+            changes = ours is not None and right is not None and not np.array_equal(ours, right, equal_nan=True)
+            self._tried[key] = _Try(float("inf") if ours is None else error(self.port[path], ours), changes)
+        return self._tried[key]
+
+    def right_under(self, mistakes: Mistakes) -> set[str]:
+        """The layers that are wrong, and right with the mistakes switched on."""
+        try:
+            ours = reference_tensors(self.network, self.golden, self.port, plant=_plant(mistakes))
+        except (MobileViTError, ValueError):
+            return set()
+        return {path for path in self.bad if path in ours and self.fits(path, error(self.port[path], ours[path]))}
+
+    def fits(self, path: str, found: float) -> bool:
+        """Whether an error is within the tolerance at ``path``."""
+        return found <= self.allowed(path)
+
+    def allowed(self, path: str) -> float:
+        """The tolerance at ``path``."""
+        return self.replayed.multiple * self.rows[path].noise
+
+    def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
+        """None where the mistakes can't be made in this network."""
+        try:
+            found = reference_tensors(self.network, self.golden, self.port, plant=_plant(mistakes), target=path)
+        except (MobileViTError, ValueError):
+            return None
+        return found.get(path)
+
+
+def diagnose(
+    golden: Golden,
+    port: Mapping[str, np.ndarray],
+    network: Network,
+    *,
+    mapping: Mapping[str, str | list[str]] | None = None,
+    by: str = "auto",
+    precision: str | None = None,
+    multiple: float = MULTIPLE,
+    mistakes: Sequence[Mistake] = MISTAKES,
+) -> Diagnosis:
+    """What is wrong with a port: the known mistakes that give its numbers, and what none of them explains.
+
+    ``network`` is what the golden was made with. The rest is as for ``compare``.
+    """
+    if golden.task == OPERATOR:
+        raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
+    matching = match(golden, port, mapping=mapping, by=by)
+    replayed = compare_matched(golden, matching, network, precision, multiple)
+    case = _Case(golden, network, matching.tensors, replayed)
+    findings: list[Finding] = []
+    unexplained: list[Unexplained] = []
+    waiting = list(case.bad)
+    while waiting and len(unexplained) < _MOST_UNEXPLAINED:
+        path = waiting[0]
+        found = _explain(case, path, findings, mistakes)
+        if not found:
+            unexplained.append(_unexplained(case, path, mistakes))
+            waiting = waiting[1:]
+            continue
+        findings += found
+        explained = {each for finding in found for each in finding.explains}
+        waiting = [each for each in waiting if each not in explained]
+    return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting))
+
+
+def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[Mistake]) -> list[Finding]:
+    """The mistake (two where they were made in one layer) that gives the port's tensor at ``path``, if any.
+
+    Those found before don't: what they explain, alone or together, isn't asked about any more.
+    """
+    if case.bad[path].difference is None:
+        return []
+    made = tuple(finding.mistake for finding in before)
+    alone = [(mistake,) for mistake in known if mistake not in made]
+    fitting = _fitting(case, path, alone)
+    if not fitting and made:
+        fitting = _fitting(case, path, [(*made, *each) for each in alone])
+    if not fitting:
+        fitting = _fitting(case, path, _likely_pairs(case, path, alone))
+    return _findings(case, path, fitting, made) if fitting else []
+
+
+def _fitting(case: _Case, path: str, tries: Iterable[Mistakes]) -> list[tuple[Mistakes, float]]:
+    """Those of the tries that give the port's tensor, with its distance."""
+    found = ((each, case.attempt(each, path)) for each in tries)
+    return [(each, tried.error) for each, tried in found if case.fits(path, tried.error)]
+
+
+def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator[Mistakes]:
+    """Two mistakes that change the tensor, one of them among those that bring the reference nearest to the port."""
+    showing = [each for each in alone if case.attempt(each, path).changes]
+    showing.sort(key=lambda each: case.attempt(each, path).error)
+    for i, first in enumerate(showing[:_NEAREST]):
+        for second in showing[i + 1 :]:
+            yield (*first, *second)
+
+
+def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]], made: Mistakes) -> list[Finding]:
+    """The best of what fits: what explains most layers, and of those the closest. Equals are told as well."""
+    explained = [case.right_under(each) for each, _ in fitting]
+    order = sorted(range(len(fitting)), key=lambda i: (-len(explained[i]), fitting[i][1]))
+    best = order[0]
+    chosen, found = fitting[best]
+    new = [mistake for mistake in chosen if mistake not in made]
+    equals = [i for i in order[1:] if explained[i] == explained[best] and len(fitting[i][0]) == len(chosen)]
+    also = {mistake.name for i in equals for mistake in fitting[i][0] if mistake not in (*made, *chosen)}
+    together = case.right_under((*made, *new)) if made else set()
+    layers = tuple(each for each in case.bad if each in explained[best] | together | {path})
+    return [
+        Finding(
+            mistake,
+            path,
+            case.rows[path].difference.error,  # type: ignore[union-attr]  # it fits, so it has one
+            found,
+            case.allowed(path),
+            layers,
+            tuple(sorted(also)),
+            tuple(other.name for other in chosen if other is not mistake),
+        )
+        for mistake in new
+    ]
+
+
+def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplained:
+    row = case.bad[path]
+    if row.difference is None:
+        return Unexplained(path, float("inf"), (), (), _shape_hint(case, row))
+    shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
+    hidden = tuple(mistake.name for mistake in known if mistake.name not in shown)
+    return Unexplained(path, row.difference.error, tuple(shown), hidden, _input_hint(case) if path == PIXELS else "")
+
+
+def _shape_hint(case: _Case, row: Row) -> str:
+    expected = case.golden.tensors[row.path].shape
+    return f"its shape is {row.shape}, and {expected} in no layout known here"
+
+
+def _input_hint(case: _Case) -> str:
+    """What the port's pixel values are instead: another named profile's, or the channels reversed."""
+    theirs, ours = case.port[PIXELS], case.golden.tensors[PIXELS]
+    if IMAGE in case.golden.tensors:
+        mine = profile_of(case.golden)
+        for profile in PROFILES.values():
+            made = make_pixel_values(case.golden.tensors[IMAGE], profile, Scope({}))
+            if profile != mine and made.shape == theirs.shape and case.fits(PIXELS, error(theirs, made)):
+                return f"the profile {profile.name} gives them, and the golden file was made with {mine and mine.name}"
+    for phrase, other in (
+        ("they are the golden file's with the channels reversed (RGB for BGR, or the other way round)", ours[:, ::-1]),
+        ("they are the golden file's times 255: rescale by 1/255", ours * 255),
+        ("they are the golden file's brought to -1..1: rescale by 1/255 alone", ours * 2 - 1),
+    ):
+        if case.fits(PIXELS, error(theirs, other)):
+            return phrase
+    return "they were made from another photo, or in a way not known here"
+
+
+def _plant(mistakes: Mistakes) -> Any:
+    def plant(scope: Scope) -> Scope:
+        for mistake in mistakes:
+            scope = mistake.plant(scope)
+        return scope
+
+    return plant

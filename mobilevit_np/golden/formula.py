@@ -1,0 +1,134 @@
+"""Floor 5. Weights and inputs by formula, the same bits on every machine and in any language; imports floors below.
+
+Nothing but +, *, ^ and >> on 32-bit unsigned integers (which wrap), and a scaling by powers of two, which is exact.
+For the number at place ``i`` (rows last, counted through the whole tensor) of the tensor called ``name``::
+
+    h = FNV-1a of the name's bytes:  h = 2166136261;  for each byte b:  h = (h ^ b) * 16777619
+    u = mix(mix(h + seed * 2654435769) + i)
+        mix(x):  x = (x ^ x >> 16) * 2146121005;  x = (x ^ x >> 15) * 2221713035;  x ^ x >> 16
+    k = (u >> 16) - 32768        a whole number in -32768..32767; below, u16 is u >> 16
+
+    name ends in                        value                         range
+    running_var, or weight of one axis  (98304 + u16) / 2^17          0.75..1.25
+    bias, running_mean                  k / 2^17                      -0.25..0.25
+    weight of several axes              k * m / 2^23                  where m is the largest with
+                                                                      m * m * fan <= 2^18, from 1 to 255,
+                                                                      and fan the product of all axes but the first
+    pixel_values                        u16 / 2^16                    0..1
+    anything else                       k / 2^14                      -2..2
+
+Every value is exact in float32. Activations stay of order 1 from the stem to the logits. tests/golden_reader.c is
+the same in C. (The constants of mix are those of "lowbias32", found by Chris Wellons' hash prospector.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import open_checkpoint, parameter_shapes
+from ..config import VARIANTS, NetworkConfig
+from ..errors import InputError
+from .bundle import PIXELS, Golden
+from .network import Network, digest, network_for, network_of
+from .tracing import trace
+
+VERSION = 1
+_LABELS = {"classifier": 1000, "segmenter": 21}
+_STRIDES = {"classifier": 32, "segmenter": 16}
+
+
+def make(
+    variant: str,
+    *,
+    task: str = "classifier",
+    seed: int = 0,
+    size: int = 256,
+    dtype: str = "float64",
+    only: str | None = None,
+    depth: int | None = None,
+) -> Golden:
+    """A golden that needs no download: a variant's weights by formula, an input of size x size, the trace.
+
+    Raises InputError for an unknown variant or task, or an impossible size or seed.
+    """
+    if variant not in VARIANTS or task not in _LABELS:
+        raise InputError(
+            f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(_LABELS)}"
+        )
+    if not 0 <= seed < 2**32 or not 1 <= size <= 4096:
+        raise InputError(f"seed must be in 0..2^32-1 and size in 1..4096, not {seed} and {size}")
+    config = NetworkConfig(**VARIANTS[variant], num_labels=_LABELS[task], output_stride=_STRIDES[task])
+    network = network_by_formula(config, task, seed)
+    pixels = tensor(PIXELS, (1, config.num_channels, size, size), seed)
+    return trace(pixels, network, dtype=dtype, only=only, depth=depth)
+
+
+def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:
+    """The network with weights by formula, each by its Hugging Face name."""
+    tensors = {
+        name: tensor(name, shape, seed).astype(np.float64) for name, shape in parameter_shapes(config, task).items()
+    }
+    about = {"name": f"formula {VERSION}, seed {seed}", "formula": VERSION, "seed": seed, "sha256": digest(tensors)}
+    return Network(task, config, tensors, task != "segmenter", None, about)
+
+
+def remake(golden: Golden, weights: str | Path | None = None) -> Network:
+    """The network that a golden was made with: from ``weights``, or by formula where that's how it was made.
+
+    Raises InputError where it takes weights and none are given, CheckpointError where they're others.
+    """
+    if weights is not None:
+        given = network_of(open_checkpoint(weights, dtype="float64"))
+        return network_for(golden, given.tensors)
+    if golden.weights.get("formula") != VERSION or not isinstance(golden.weights.get("seed"), int):
+        raise InputError(
+            f"the golden file was made with {golden.weights.get('name', 'weights that it does not name')}: "
+            "give them with --weights"
+        )
+    made = network_by_formula(NetworkConfig(**golden.config), golden.task, golden.weights["seed"])
+    return network_for(golden, made.tensors)
+
+
+def tensor(name: str, shape: Sequence[int], seed: int = 0) -> np.ndarray:
+    """The float32 tensor of that name and shape."""
+    upper = (_bits(name, math.prod(shape), seed) >> np.uint32(16)).astype(np.int64)  # u16
+    return _values(name, tuple(shape), upper).astype(np.float32).reshape(shape)
+
+
+def tensors(shapes: Mapping[str, Sequence[int]], seed: int = 0, prefix: str = "") -> dict[str, np.ndarray]:
+    """Several, by name; ``prefix`` comes before the names in the formula."""
+    return {name: tensor(f"{prefix}{name}", shape, seed) for name, shape in shapes.items()}
+
+
+def _values(name: str, shape: tuple[int, ...], upper: np.ndarray) -> Any:
+    """float64, which holds every one of them exactly."""
+    leaf = name.rsplit(".", 1)[-1]
+    if leaf == "running_var" or (leaf == "weight" and len(shape) == 1):
+        return (98304 + upper) / 2.0**17
+    if leaf in ("bias", "running_mean"):
+        return (upper - 32768) / 2.0**17
+    if leaf == "weight":
+        return (upper - 32768) * max(1, min(math.isqrt(2**18 // math.prod(shape[1:])), 255)) / 2.0**23
+    if leaf == PIXELS:
+        return upper / 2.0**16
+    return (upper - 32768) / 2.0**14
+
+
+def _bits(name: str, count: int, seed: int) -> np.ndarray:
+    """u for every place of the tensor."""
+    h = 2166136261
+    for byte in name.encode("utf-8"):
+        h = (h ^ byte) * 16777619 % 2**32
+    start = _mix(np.array([(h + seed * 2654435769) % 2**32], np.uint32))
+    return _mix(start + np.arange(count, dtype=np.uint32))
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(2146121005)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(2221713035)
+    return x ^ (x >> np.uint32(16))

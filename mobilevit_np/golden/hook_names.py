@@ -1,0 +1,133 @@
+"""Floor 5. What ports call our activations: transformers' and timm's hooks as tables; imports names.
+
+An entry is a port's name and what it is of ours: one path, or several where the port's module gives them in one tensor
+(timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in one: its
+hook sees our activation, or our normalisation where there's none). The module names themselves come from the table of
+parameter names, so that they stand in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from ..names.parameter_names import MODULES, PARTS, Module
+from .bundle import LOGITS, PIXELS
+
+TRANSFORMERS, TIMM, MAP = "transformers' names", "timm's names", "the map"
+
+
+class Entry(NamedTuple):
+    """What a port's tensor is of ours."""
+
+    choice: tuple[str, ...] = ()  # the first of these paths that the golden has
+    parts: tuple[str, ...] = ()  # or these side by side on the last axis
+
+
+_SEQUENCE = {  # timm's module inside a transformer layer -> ours
+    "norm1": "layernorm_before",
+    "attn.attn_drop": "attention.attention.probabilities",
+    "attn.norm": "attention.attention",
+    "attn.proj": "attention.output.dense",
+    "attn": "attention",
+    "norm2": "layernorm_after",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.act": "intermediate.intermediate_act_fn",
+    "mlp.fc2": "output.dense",
+    "mlp": "output.dense",
+}
+_CONVOLUTION = (  # timm's module inside a convolution layer -> ours, the first that exists
+    (".conv", (".convolution",)),
+    (".bn.drop", (".normalization",)),
+    (".bn.act", (".activation",)),
+    (".bn", (".activation", ".normalization")),
+    ("", ("",)),
+)
+_WHOLE = {  # what holds no parameters of its own
+    "stages": "mobilevit.encoder",
+    "final_conv": "mobilevit.conv_1x1_exp",
+    "head": LOGITS,
+    "head.fc": "classifier",
+    "": LOGITS,
+    LOGITS: LOGITS,
+    PIXELS: PIXELS,
+}
+
+
+def table(port_names: Iterable[str], paths: Container[str]) -> tuple[str, dict[str, Entry]]:
+    """The table that knows most of a port's names, what it's called, and its entries for those it knows.
+
+    ``paths`` are the golden's.
+    """
+    names = list(port_names)
+    tables = {TRANSFORMERS: transformers_table(names, paths), TIMM: timm_table(paths)}
+    known = {title: {name: entries[name] for name in names if name in entries} for title, entries in tables.items()}
+    best = max(known, key=lambda title: len(known[title]))
+    return best, known[best]
+
+
+def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict[str, Entry]:
+    """transformers' hooks see our paths; a bare model's lack their ``mobilevit.``; the softmax's dropout shows it."""
+    found = {}
+    for name in port_names:
+        path = f"{name.removesuffix('dropout')}probabilities" if name.endswith("attention.attention.dropout") else name
+        for ours in (path or LOGITS, f"mobilevit.{path}"):
+            if ours in paths:
+                found[name] = Entry((ours,))
+                break
+    return found
+
+
+def timm_table(paths: Container[str]) -> dict[str, Entry]:
+    """timm's module names -> what their hooks see of ours, for the paths there are."""
+    found: dict[str, Entry] = {}
+    for name, entry in _timm_entries():
+        choice = tuple(path for path in entry.choice if path in paths)[:1]
+        if choice or (entry.parts and all(part in paths for part in entry.parts)):
+            found.setdefault(name, Entry(choice, entry.parts))
+    return found
+
+
+def from_map(mapping: Mapping[str, str | list[str]], paths: Container[str]) -> dict[str, Entry]:
+    """A user's own table: ``{"port's name": "our path"}``, or a list of paths that stand side by side."""
+    return {
+        name: Entry((ours,)) if isinstance(ours, str) else Entry(parts=tuple(ours))
+        for name, ours in mapping.items()
+        if all(path in paths for path in ([ours] if isinstance(ours, str) else ours))
+    }
+
+
+def _timm_entries() -> Iterator[tuple[str, Entry]]:
+    for module in MODULES:
+        if module.timm is not None and module.kind in ("conv_norm", "conv"):
+            yield from _timm_convolution(module)
+    for level, inner in ((0, "layer.0"), (1, "layer.0"), (1, "layer.1"), (1, "layer.2")):
+        yield f"stages.{level}.{inner[-1]}", Entry((f"mobilevit.encoder.layer.{level}.{inner}",))
+    for level in range(5):
+        ours = f"mobilevit.encoder.layer.{level}"
+        yield f"stages.{level}", Entry((ours,))
+        if level >= 2:
+            yield f"stages.{level}.0", Entry((f"{ours}.downsampling_layer",))
+            yield f"stages.{level}.1", Entry((ours,))
+            yield f"stages.{level}.1.transformer", Entry((f"{ours}.transformer",))
+            yield f"stages.{level}.1.norm", Entry((f"{ours}.layernorm",))
+            for index in range(4):
+                yield from _timm_transformer(
+                    f"stages.{level}.1.transformer.{index}", f"{ours}.transformer.layer.{index}"
+                )
+    yield from ((theirs, Entry((ours,))) for theirs, ours in _WHOLE.items())
+
+
+def _timm_convolution(module: Module) -> Iterator[tuple[str, Entry]]:
+    if module.kind == "conv":  # bare in timm
+        yield module.timm or "", Entry((f"{module.huggingface}.convolution",))
+        return
+    for theirs, ours in _CONVOLUTION:
+        yield f"{module.timm}{theirs}", Entry(tuple(f"{module.huggingface}{suffix}" for suffix in ours))
+
+
+def _timm_transformer(theirs: str, ours: str) -> Iterator[tuple[str, Entry]]:
+    yield theirs, Entry((ours,))
+    yield f"{theirs}.attn.qkv", Entry(parts=tuple(f"{ours}.attention.attention.{part}" for part in PARTS))
+    for name, path in _SEQUENCE.items():
+        yield f"{theirs}.{name}", Entry((f"{ours}.{path}",))

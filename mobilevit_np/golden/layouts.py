@@ -1,0 +1,139 @@
+"""Floor 5. A port's axes brought into ours: NHWC, no batch axis, tokens by pixel, heads apart; imports NumPy.
+
+A layout is written as in the papers: ``b h w c``; parentheses are axes run together, the last fastest. ``b`` batch,
+``c`` channels, ``h w`` height and width; ``p`` pixels in a patch, ``n`` (and ``m``) patches, ``k`` heads, ``e`` the
+width of one. Which a port has is told by shape where only one fits, and otherwise taken from the tensors where only
+one did: never by which looks best, or a mistake about axes would be undone before it's seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+
+MAP, TOKENS, PROBABILITIES, VECTOR, OTHER = "b c h w", "(b p) n (k e)", "(b p) k n m", "b c", "other"
+LAYOUTS: dict[str, tuple[str, ...]] = {  # our layout -> those that ports have, ours first
+    MAP: ("b c h w", "b h w c", "c h w", "h w c", "b c (h w)", "b (h w) c", "c (h w)", "(h w) c"),
+    TOKENS: (
+        "(b p) n (k e)",
+        "b p n (k e)",
+        "b n p (k e)",
+        "b (k e) p n",
+        "b (k e) n p",
+        "b p (k e) n",
+        "p n (k e)",
+        "b (p n) (k e)",
+        "(b p) k n e",
+        "(b p) n k e",
+        "(b p) k e n",
+        "b p k n e",
+        "b k p n e",
+        "(b p k) n e",
+    ),
+    PROBABILITIES: ("(b p) k n m", "b p k n m", "b k p n m", "p k n m", "(b p k) n m"),
+    VECTOR: ("b c", "c", "b c 1 1", "b 1 1 c"),
+}
+_GROUPS = re.compile(r"\(([^)]*)\)|(\S+)")
+Lengths = Mapping[str, int]
+
+
+def kind_of(path: str, expected: np.ndarray) -> str:
+    """Our layout of the activation at ``path``."""
+    if path.endswith("probabilities") and expected.ndim == 4:
+        return PROBABILITIES
+    return {4: MAP, 3: TOKENS, 2: VECTOR}.get(expected.ndim, OTHER)
+
+
+def lengths_of(kind: str, shape: Sequence[int], batch: int, heads: int) -> dict[str, int] | None:
+    """How long each axis of our layout is; None where the shape can't be one of that kind."""
+    if kind == MAP:
+        return dict(zip("bchw", shape, strict=True))
+    if kind == VECTOR:
+        return dict(zip("bc", shape, strict=True))
+    if kind == OTHER or batch < 1 or shape[0] % batch:
+        return None
+    lengths = {"b": batch, "p": shape[0] // batch}
+    if kind == PROBABILITIES:
+        return {**lengths, "k": shape[1], "n": shape[2], "m": shape[3]}
+    heads = heads if heads and shape[2] % heads == 0 else 1
+    return {**lengths, "n": shape[1], "k": heads, "e": shape[2] // heads}
+
+
+def fitting(kind: str, shape: Sequence[int], lengths: Lengths | None) -> list[str]:
+    """The layouts in which a port's tensor of this shape could hold ours."""
+    if lengths is None:
+        return []
+    return [layout for layout in LAYOUTS[kind] if shape_in(layout, lengths) == tuple(shape)]
+
+
+@functools.lru_cache(maxsize=1 << 14)  # tensors without names are tried against one another by the thousand
+def fits(
+    kind: str, expected: tuple[int, ...], found: tuple[int, ...], batch: int, heads: int
+) -> tuple[Lengths | None, list[str]]:
+    """Our axes' lengths, and the layouts in which a tensor of shape ``found`` could hold one of ``expected``."""
+    lengths = lengths_of(kind, expected, batch, heads)
+    return lengths, fitting(kind, found, lengths)
+
+
+def shape_in(layout: str, lengths: Lengths) -> tuple[int, ...] | None:
+    """The shape of the tensor in ``layout``; None where it lacks an axis that's longer than 1."""
+    groups = _groups(layout)
+    named = {axis for group in groups for axis in group}
+    if any(length > 1 for axis, length in lengths.items() if axis not in named):
+        return None
+    return tuple(math.prod(lengths.get(axis, 1) for axis in group) for group in groups)
+
+
+def arrange(array: np.ndarray, layout: str, kind: str, lengths: Lengths) -> np.ndarray:
+    """A port's tensor, which is in ``layout``, in ours.
+
+    Any shape -> that of ``kind``
+    """
+    axes = [axis for group in _groups(layout) for axis in group]
+    ours = [axis for group in _groups(kind) for axis in group]
+    atoms = array.reshape([lengths.get(axis, 1) for axis in axes])
+    order = [axes.index(axis) for axis in ours if axis in axes]
+    order += [i for i in range(len(axes)) if i not in order]  # the ones that stand for axes of length 1
+    shape = shape_in(kind, lengths)
+    assert shape is not None
+    return atoms.transpose(order).reshape(shape)
+
+
+def vote(kinds_and_layouts: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
+    """For each kind the layout that most tensors have of those where only one fits."""
+    votes: dict[str, list[str]] = {}
+    for kind, fits in kinds_and_layouts:
+        if len(fits) == 1:
+            votes.setdefault(kind, []).append(fits[0])
+    return {kind: max(found, key=found.count) for kind, found in votes.items()}
+
+
+def choose(kind: str, fits: Sequence[str], votes: Mapping[str, str]) -> str:
+    """One of the layouts that fit: the file's own where it's among them, else one as near to it as can be."""
+    elected = votes.get(kind, fits[0])
+    if elected in fits:
+        return elected
+    alike = [layout for layout in fits if kind == MAP and _channels_last(layout) == _channels_last(elected)]
+    return (alike or list(fits))[0]
+
+
+def transposed(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    """Whether the axes are the expected ones in another order: worth a word where no layout fits."""
+    return len(shape) == len(expected) <= 6 and tuple(expected) in set(permutations(shape))
+
+
+def _channels_last(layout: str) -> bool:
+    return layout.endswith(" c")
+
+
+@functools.cache
+def _groups(layout: str) -> list[list[str]]:
+    return [
+        (inside or alone).replace("1", "").split() if (inside or alone) != "1" else []
+        for inside, alone in _GROUPS.findall(layout)
+    ]

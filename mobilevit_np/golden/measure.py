@@ -1,0 +1,126 @@
+"""Floor 5. How far a tensor is from another, and how far it may be; imports NumPy only.
+
+The measure is ``error``: the largest difference over the expected tensor's largest magnitude. A tolerance is a
+multiple of the noise floor, which is the same measure between the reference in float32 and in float64. What that rests
+on: rounding error grows in proportion to the unit of rounding, whatever the order of sums; PyTorch's float32 stays
+within 6 floors of ours wherever it was measured (tests/parity/test_golden.py asserts 8), and ``MULTIPLE`` leaves other
+machines more than twice that. No floor is taken for smaller than one rounding of the largest value: a tensor that's
+merely copied has none, and yet a port may round it.
+
+A port in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+MULTIPLE = 16.0
+UNITS = {  # of rounding, over the largest magnitude; int8's is half a step of 255 from end to end
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "bfloat16": 2.0**-8,
+    "float16": 2.0**-11,
+    "int8": 2.0**-8,
+}
+_ENOUGH = 64  # different values that a tensor must have before its precision is believed
+_SHARE = 0.1  # of a port's tensors must have been rounded to a precision before it counts as the port's
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far ``found`` is from ``expected``; the worst element's place and both values."""
+
+    max_abs: float
+    error: float  # max_abs over the largest magnitude expected; infinite where the port has NaN
+    relative_l2: float
+    cosine: float
+    worst: tuple[int, ...]
+    expected: float
+    found: float
+
+
+def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
+    """The differences between two tensors of one shape; what isn't finite in ``found`` only is infinitely far."""
+    if found.shape != expected.shape:
+        raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
+    if found.size == 0:
+        return Difference(0.0, 0.0, 0.0, 1.0, (), 0.0, 0.0)
+    theirs, ours = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    with np.errstate(all="ignore"):
+        off = np.abs(theirs - ours)
+        off[(theirs == ours) | (np.isnan(theirs) & np.isnan(ours))] = 0.0
+        off[np.isnan(off)] = np.inf
+        place = np.unravel_index(int(off.argmax()), off.shape)
+        scale = float(np.max(np.abs(ours), initial=0.0, where=np.isfinite(ours)))
+        worst = float(off[place])
+        return Difference(
+            worst,
+            _ratio(worst, scale),
+            _ratio(_norm(off), _norm(ours)),
+            _cosine(theirs, ours),
+            tuple(int(i) for i in place),
+            float(ours[place]),
+            float(theirs[place]),
+        )
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference over the largest magnitude expected."""
+    return measure(found, expected).error
+
+
+def tolerance(noise: float, precision: str = "float32", multiple: float = MULTIPLE) -> float:
+    """The largest error that rounding in ``precision`` may cause where float32's noise floor is ``noise``."""
+    return multiple * floor(noise, precision)
+
+
+def floor(noise: float, precision: str = "float32") -> float:
+    """The noise floor in ``precision``, never below one rounding of the largest value."""
+    return max(noise, UNITS["float32"]) * UNITS[precision] / UNITS["float32"]
+
+
+def precision_of(tensors: Iterable[np.ndarray]) -> str:
+    """The coarsest precision that a share of the tensors has been rounded to, whatever dtype they are stored in.
+
+    Told by the numbers: float16's fit float16 exactly. Integers (a quantised port's) count as int8; a port that
+    stored them as floats must say so.
+    """
+    names = [name for name in map(_precision, tensors) if name is not None]
+    common = [name for name in UNITS if names.count(name) > _SHARE * len(names)]
+    return max(common, key=UNITS.__getitem__, default="float32")
+
+
+def _precision(tensor: np.ndarray) -> str | None:
+    if tensor.dtype.kind in "iu":
+        return "int8"
+    values = np.unique(tensor.ravel()[:4096].astype(np.float64))
+    values = values[np.isfinite(values)]
+    if values.size < _ENOUGH:
+        return None
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+        if not np.array_equal(narrow.astype(np.float64), values):
+            return "float64"
+        if not np.any(narrow.view(np.uint32) & 0xFFFF):
+            return "bfloat16"  # before float16, which holds most of its numbers too
+        return "float16" if np.array_equal(values.astype(np.float16).astype(np.float64), values) else "float32"
+
+
+def _ratio(part: float, whole: float) -> float:
+    if not np.isfinite(part):
+        return float("inf")
+    return part / whole if whole else (float("inf") if part else 0.0)
+
+
+def _norm(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values).sum()))
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    lengths = _norm(a) * _norm(b)
+    if lengths == 0:
+        return 1.0 if _norm(a) == _norm(b) else 0.0
+    return float((a * b).sum() / lengths)

@@ -1,0 +1,161 @@
+"""Floor 5. What a golden file is made of: a network with its weights, and the run of it; imports what is below.
+
+``pixel_values`` and the networks behind one door, so that tracing, replaying and diagnosing run the very same thing:
+the photo (where there is one) prepared as the profile says, then the reference engine. A bare backbone's tensors get
+the ``mobilevit.`` prefix they have in a classifier: the paths in golden files are the same for all three tasks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
+from ..checkpoints.parameters import COUNTER, PREFIX
+from ..config import NetworkConfig
+from ..errors import CheckpointError, InputError
+from ..preprocess import Profile, preprocess
+from ..reference import backbone, check_pixel_values, classifier, segmenter
+from ..scope import Scope
+from .bundle import IMAGE, LOGITS, PIXELS, Golden
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that can be run: what it's for, its numbers, its weights (in names with prefix, float64)."""
+
+    task: str  # "classifier", "segmenter" or "backbone"
+    config: NetworkConfig
+    tensors: Mapping[str, np.ndarray]
+    expand_output: bool = True
+    profile: Profile | None = None  # how photos are prepared for it
+    weights: dict[str, Any] = field(default_factory=dict)  # what they are called; ``sha256`` is that of their numbers
+
+    def scope(self, dtype: Any = np.float64) -> Scope:
+        """Its weights in ``dtype``."""
+        return Scope({name: tensor.astype(dtype, copy=False) for name, tensor in self.tensors.items()})
+
+    def run(self, pixel_values: np.ndarray, scope: Scope) -> np.ndarray:
+        """The logits; a backbone's last map. Numbers may overflow on the way: they're compared, not trusted.
+
+        (B, C, H, W) -> (B, K, ...)
+        """
+        with np.errstate(all="ignore"):
+            if self.task == "backbone":
+                return backbone(pixel_values, scope / "mobilevit", self.config, expand_output=self.expand_output)[0]
+            return _HEADS[self.task](pixel_values, scope, self.config)[0]
+
+
+_HEADS = {"classifier": classifier, "segmenter": segmenter}
+
+
+def network_of(checkpoint: Checkpoint, profile: Profile | None = None) -> Network:
+    """The network in a checkpoint; ``profile`` in place of its own way of preparing photos."""
+    bare = checkpoint.task == "backbone"
+    tensors = {
+        f"{PREFIX if bare else ''}{name}": np.asarray(tensor, np.float64)
+        for name, tensor in checkpoint.tensors.items()
+        if not name.endswith(COUNTER)
+    }
+    return Network(
+        checkpoint.task,
+        checkpoint.config,
+        tensors,
+        checkpoint.expand_output,
+        checkpoint.profile if profile is None else profile,
+        {"name": checkpoint.name, "sha256": digest(tensors), "file_sha256": checkpoint.provenance.sha256},
+    )
+
+
+def network_for(golden: Golden, tensors: Mapping[str, np.ndarray]) -> Network:
+    """The network a golden was made with, given its weights (in names with prefix).
+
+    Raises CheckpointError where they aren't those weights, ConfigError where the golden's config is impossible.
+    """
+    config = NetworkConfig(**golden.config)
+    found = digest(tensors)
+    if found != golden.weights.get("sha256"):
+        raise CheckpointError(
+            f"these aren't the weights that the golden file was made with ({golden.weights.get('name')}): their "
+            f"sha256 is {found[:12]}, the file's {str(golden.weights.get('sha256'))[:12]}; give those, or trace anew"
+        )
+    expand = any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
+    bare = golden.task == "backbone"
+    shapes = parameter_shapes(config, golden.task, expand_output=expand)
+    shapes = {f"{PREFIX if bare else ''}{name}": shape for name, shape in shapes.items()}
+    checked = check_tensors(dict(tensors), shapes)
+    return Network(golden.task, config, checked, expand, profile_of(golden), dict(golden.weights))
+
+
+def profile_of(golden: Golden) -> Profile | None:
+    """How the golden's photo was prepared. Raises CheckpointError where the file doesn't say it rightly."""
+    if golden.profile is None:
+        return None
+    try:
+        return Profile(**{name: _hashable(value) for name, value in golden.profile.items()})
+    except TypeError:
+        raise CheckpointError("the golden file's profile has fields that no profile has; make it anew") from None
+
+
+def profile_fields(profile: Profile | None) -> dict[str, Any] | None:
+    """A profile as plain values, for the metadata."""
+    return None if profile is None else dataclasses.asdict(profile)
+
+
+def config_fields(config: NetworkConfig) -> dict[str, Any]:
+    """A configuration as plain values, for the metadata."""
+    fields = dataclasses.asdict(config)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def make_pixel_values(photo: np.ndarray, profile: Profile | None, scope: Scope) -> np.ndarray:
+    """The photo as the network's input, in float32 as every image processor makes it; ``scope`` may hold mistakes.
+
+    (H, W, C) -> (1, C, H', W')
+    """
+    if profile is None:
+        raise InputError("there is a photo and no profile that says how to prepare it; give --profile")
+    return preprocess(photo, profile, scope, np.float32)
+
+
+def check_input(pixel_values: np.ndarray, network: Network) -> np.ndarray:
+    """``pixel_values`` with a batch axis. Raises InputError unless they fit the network and are finite.
+
+    (B, C, H, W) -> (B, C, H, W)
+    """
+    if pixel_values.ndim == 3:
+        pixel_values = pixel_values[None]
+    check_pixel_values(pixel_values, network.config)
+    if not np.isfinite(pixel_values).all():
+        raise InputError("the input holds numbers that aren't finite; look at where it was made")
+    return pixel_values
+
+
+def name_of_output(path: str) -> str:
+    """The name of what is emitted at ``path``: the whole network's output has the empty path."""
+    return path or LOGITS
+
+
+def digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """The sha256 of tensors by name: names, shapes and numbers (as float64), whatever file they came in."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name], "<f8")
+        total.update(f"{name}{list(array.shape)}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def input_facts(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
+    """What the metadata say about the input."""
+    given = {key: tensors[key] for key in (IMAGE, PIXELS) if key in tensors}
+    return {"name": name, **{f"{key}_sha256": digest({key: tensor}) for key, tensor in given.items()}}
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

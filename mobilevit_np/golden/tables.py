@@ -1,0 +1,132 @@
+"""Floor 5. Comparisons and diagnoses as lines of text, for terminals and for tests' messages; imports this package."""
+
+from __future__ import annotations
+
+from .bundle import LOGITS
+from .comparison import Comparison, Row
+from .diagnosis import Diagnosis, Finding, Unexplained
+
+_BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
+_NAMES = 6  # shown of a list of names
+_HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cosine':>11}  tensor"
+
+
+def comparison_lines(comparison: Comparison, *, everything: bool = False) -> list[str]:
+    """The verdict, the last good and the first bad layer, and the table; all of it with ``everything``."""
+    rows, bad = comparison.rows, comparison.bad
+    lines = [_verdict(comparison)]
+    if comparison.first_bad:
+        good = comparison.last_good
+        lines.append(f"last good  {_place(good) if good else 'none: the very first is off'}")
+        lines.append(f"first bad  {_place(comparison.first_bad)}")
+    shown = rows if everything else _around(comparison)
+    if shown:
+        lines += ["", _HEADER, *(_row(row) for row in shown)]
+    hidden = len(bad) - sum(not row.ok for row in shown)
+    if hidden:
+        lines.append(f"     and {hidden} more that are off")
+    return [*lines, "", *_remarks(comparison)]
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """Each mistake with its evidence and its remedy, then what stays unexplained."""
+    comparison = diagnosis.comparison
+    if diagnosis.clean:
+        return [f"no mistake found: {_verdict(comparison)}", "", *_remarks(comparison)]
+    lines = []
+    for number, finding in enumerate(diagnosis.findings, 1):
+        lines += _finding(number, finding, len(comparison.bad))
+    for unexplained in diagnosis.unexplained:
+        lines += _unexplained(unexplained)
+    if diagnosis.still_wrong:
+        lines.append(f"off as well, and not looked into: {_some(diagnosis.still_wrong)}")
+    return [*lines, *_remarks(comparison)]
+
+
+def _verdict(comparison: Comparison) -> str:
+    way = "each layer on the port's own input" if comparison.replayed else "each layer on what came before it"
+    count, bad = len(comparison.rows), len(comparison.bad)
+    allowed = f"{comparison.multiple:g} times the noise floor of {comparison.precision}"
+    if not bad:
+        return f"all {count} tensors are within {allowed} ({way})"
+    return f"{bad} of {count} tensors are off by more than {allowed} ({way})"
+
+
+def _place(row: Row) -> str:
+    if row.difference is None:
+        return f"{row.path}: the port's {row.name!r} has shape {row.shape}, which is no layout of it"
+    d = row.difference
+    return (
+        f"{row.path}: error {d.error:.2g}, {row.multiple:.2g} x noise; "
+        f"worst at {list(d.worst)}: {d.found:.6g}, should be {d.expected:.6g}"
+    )
+
+
+def _around(comparison: Comparison) -> list[Row]:
+    if comparison.first_bad is None:
+        worst = sorted(comparison.rows, key=lambda row: -row.multiple)[:_BEFORE]
+        return [row for row in comparison.rows if row in worst]
+    first = comparison.rows.index(comparison.first_bad)
+    return [*comparison.rows[max(0, first - _BEFORE) : first], *comparison.bad[:_BAD]]
+
+
+def _row(row: Row) -> str:
+    mark = "  ok " if row.ok else "  >> "
+    if row.difference is None:
+        return f"{mark}{'shape ' + str(row.shape):>51}  {row.path}"
+    d = row.difference
+    numbers = f"{d.max_abs:9.2g} {d.error:9.2g} {row.multiple:9.2g} {d.relative_l2:9.2g} {d.cosine:11.8f}"
+    return f"{mark}{numbers}  {row.path}"
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    lines = [f"matched by {comparison.how}; {_layouts(comparison)}"]
+    if comparison.missing:
+        lines.append(
+            f"{len(comparison.missing)} of the golden's tensors are not in the port: {_some(comparison.missing)}"
+        )
+    if comparison.unknown:
+        lines.append(f"{len(comparison.unknown)} of the port's tensors are nobody's: {_some(comparison.unknown)}")
+    if not comparison.ok and not comparison.replayed:
+        lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
+    return lines
+
+
+def _layouts(comparison: Comparison) -> str:
+    found = [f"{theirs} for {ours}" for ours, theirs in comparison.layouts.items() if ours != theirs]
+    return f"layouts: {', '.join(found)}" if found else "layouts as in the golden file"
+
+
+def _finding(number: int, finding: Finding, bad: int) -> list[str]:
+    mistake = finding.mistake
+    together = f" (together with {', '.join(finding.together_with)})" if finding.together_with else ""
+    lines = [
+        f"{number}. {mistake.name}: the port {mistake.sentence}",
+        f"   where     {finding.path}, and {len(finding.explains) - 1} more of the {bad} tensors that are off",
+        f"   evidence  with {mistake.phrase}{together} the reference gives the port's tensor to "
+        f"{finding.error_with:.1g}; without, it's off by {finding.error_without:.2g} (allowed: {finding.allowed:.1g})",
+        f"   remedy    {mistake.remedy}",
+    ]
+    if finding.path == LOGITS:
+        lines.append(
+            "   note      told by the logits alone: give the port's inner tensors too, to be sure of the layer"
+        )
+    if finding.also:
+        lines.append(f"   or        {', '.join(finding.also)}: the same numbers here")
+    return [*lines, ""]
+
+
+def _unexplained(unexplained: Unexplained) -> list[str]:
+    lines = [f"?  {unexplained.path} is off by {unexplained.error:.2g}, and no known mistake gives its numbers"]
+    if unexplained.hint:
+        lines.append(f"   {unexplained.hint}")
+    if unexplained.ruled_out:
+        lines.append(f"   ruled out (they change it otherwise): {', '.join(unexplained.ruled_out)}")
+    if unexplained.cannot_show:
+        lines.append(f"   can't be seen there: {', '.join(unexplained.cannot_show)}")
+    return [*lines, ""]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(name or "''" for name in names[:_NAMES]) + more

@@ -1,0 +1,82 @@
+"""Floor 5. A port's own tests, with this package as the reference; imports golden.
+
+    @pytest.mark.parametrize("bundle", operator_cases("conv2d*"), ids=str)
+    def test_convolution(bundle):
+        assert_matches_golden(my_convolution, bundle)
+
+Nothing here needs pytest; the cases are goldens made by formula, without a file or a download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .golden.bundle import LOGITS, OPERATOR, OUTPUT, PIXELS, Golden, read_golden
+from .golden.comparison import Comparison, compare
+from .golden.formula import make
+from .golden.measure import MULTIPLE
+from .golden.network import Network
+from .golden.operators import CASES, make_operator
+from .golden.tables import comparison_lines
+
+__all__ = ["assert_matches_golden", "network_cases", "operator_cases"]
+
+
+def assert_matches_golden(
+    port: Callable[..., Any],
+    bundle: Golden | str | Path,
+    *,
+    network: Network | None = None,
+    mapping: Mapping[str, str | list[str]] | None = None,
+    precision: str | None = "float32",
+    multiple: float = MULTIPLE,
+) -> Comparison:
+    """Run a port on a golden's input and raise AssertionError, with the head of the table, unless it gives the same.
+
+    For a network's golden ``port(pixel_values)`` gives the logits, or a mapping of every tensor it has. For an
+    operator's ``port(operands, **arguments)`` gives the output (or a mapping); ``operands`` are by name (``x``,
+    ``weight``...). Inputs are float32. ``network`` compares by replay; the rest is as for ``golden.compare``.
+    """
+    golden = bundle if isinstance(bundle, Golden) else read_golden(bundle)
+    found = _tensors(_run(port, golden), OUTPUT if golden.task == OPERATOR else LOGITS)
+    comparison = compare(golden, found, network=network, mapping=mapping, precision=precision, multiple=multiple)
+    if not comparison.ok:
+        raise AssertionError("\n".join([f"{golden} isn't matched", *comparison_lines(comparison)]))
+    return comparison
+
+
+def operator_cases(pattern: str = "*", *, seed: int = 0) -> list[Golden]:
+    """The operators' goldens whose names match a shell-style pattern (``conv2d*``, ``unfold``, ``mobilevit_block``).
+
+    Raises InputError where none does: a test of nothing would pass.
+    """
+    names = [name for name in CASES if fnmatchcase(name, pattern)]
+    if not names:
+        raise InputError(f"no operator is called {pattern!r}; there are {', '.join(CASES)}")
+    return [make_operator(name, seed) for name in names]
+
+
+def network_cases(
+    *, variant: str = "xx_small", task: str = "classifier", size: int = 64, seed: int = 0
+) -> list[Golden]:
+    """A whole network's golden, in a list; ``golden.formula.tensor`` makes its weights."""
+    return [make(variant, task=task, size=size, seed=seed)]
+
+
+def _run(port: Callable[..., Any], golden: Golden) -> Any:
+    inputs = {name: value.astype(np.float32) for name, value in golden.inputs.items() if value.dtype.kind == "f"}
+    if golden.task != OPERATOR:
+        return port(inputs[PIXELS])
+    return port(inputs, **golden.config["arguments"])
+
+
+def _tensors(found: Any, name: str) -> dict[str, np.ndarray]:
+    if isinstance(found, Mapping):
+        return {str(key): np.asarray(value) for key, value in found.items()}
+    return {name: np.asarray(found)}

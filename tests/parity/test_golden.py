@@ -1,0 +1,116 @@
+"""The golden toolkit on real ports: transformers' and timm's models, their hooks as they come.
+
+What tolerances rest on is asserted here: PyTorch in float32 and float64 stays within half of what is allowed, at every
+activation, plainly and by replay.
+"""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from golden_ports import BY_NAME, SETTINGS, golden_and_network
+from plants import torch_port
+
+from mobilevit_np.config import NetworkConfig
+from mobilevit_np.golden import compare, diagnose, trace
+from mobilevit_np.golden.formula import network_by_formula, tensor
+from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
+from mobilevit_np.golden.measure import MULTIPLE
+from mobilevit_np.names.parameter_names import TIMM as TIMM_SCHEME
+from mobilevit_np.names.parameter_names import from_hugging_face
+
+WITHIN = MULTIPLE / 2
+IDLE = (torch.nn.Identity, torch.nn.Dropout, torch.nn.Flatten)  # show again what came before them
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transformers_stays_within_half_of_what_is_allowed(setting, seed, dtype):
+    golden, network = golden_and_network(setting, seed)
+    port = torch_port(golden, network, dtype=dtype)
+    for given in (None, network):
+        comparison = compare(golden, port, network=given, multiple=WITHIN)
+        assert comparison.ok, comparison.first_bad
+        assert (comparison.how, comparison.precision) == (TRANSFORMERS, np.dtype(dtype).name)
+        assert not comparison.missing
+        assert not comparison.unknown
+
+
+def test_resizes_of_large_maps_stay_within_it_too():
+    """Positions are rounded as well, the more the larger the map: 33 rows here."""
+    golden, network = golden_and_network("odd")
+    pixels = tensor("pixel_values", (1, 3, 264, 200))
+    golden = trace(pixels, network)
+    assert compare(golden, torch_port(golden, network), network=network, multiple=WITHIN).ok
+
+
+@pytest.fixture(scope="module")
+def ross():
+    """timm's smallest MobileViT with weights by formula, a golden, and what every hook sees."""
+    network = network_by_formula(
+        NetworkConfig(
+            hidden_sizes=[64, 80, 96], neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320], expand_ratio=2.0, num_labels=10
+        ),
+        "classifier",
+        seed=5,
+    )
+    model = timm.create_model("mobilevit_xxs", num_classes=10).eval()
+    state = from_hugging_face({name: t.astype(np.float32) for name, t in network.tensors.items()}, TIMM_SCHEME)
+    missing, unexpected = model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
+    assert not unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing)
+    return trace(tensor("pixel_values", (1, 3, 64, 64), 5), network), network, model
+
+
+def seen(model, golden):
+    """What a hook on every module of timm's sees, under timm's names."""
+    found = {}
+    handles = [
+        module.register_forward_hook(lambda _, __, output, name=name: found.__setitem__(name, output.numpy().copy()))
+        for name, module in model.named_modules()
+    ]
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    with torch.no_grad():
+        model(torch.from_numpy(pixels))
+    for handle in handles:
+        handle.remove()
+    return {"pixel_values": pixels, **found}
+
+
+def test_timms_hooks_are_known_and_right(ross):
+    golden, network, model = ross
+    port = seen(model, golden)
+    for given in (None, network):
+        comparison = compare(golden, port, network=given, multiple=WITHIN)
+        assert comparison.how == TIMM
+        assert comparison.ok, comparison.first_bad
+        assert len(comparison.rows) > 200
+    kinds = {name: type(model.get_submodule(name)) for name in comparison.unknown}
+    strange = [name for name, kind in kinds.items() if kind not in IDLE and "global_pool" not in name]
+    assert strange == []
+
+
+@pytest.mark.parametrize("name", ["batch_norm_eps", "layer_norm_eps", "gelu_for_silu"])
+def test_mistakes_in_timms_model_are_named(ross, name):
+    golden, network, model = ross
+    kinds = {"batch_norm_eps": torch.nn.BatchNorm2d, "layer_norm_eps": torch.nn.LayerNorm}
+    if name in kinds:
+        norms = [module for module in model.modules() if isinstance(module, kinds[name])]
+        before = norms[0].eps
+        for norm in norms:
+            norm.eps = {"batch_norm_eps": 1e-3, "layer_norm_eps": 1e-6}[name]
+        port = seen(model, golden)
+        for norm in norms:
+            norm.eps = before
+    else:
+        acts = [module for module in model.modules() if isinstance(module, torch.nn.SiLU)]
+        for act in acts:
+            act.forward = torch.nn.functional.gelu
+        port = seen(model, golden)
+        for act in acts:
+            del act.forward
+    diagnosis = diagnose(golden, port, network)
+    assert diagnosis.names == (name,)
+    assert not diagnosis.unexplained
+    assert BY_NAME[name].remedy == diagnosis.findings[0].mistake.remedy

@@ -1,0 +1,212 @@
+"""The golden file: what it holds, that it comes back as it went in, that the same golden gives the same bytes."""
+
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from golden_ports import golden_and_network, port
+from safetensors.numpy import load
+
+from mobilevit_np.errors import CheckpointError, InputError, OutputError
+from mobilevit_np.golden import read_golden, trace, write_golden
+from mobilevit_np.golden.bundle import METADATA, read_tensors
+from mobilevit_np.golden.measure import error
+from mobilevit_np.golden.network import make_pixel_values, network_for, profile_of
+from mobilevit_np.scope import Scope
+
+
+def test_it_holds_the_photo_the_input_every_activation_and_the_logits_in_order():
+    golden, network = golden_and_network()
+    names = list(golden.tensors)
+    assert names[:2] == ["image", "pixel_values"]
+    assert names[-1] == "logits"
+    seen = []
+    network.run(golden.tensors["pixel_values"], network.scope().listen(lambda path, _: seen.append(path or "logits")))
+    assert names[2:] == seen
+    assert golden.tensors["image"].dtype == np.uint8
+    np.testing.assert_array_equal(
+        golden.tensors["pixel_values"], make_pixel_values(golden.tensors["image"], network.profile, Scope({}))
+    )
+
+
+def test_noise_is_how_far_float32_is_from_float64():
+    golden, network = golden_and_network()
+    coarse = port(golden, network)
+    assert set(golden.noise) == set(coarse) - {"pixel_values"}
+    for name, noise in golden.noise.items():
+        expected = np.abs(coarse[name] - golden.tensors[name]).max() / np.abs(golden.tensors[name]).max()
+        assert noise == pytest.approx(expected, rel=1e-12)
+    assert 1e-8 < golden.noise["logits"] < 1e-5
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("setting", ["classifier", "segmenter"])
+def test_it_comes_back_as_it_was_and_the_bytes_are_the_same(tmp_path, suffix, setting):
+    golden, _ = golden_and_network(setting)
+    first, second = tmp_path / f"golden{suffix}", tmp_path / f"again{suffix}"
+    write_golden(first, golden)
+    write_golden(second, read_golden(first))
+    assert first.read_bytes() == second.read_bytes()
+    back = read_golden(first)
+    assert list(back.tensors) == list(golden.tensors)
+    for name, tensor in golden.tensors.items():
+        assert back.tensors[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(back.tensors[name], tensor)
+    assert back.noise == golden.noise
+    assert json.dumps(back.config) == json.dumps(golden.config)
+    assert profile_of(back) == profile_of(golden)
+    assert back.weights == golden.weights
+
+
+def test_others_can_read_it(tmp_path):
+    golden, _ = golden_and_network()
+    path = write_golden(tmp_path / "golden.safetensors", golden)
+    assert set(load(path.read_bytes())) == set(golden.tensors)
+    with np.load(write_golden(tmp_path / "golden.npz", golden)) as archive:
+        assert [name for name in archive.files if name != "__metadata__"] == list(golden.tensors)
+
+
+def test_two_traces_give_the_same_bytes_and_float32_is_the_float32_run(tmp_path):
+    golden, network = golden_and_network("odd")
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    again, coarse = trace(pixels, network), trace(pixels, network, dtype="float32")
+    write_golden(tmp_path / "a.npz", golden), write_golden(tmp_path / "b.npz", again)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert coarse.noise == golden.noise
+    expected = port(golden, network)
+    for name, tensor in coarse.activations.items():
+        assert tensor.dtype == np.float32
+        np.testing.assert_array_equal(tensor, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"only": "*.layer.3.layernorm"}, ["mobilevit.encoder.layer.3.layernorm"]),
+        (
+            {"depth": 2},
+            ["mobilevit.conv_stem", "mobilevit.encoder", "mobilevit.conv_1x1_exp", "mobilevit", "classifier"],
+        ),
+        ({"depth": 4, "only": "*.layer.?"}, [f"mobilevit.encoder.layer.{i}" for i in range(5)]),
+    ],
+)
+def test_only_and_depth_keep_what_they_say(options, kept):
+    golden, network = golden_and_network("odd")
+    found = trace(golden.tensors["pixel_values"], network, **options)
+    assert list(found.tensors) == ["pixel_values", *kept, "logits"]
+    assert set(found.noise) == {*kept, "logits"}
+    for name in kept:
+        np.testing.assert_array_equal(found.tensors[name], golden.tensors[name])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_a_tensor_is_read_from_any_file(tmp_path, suffix):
+    golden, network = golden_and_network("odd")
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    path = tmp_path / f"input{suffix}"
+    if suffix == ".npy":
+        np.save(path, pixels)
+    elif suffix == ".npz":
+        np.savez(path, anything=pixels[0])
+    else:
+        write_golden(path, golden)
+    found = trace(path, network)
+    assert error(found.tensors["logits"], golden.tensors["logits"]) == 0
+    assert found.input["name"] == path.name
+
+
+def test_a_goldens_photo_serves_again(tmp_path):
+    golden, network = golden_and_network()
+    found = trace(write_golden(tmp_path / "golden.npz", golden), network)
+    np.testing.assert_array_equal(found.tensors["image"], golden.tensors["image"])
+    assert found.input["image_sha256"] == golden.input["image_sha256"]
+
+
+def test_other_weights_are_refused():
+    golden, network = golden_and_network()
+    assert network_for(golden, network.tensors).config == network.config
+    other = {name: tensor + (name == "classifier.bias") for name, tensor in network.tensors.items()}
+    with pytest.raises(CheckpointError, match="aren't the weights"):
+        network_for(golden, other)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros((1, 4, 8, 8), np.float32), "4 channels"),
+        (np.full((1, 3, 8, 8), np.nan, np.float32), "aren't finite"),
+        (np.zeros((3, 8), np.float32), "batch"),
+    ],
+)
+def test_impossible_inputs_are_refused(source, message):
+    with pytest.raises(InputError, match=message):
+        trace(source, golden_and_network("odd")[1])
+
+
+def test_impossible_options_are_refused(tmp_path):
+    golden, network = golden_and_network("odd")
+    with pytest.raises(InputError, match="dtype"):
+        trace(golden.tensors["pixel_values"], network, dtype="float16")
+    with pytest.raises(OutputError, match=r"\.safetensors or \.npz"):
+        write_golden(tmp_path / "golden.bin", golden)
+    np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))
+    with pytest.raises(InputError, match="holds 2 tensors"):
+        trace(tmp_path / "two.npz", network)
+
+
+def damaged(tmp_path, change):
+    """A golden file whose metadata were changed."""
+    path = write_golden(tmp_path / "golden.npz", golden_and_network("odd")[0])
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    about = json.loads(np.load(io.BytesIO(entries["__metadata__.npy"])).tobytes())
+    inner = json.loads(about[METADATA])
+    change(inner)
+    text = json.dumps({METADATA: json.dumps(inner)}).encode()
+    out = io.BytesIO()
+    np.save(out, np.frombuffer(text, np.uint8))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**entries, "__metadata__.npy": out.getvalue()}.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.update(version=2), "version 2"),
+        (lambda about: about.pop("order"), "damaged"),
+        (lambda about: about.update(order=["nothing"]), "damaged"),
+        (lambda about: about.update(noise=[1]), "damaged"),
+        (lambda about: about.update(noise={"logits": "much"}), "damaged"),
+        (lambda about: about.update(config=None), "damaged"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, change, message):
+    with pytest.raises(CheckpointError, match=message):
+        read_golden(damaged(tmp_path, change))
+
+
+def test_files_that_are_no_golden_are_named(tmp_path):
+    np.savez(tmp_path / "port.npz", a=np.zeros(3))
+    with pytest.raises(CheckpointError, match="no golden file"):
+        read_golden(tmp_path / "port.npz")
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(CheckpointError, match="damaged array, or one of objects"):
+        read_tensors(tmp_path / "objects.npy")
+    data = write_golden(tmp_path / "golden.npz", golden_and_network("odd")[0]).read_bytes()
+    for length in (10, 100, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.npz").write_bytes(data[:length])
+        with pytest.raises(CheckpointError):
+            read_golden(tmp_path / "cut.npz")
+
+
+def test_weights_have_one_sum_whatever_file_they_came_in():
+    _, network = golden_and_network()
+    backwards = dict(reversed(network.scope(np.float32)._tensors.items()))
+    golden, _ = golden_and_network()
+    assert network_for(golden, {name: tensor.astype(np.float64) for name, tensor in backwards.items()})
+    assert len(golden.weights["sha256"]) == len(hashlib.sha256().hexdigest())

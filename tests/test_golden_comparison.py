@@ -1,0 +1,187 @@
+"""Comparison and replay: the first bad layer, each layer's own error, precision, the exit codes."""
+
+import json
+
+import numpy as np
+import pytest
+from golden_ports import BY_NAME, golden_and_network, port
+
+from mobilevit_np.cli import run
+from mobilevit_np.errors import InputError
+from mobilevit_np.golden import compare, trace, write_golden
+from mobilevit_np.golden.comparison import plain
+from mobilevit_np.golden.formula import make, remake
+from mobilevit_np.golden.measure import measure
+from mobilevit_np.golden.replay import reference_tensors
+from mobilevit_np.golden.tables import comparison_lines
+
+FUSION = "mobilevit.encoder.layer.3.fusion"
+
+
+def off_at(path, by=0.01):
+    """A port that is right up to one layer, adds something there, and computes on with it."""
+    golden, network = golden_and_network()
+    scope = network.scope(np.float32).replace(path, lambda compute, x, here, *a, **k: compute(x, here, *a, **k) + by)
+    found = {"pixel_values": golden.tensors["pixel_values"].astype(np.float32)}
+    network.run(found["pixel_values"], scope.listen(lambda name, x: found.__setitem__(name or "logits", x.copy())))
+    return golden, network, found
+
+
+@pytest.mark.parametrize("setting", ["classifier", "odd", "segmenter"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("replayed", [False, True])
+def test_a_right_port_is_right(setting, dtype, replayed):
+    golden, network = golden_and_network(setting)
+    comparison = compare(golden, port(golden, network, dtype=dtype), network=network if replayed else None)
+    assert comparison.ok
+    assert comparison.precision == np.dtype(dtype).name
+    assert [row.path for row in comparison.rows] == [name for name in golden.tensors if name != "image"]
+    assert (comparison.first_bad, comparison.last_good.path) == (None, "logits")
+    assert not comparison.missing
+    assert not comparison.unknown
+
+
+def test_the_first_bad_layer_and_the_last_good_one():
+    golden, _, found = off_at(f"{FUSION}.normalization")
+    comparison = compare(golden, found)
+    names = list(golden.tensors)
+    assert comparison.first_bad.path == f"{FUSION}.normalization"
+    assert comparison.last_good.path == names[names.index(f"{FUSION}.normalization") - 1]
+    after = [row for row in comparison.rows if names.index(row.path) > names.index(FUSION)]
+    assert len(after) > 50
+    assert all(row.path.endswith("probabilities") for row in after if row.ok)  # error piles up; one token has 1.0
+
+
+def test_replay_leaves_every_layer_its_own_error():
+    golden, network, found = off_at(f"{FUSION}.normalization")
+    comparison = compare(golden, found, network=network)
+    assert [row.path for row in comparison.bad] == [f"{FUSION}.normalization"]
+    assert comparison.bad[0].difference.max_abs == pytest.approx(0.01, rel=1e-3)
+
+
+def test_replay_finds_every_wrong_layer_at_once():
+    golden, network, found = off_at("*.conv_projection")
+    wrong = [f"mobilevit.encoder.layer.{level}.conv_projection" for level in (2, 3, 4)]
+    assert [row.path for row in compare(golden, found, network=network).bad] == wrong
+
+
+def test_replay_is_the_reference_on_the_ports_own_input():
+    """By hand: one convolution layer of the port's, fed what the port fed it."""
+    golden, network, found = off_at(f"{FUSION}.normalization", by=3.0)
+    ours = reference_tensors(network, golden, found)
+    given = found[f"{FUSION}.normalization"].astype(np.float64)
+    np.testing.assert_allclose(ours[f"{FUSION}.activation"], given / (1 + np.exp(-given)), rtol=1e-12)
+    np.testing.assert_array_equal(ours[FUSION], found[f"{FUSION}.activation"])
+
+
+@pytest.mark.parametrize("path", [f"{FUSION}.convolution", "mobilevit.encoder.layer.2", "logits", "pixel_values"])
+def test_one_tensor_replayed_is_the_same_as_all(path):
+    golden, network, found = off_at("*.layernorm_after")
+    alone = reference_tensors(network, golden, found, target=path)
+    assert list(alone) == [path]
+    np.testing.assert_array_equal(alone[path], reference_tensors(network, golden, found)[path])
+    assert reference_tensors(network, golden, found, target="nowhere") == {}
+
+
+def test_a_mistake_that_changes_a_shape_is_not_taken_for_the_ports_own_tensor():
+    golden, network, found = off_at("nothing")
+
+    def plant(scope):
+        return scope.replace(FUSION, lambda compute, x, here, **k: compute(x, here, **k)[:, :, 1:])
+
+    ours = reference_tensors(network, golden, found, plant=plant)
+    assert set(found) - set(ours) == {FUSION}
+
+
+def test_where_the_port_has_no_tensor_ours_goes_on():
+    golden, network, found = off_at(f"{FUSION}.normalization")
+    stages = {name: tensor for name, tensor in found.items() if name.count(".") == 3 or name == "logits"}
+    comparison = compare(golden, stages, network=network)
+    assert [row.path for row in comparison.bad] == ["mobilevit.encoder.layer.3"]
+    assert f"{FUSION}.normalization" in comparison.missing
+
+
+def test_a_wrong_shape_is_bad_and_is_not_fed():
+    golden, network, found = off_at("nothing")
+    found[FUSION] = found[FUSION][:, :, :, 1:]
+    for comparison in (compare(golden, found), compare(golden, found, network=network)):
+        assert [row.path for row in comparison.bad] == [FUSION]
+        assert comparison.bad[0].difference is None
+        assert json.dumps(plain(comparison.as_json()), allow_nan=False)
+        assert "no layout" in comparison_lines(comparison)[2]
+
+
+def test_what_is_no_number_is_bad():
+    golden, _, found = off_at("nothing")
+    found[FUSION][0, 0, 0, 0] = np.nan
+    comparison = compare(golden, found)
+    assert [row.path for row in comparison.bad] == [FUSION]
+    assert json.dumps(plain(comparison.as_json()), allow_nan=False)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_float16_port_is_judged_as_one(dtype):
+    golden, network, found = off_at("nothing")
+    rounded = {name: tensor.astype(np.float16).astype(dtype) for name, tensor in found.items()}
+    comparison = compare(golden, rounded, network=network)
+    assert (comparison.precision, comparison.ok) == ("float16", True)
+    assert not compare(golden, rounded, network=network, precision="float32").ok
+    wrong = {name: tensor.astype(np.float16) for name, tensor in off_at(f"{FUSION}.normalization", by=1.0)[2].items()}
+    assert [row.path for row in compare(golden, wrong, network=network).bad] == [f"{FUSION}.normalization"]
+
+
+def test_the_multiple_allowed_is_the_users():
+    golden, _, found = off_at("nothing")
+    assert not compare(golden, found, multiple=0.5).ok
+    with pytest.raises(InputError, match="precision"):
+        compare(golden, found, precision="float8")
+
+
+def test_the_table_names_place_and_values():
+    golden, _, found = off_at(f"{FUSION}.normalization")
+    comparison = compare(golden, found)
+    lines = comparison_lines(comparison)
+    difference = measure(found[f"{FUSION}.normalization"], golden.tensors[f"{FUSION}.normalization"])
+    assert lines[1].startswith(f"last good  {FUSION}.convolution: error ")
+    assert lines[2].startswith(f"first bad  {FUSION}.normalization: error ")
+    assert f"{list(difference.worst)}: {difference.found:.6g}, should be {difference.expected:.6g}" in lines[2]
+    assert sum(">>" in line for line in lines) == 12
+    assert any(f"and {len(comparison.bad) - 12} more that are off" in line for line in lines)
+    assert sum(">>" in line for line in comparison_lines(comparison, everything=True)) == len(comparison.bad)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A golden by formula (no weights needed), a right port and one with a mistake."""
+    folder = tmp_path_factory.mktemp("golden")
+    golden = make("xx_small", size=32)
+    write_golden(folder / "golden.safetensors", golden)
+    network = remake(golden)
+    np.savez(folder / "right.npz", **port(golden, network))
+    np.savez(folder / "wrong.npz", **port(golden, network, [BY_NAME["concat_order"]]))
+    return folder
+
+
+@pytest.mark.parametrize("options", [[], ["--replay"], ["--match", "names", "--multiple", "20"]])
+def test_the_command_answers_by_its_exit_code(files, capsys, options):
+    golden = str(files / "golden.safetensors")
+    assert run(["compare", golden, str(files / "right.npz"), *options]) == 0
+    assert "all 300 tensors are within" in capsys.readouterr().out
+    assert run(["compare", golden, str(files / "wrong.npz"), *options, "--all"]) == 1
+    assert "first bad  mobilevit.encoder.layer.2.fusion.convolution" in capsys.readouterr().out
+    assert run(["compare", golden, str(files / "wrong.npz"), *options, "--json"]) == 1
+    about = json.loads(capsys.readouterr().out)
+    assert about["first_bad"] == "mobilevit.encoder.layer.2.fusion.convolution"
+    assert len(about["tensors"]) == about["compared"] == 300
+
+
+def test_the_command_says_what_it_cannot_do(files, capsys, tmp_path):
+    assert run(["compare", str(files / "right.npz"), str(files / "wrong.npz")]) == 2
+    assert "no golden file" in capsys.readouterr().err
+    golden, network = golden_and_network()
+    write_golden(tmp_path / "golden.npz", golden)
+    assert run(["compare", str(tmp_path / "golden.npz"), str(files / "right.npz"), "--replay"]) == 2
+    assert "give them with --weights" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(["compare", "a", "b", "--multiple", "-1"])
+    assert trace(golden.tensors["pixel_values"], network).noise

@@ -1,0 +1,212 @@
+"""Each known mistake, planted in the reference as a stand-in port, is named; clean ports are called clean.
+
+tests/parity plants them in PyTorch's model. ``python tests/golden_ports.py 20`` does 20 seeds and prints the count.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, diagnosed, golden_and_network, pairs, port, setting_of
+
+from mobilevit_np.cli import run
+from mobilevit_np.errors import InputError
+from mobilevit_np.golden import diagnose, trace, write_golden
+from mobilevit_np.golden.diagnosis import Diagnosis
+from mobilevit_np.golden.formula import make, remake
+from mobilevit_np.golden.network import make_pixel_values
+from mobilevit_np.golden.operators import make_operator
+from mobilevit_np.golden.tables import diagnosis_lines
+from mobilevit_np.preprocess import PROFILES
+from mobilevit_np.scope import Scope
+
+
+def assert_named(diagnosis: Diagnosis, names) -> None:
+    assert set(diagnosis.names) == set(names)
+    assert not diagnosis.unexplained
+    assert not diagnosis.still_wrong
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_mistake_is_named_with_its_evidence(name):
+    diagnosis = diagnosed([name], setting_of(name))
+    assert_named(diagnosis, [name])
+    (finding,) = diagnosis.findings
+    assert finding.error_with <= finding.allowed < finding.error_without
+    assert set(finding.explains) == {row.path for row in diagnosis.comparison.bad}
+    text = "\n".join(diagnosis_lines(diagnosis))
+    for part in (name, finding.path, BY_NAME[name].remedy, f"{finding.error_with:.1g}", BY_NAME[name].phrase):
+        assert part in text
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_clean_port_is_called_clean(setting, seed):
+    diagnosis = diagnosed([], setting, seed)
+    assert diagnosis.clean
+    assert_named(diagnosis, [])
+    assert diagnosis_lines(diagnosis)[0].startswith("no mistake found: all ")
+
+
+@pytest.mark.parametrize(("names", "setting"), list(pairs())[::3])
+def test_of_two_mistakes_both_are_named(names, setting):
+    assert_named(diagnosed(names, setting), names)
+
+
+@pytest.mark.parametrize("names", [("gelu_for_silu", "batch_norm_eps"), ("concat_order", "no_final_layer_norm")])
+def test_two_mistakes_behind_one_tensor_are_both_named(names):
+    """A port that gives whole stages only: the two meet in one tensor, and neither explains it alone."""
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME[name] for name in names])
+    stages = {path: tensor for path, tensor in found.items() if path.count(".") == 3 or path == "pixel_values"}
+    diagnosis = diagnose(golden, stages, network)
+    assert_named(diagnosis, names)
+    assert {other for finding in diagnosis.findings for other in finding.together_with} == set(names)
+
+
+def test_layers_with_both_mistakes_need_no_third():
+    """The stem tells the two apart; a stage's one tensor needs both, and any harmless third would fit as well."""
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME["gelu_for_silu"], BY_NAME["batch_norm_eps"]])
+    few = {path: tensor for path, tensor in found.items() if path.count(".") <= 3}
+    diagnosis = diagnose(golden, few, network)
+    assert_named(diagnosis, ["gelu_for_silu", "batch_norm_eps"])
+    assert {path for finding in diagnosis.findings for path in finding.explains} >= {
+        f"mobilevit.encoder.layer.{level}" for level in range(5)
+    }
+
+
+def without_names(found):
+    return {f"StatefulPartitionedCall:{i}": tensor for i, tensor in enumerate(found.values())}
+
+
+def channels_last(found):
+    return {
+        name: tensor.transpose(0, 2, 3, 1) if tensor.ndim == 4 and not name.endswith("probabilities") else tensor
+        for name, tensor in found.items()
+    }
+
+
+CHANGES = {
+    "without names": without_names,
+    "channels last": channels_last,
+    "without names, channels last": lambda found: without_names(channels_last(found)),
+    "without logits": lambda found: {name: tensor for name, tensor in found.items() if name != "logits"},
+    "modules only": lambda found: {n: t for n, t in found.items() if not n.endswith(("folding", "probabilities"))},
+}
+SOME = ("plain_reshape", "no_final_layer_norm", "layer_norm_eps", "interleaved_qkv")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", SOME)
+def test_the_verdict_is_the_same_however_the_tensors_come(name, change):
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME[name]])
+    assert_named(diagnose(golden, CHANGES[change](found), network), [name])
+
+
+def test_preprocessing_is_told_by_the_stem_where_the_port_has_no_pixel_values():
+    golden, network = golden_and_network()
+    for name in sorted(PREPROCESSING):
+        found = port(golden, network, [BY_NAME[name]])
+        del found["pixel_values"]
+        diagnosis = diagnose(golden, found, network)
+        assert_named(diagnosis, [name])
+        also = ("stem_channels_reversed",) if name == "rgb_for_bgr" else ()
+        assert diagnosis.findings[0].also == also  # the stem sees the same in both: it's said
+
+
+def test_a_mistake_made_in_one_layer_only_is_named_there():
+    golden, network = golden_and_network()
+    ((_, replacement),) = BY_NAME["batch_norm_eps"].replacements
+    scope = network.scope(np.float32).replace("*.layer.3.fusion.normalization", replacement)
+    found = {}
+    network.run(
+        golden.tensors["pixel_values"].astype(np.float32),
+        scope.listen(lambda p, x: found.__setitem__(p or "logits", x)),
+    )
+    diagnosis = diagnose(golden, found, network)
+    assert_named(diagnosis, ["batch_norm_eps"])
+    assert diagnosis.findings[0].explains == ("mobilevit.encoder.layer.3.fusion.normalization",)
+
+
+def test_what_nothing_explains_is_said_with_what_was_ruled_out():
+    golden, network = golden_and_network()
+    scope = network.scope(np.float32).replace("*.layer.3.fusion.normalization", lambda f, x, s, **k: f(x, s, **k) * 1.5)
+    scope = BY_NAME["no_final_layer_norm"].plant(scope)
+    found = {}
+    network.run(
+        golden.tensors["pixel_values"].astype(np.float32),
+        scope.listen(lambda p, x: found.__setitem__(p or "logits", x)),
+    )
+    diagnosis = diagnose(golden, found, network)
+    assert diagnosis.names == ("no_final_layer_norm",)  # before it and after it: found all the same
+    (unexplained,) = diagnosis.unexplained
+    assert unexplained.path == "mobilevit.encoder.layer.3.fusion.normalization"
+    assert unexplained.ruled_out == ("batch_norm_eps",)
+    assert set(unexplained.ruled_out) | set(unexplained.cannot_show) == set(BY_NAME)
+    assert "no known mistake gives its numbers" in "\n".join(diagnosis_lines(diagnosis))
+
+
+def test_a_wrong_shape_is_unexplained():
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    found["mobilevit.conv_stem"] = found["mobilevit.conv_stem"][:, :, 1:]
+    diagnosis = diagnose(golden, found, network)
+    assert "shape" in diagnosis.unexplained[0].hint
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda golden, x: x * 255, "rescale by 1/255"),
+        (lambda golden, x: x * 2 - 1, "brought to -1..1"),
+        (lambda golden, x: x[:, :, ::-1], "another photo"),
+    ],
+)
+def test_other_inputs_are_described(change, hint):
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    found["pixel_values"] = change(golden, found["pixel_values"])
+    diagnosis = diagnose(golden, {"pixel_values": found["pixel_values"], "logits": found["logits"]}, network)
+    assert hint in diagnosis.unexplained[0].hint
+
+
+def test_another_named_profile_is_recognised(monkeypatch):
+    golden, network = golden_and_network()
+    other = PROFILES["timm"].__class__("other", 80, "bicubic", (64, 64), flip_channels=False, centre="torchvision")
+    monkeypatch.setitem(PROFILES, "other", other)
+    pixels = make_pixel_values(golden.tensors["image"], other, Scope({}))
+    found = {"pixel_values": pixels, "logits": golden.tensors["logits"].astype(np.float32)}
+    assert "the profile other gives them" in diagnose(golden, found, network).unexplained[0].hint
+
+
+def test_channels_reversed_are_recognised_without_a_photo():
+    golden, network = golden_and_network("odd")
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    found = port(trace(pixels[:, ::-1], network), network)
+    assert "channels reversed" in diagnose(golden, found, network).unexplained[0].hint
+
+
+def test_an_operator_is_not_diagnosed():
+    with pytest.raises(InputError, match="only a network's golden file"):
+        diagnose(make_operator("silu"), {"output": np.zeros(3)}, golden_and_network()[1])
+
+
+def test_the_command_prints_the_verdict(tmp_path, capsys):
+    golden = make("xx_small", size=32)
+    network = remake(golden)
+    path = str(write_golden(tmp_path / "golden.npz", golden))
+    wrong, right = tmp_path / "wrong.npz", tmp_path / "right.npz"
+    np.savez(wrong, **port(golden, network, [BY_NAME["concat_order"]]))
+    np.savez(right, **port(golden, network))
+    assert run(["diagnose", path, str(wrong)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("1. concat_order: the port concatenates")
+    assert "with concat([x, r]) the reference gives the port's tensor to" in out
+    assert run(["diagnose", path, str(wrong), "--json"]) == 1
+    about = json.loads(capsys.readouterr().out)
+    assert [finding["name"] for finding in about["findings"]] == ["concat_order"]
+    assert about["findings"][0]["remedy"] == BY_NAME["concat_order"].remedy
+    assert run(["diagnose", path, str(right)]) == 0
+    assert capsys.readouterr().out.startswith("no mistake found")

@@ -1,0 +1,203 @@
+"""A port's tensors under our names and in our layout: tables of names, a map, alignment, NHWC and its relatives."""
+
+import json
+
+import numpy as np
+import pytest
+from golden_ports import golden_and_network, port
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilevit_np.errors import CheckpointError, InputError
+from mobilevit_np.golden import layouts, read_port
+from mobilevit_np.golden.alignment import align, likeness
+from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
+from mobilevit_np.golden.matching import NAMELESS, match, natural, read_map
+
+# timm's module -> the activation it shows, chosen by hand from its forward functions
+TIMM_SEES = {
+    "stem.conv": "mobilevit.conv_stem.convolution",
+    "stem.bn.drop": "mobilevit.conv_stem.normalization",
+    "stem.bn": "mobilevit.conv_stem.activation",
+    "stages.0.0.conv3_1x1.bn": "mobilevit.encoder.layer.0.layer.0.reduce_1x1.normalization",
+    "stages.1.2": "mobilevit.encoder.layer.1.layer.2",
+    "stages.2.0.conv2_kxk.conv": "mobilevit.encoder.layer.2.downsampling_layer.conv_3x3.convolution",
+    "stages.2.1.conv_1x1": "mobilevit.encoder.layer.2.conv_1x1.convolution",
+    "stages.3.1.transformer.3.norm1": "mobilevit.encoder.layer.3.transformer.layer.3.layernorm_before",
+    "stages.3.1.transformer.3.attn.proj": "mobilevit.encoder.layer.3.transformer.layer.3.attention.output.dense",
+    "stages.3.1.transformer.3.mlp.fc1": "mobilevit.encoder.layer.3.transformer.layer.3.intermediate.dense",
+    "stages.3.1.transformer.3": "mobilevit.encoder.layer.3.transformer.layer.3",
+    "stages.4.1.norm": "mobilevit.encoder.layer.4.layernorm",
+    "stages.4.1.conv_fusion.bn.act": "mobilevit.encoder.layer.4.fusion.activation",
+    "stages.4": "mobilevit.encoder.layer.4",
+    "final_conv": "mobilevit.conv_1x1_exp",
+    "head.fc": "classifier",
+    "": "logits",
+}
+QKV = "stages.4.1.transformer.2.attn.qkv"
+
+
+def timm_port():
+    found = port(*golden_and_network())
+    renamed = {theirs: found[ours] for theirs, ours in TIMM_SEES.items()}
+    attention = "mobilevit.encoder.layer.4.transformer.layer.2.attention.attention"
+    renamed[QKV] = np.concatenate([found[f"{attention}.{part}"] for part in ("query", "key", "value")], axis=-1)
+    return renamed, attention
+
+
+def assert_found(matching, expected):
+    """Each of our paths has the tensor that it has in the stand-in port."""
+    found = port(*golden_and_network())
+    assert set(matching.found) == set(expected)
+    for path in expected:
+        np.testing.assert_array_equal(matching.found[path].tensor, found[path])
+    assert list(matching.found) == [path for path in golden_and_network()[0].tensors if path in expected]
+
+
+def test_transformers_hooks_have_our_names_and_dropout_shows_the_probabilities():
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    theirs = {name.replace("probabilities", "dropout"): tensor for name, tensor in found.items()}
+    theirs[""] = theirs.pop("logits")
+    matching = match(golden, theirs)
+    assert matching.how == TRANSFORMERS
+    assert_found(matching, set(found))
+
+
+def test_a_bare_models_hooks_lack_the_prefix():
+    golden, network = golden_and_network()
+    found = {name.removeprefix("mobilevit."): t for name, t in port(golden, network).items() if name != "mobilevit"}
+    assert_found(match(golden, found), set(golden.tensors) - {"image", "mobilevit"})
+
+
+def test_timm_hooks_fused_and_split():
+    golden, _ = golden_and_network()
+    theirs, attention = timm_port()
+    matching = match(golden, theirs)
+    assert matching.how == TIMM
+    assert_found(matching, {*TIMM_SEES.values(), *(f"{attention}.{part}" for part in ("query", "key", "value"))})
+    assert match(golden, {**theirs, QKV: theirs[QKV][..., :-1]}).misshapen[f"{attention}.key"][0] == QKV
+
+
+def test_a_map_gives_names_and_parts():
+    golden, _ = golden_and_network()
+    theirs, attention = timm_port()
+    mapping = {"a": "classifier", "b": [f"{attention}.{part}" for part in ("query", "key", "value")], "c": "nothing"}
+    renamed = {"a": theirs["head.fc"], "b": theirs[QKV], "c": theirs["head.fc"]}
+    matching = match(golden, renamed, mapping=mapping)
+    assert_found(matching, {"classifier", *mapping["b"]})
+    assert matching.unknown == ("c",)
+
+
+def test_nameless_tensors_are_found_by_order_shape_and_content():
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    matching = match(golden, {f"StatefulPartitionedCall:{i}": tensor for i, tensor in enumerate(found.values())})
+    assert matching.how == NAMELESS
+    assert_found(matching, set(found))
+    few = {name: tensor for i, (name, tensor) in enumerate(found.items()) if i % 3 == 0}
+    few = {"extra": np.zeros((5, 5), np.float32), **few, "more": np.ones(3, np.float32)}
+    matching = match(golden, {f"t{i}": tensor for i, tensor in enumerate(few.values())})
+    assert set(matching.unknown) == {"t0", f"t{len(few) - 1}"}
+    for path, matched in matching.found.items():  # equal tensors can't be told apart, but nothing else is mistaken
+        np.testing.assert_array_equal(matched.tensor, found[path])
+
+
+def test_alignment_never_crosses_and_prefers_likeness():
+    rng = np.random.default_rng(0)
+    ours = [rng.normal(size=6) for _ in range(5)]
+    theirs = [ours[0], rng.normal(size=6), ours[2], ours[3] + 0.01, rng.normal(size=6)]
+    fits = {(i, j) for i in range(5) for j in range(5)}
+    assert align(ours, 5, lambda i, j: theirs[j] if (i, j) in fits else None) == {i: i for i in range(5)}
+    reversed_order = align(ours, 5, lambda i, j: ours[4 - j])
+    assert list(reversed_order.values()) == sorted(reversed_order.values())
+    assert align(ours, 5, lambda i, j: None) == {}
+    assert likeness(ours[0], ours[0]) == 1 > likeness(ours[1], ours[0]) > likeness(-9 * ours[0], ours[0])
+    assert likeness(np.full(6, np.nan), ours[0]) == 0
+
+
+@given(st.data(), st.sampled_from([(kind, layout) for kind, known in layouts.LAYOUTS.items() for layout in known]))
+def test_every_layout_is_brought_back(data, kind_and_layout):
+    kind, layout = kind_and_layout
+    lengths = {axis: data.draw(st.integers(1, 4)) for axis in "bchwpnkem" if axis in kind}
+    for axis in lengths:
+        if axis not in layout:
+            lengths[axis] = 1
+    ours = np.arange(np.prod(list(lengths.values()))).reshape(layouts.shape_in(kind, lengths))
+    atoms = ours.reshape([lengths[axis] for axis in kind.replace("(", "").replace(")", "").split()])
+    letters = kind.replace("(", "").replace(")", "").split()
+    wanted = [axis for axis in layout.replace("(", "").replace(")", "").split() if axis != "1"]
+    rest = [axis for axis in letters if axis not in wanted]
+    theirs = np.einsum(atoms, [letters.index(a) for a in letters], [letters.index(a) for a in wanted + rest])
+    theirs = theirs.reshape(layouts.shape_in(layout, lengths))
+    assert layout in layouts.fitting(kind, theirs.shape, lengths)
+    np.testing.assert_array_equal(layouts.arrange(theirs, layout, kind, lengths), ours)
+
+
+def test_an_ambiguous_layout_follows_the_file():
+    votes = layouts.vote([("b c h w", ["b h w c"]), ("b c h w", ["b h w c", "b c h w"])])
+    assert votes == {"b c h w": "b h w c"}
+    assert layouts.choose("b c h w", ["b c h w", "b h w c"], votes) == "b h w c"
+    assert layouts.choose("b c h w", ["b c h w", "b h w c"], {}) == "b c h w"
+    assert layouts.choose("b c h w", ["c h w", "h w c"], votes) == "h w c"
+    assert layouts.choose("b c h w", ["c h w", "h w c"], {}) == "c h w"
+    assert layouts.choose("b c h w", ["h w c", "c h w"], {"b c h w": "b c h w"}) == "c h w"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path, x: x.transpose(0, 2, 3, 1) if layouts.kind_of(path, x) == layouts.MAP else x,
+        lambda path, x: x[0] if x.ndim in (2, 4) and not path.endswith("probabilities") else x,
+        lambda path, x: x[0].transpose(1, 2, 0) if layouts.kind_of(path, x) == layouts.MAP else x,
+        lambda path, x: x.reshape(1, 4, *x.shape[1:]) if layouts.kind_of(path, x) == layouts.TOKENS else x,
+        lambda path, x: x.reshape(*x.shape[:2], -1) if layouts.kind_of(path, x) == layouts.MAP else x,
+    ],
+)
+def test_a_port_in_another_layout_is_found(change):
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    matching = match(golden, {path: change(path, tensor) for path, tensor in found.items()})
+    assert not matching.misshapen
+    assert_found(matching, set(found))
+
+
+def test_a_shape_that_fits_no_layout_is_said():
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    matching = match(golden, {**found, "mobilevit.conv_stem": found["mobilevit.conv_stem"][:, :, 1:]})
+    assert matching.misshapen == {"mobilevit.conv_stem": ("mobilevit.conv_stem", (1, 8, 31, 32))}
+    assert "mobilevit.conv_stem" not in matching.found
+
+
+def test_nothing_to_match_is_an_error():
+    golden, _ = golden_and_network()
+    with pytest.raises(InputError, match="none of the port's 1 tensors"):
+        match(golden, {"a": np.zeros((2, 2))})
+    with pytest.raises(InputError, match="one of auto, names, order"):
+        match(golden, {"a": np.zeros((2, 2))}, by="magic")
+
+
+def test_files_keep_their_order(tmp_path):
+    from safetensors.numpy import save_file
+
+    tensors = {f"layer_{i}": np.full(3, i, np.float32) for i in (10, 2, 1)}
+    np.savez(tmp_path / "port.npz", **tensors)
+    assert list(read_port(tmp_path / "port.npz")) == ["layer_10", "layer_2", "layer_1"]
+    save_file(tensors, tmp_path / "port.safetensors")
+    assert list(read_port(tmp_path / "port.safetensors")) == ["layer_1", "layer_2", "layer_10"]
+    save_file(tensors, tmp_path / "listed.safetensors", {"order": json.dumps(list(tensors))})
+    assert list(read_port(tmp_path / "listed.safetensors")) == list(tensors)
+    for wrong in ("[", '["layer_1"]', "3"):
+        save_file(tensors, tmp_path / "wrong.safetensors", {"order": wrong})
+        with pytest.raises(CheckpointError, match="order"):
+            read_port(tmp_path / "wrong.safetensors")
+    assert sorted(["a10b", "a2", "a", "b1"], key=natural) == ["a", "a2", "a10b", "b1"]
+
+
+def test_a_map_is_checked(tmp_path):
+    (tmp_path / "map.json").write_text('{"a": "b", "c": ["d"]}')
+    assert read_map(tmp_path / "map.json") == {"a": "b", "c": ["d"]}
+    (tmp_path / "map.json").write_text('{"a": 3}')
+    with pytest.raises(InputError, match="maps 'a'"):
+        read_map(tmp_path / "map.json")

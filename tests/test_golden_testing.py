@@ -1,0 +1,81 @@
+"""``mobilevit_np.testing``: a port's own tests in three lines. Our fast-and-naive twin is the port here."""
+
+import naive
+import numpy as np
+import pytest
+
+from mobilevit_np import layers, ops
+from mobilevit_np.errors import InputError
+from mobilevit_np.golden import write_golden
+from mobilevit_np.golden.formula import remake
+from mobilevit_np.golden.operators import SMALL
+from mobilevit_np.scope import Scope
+from mobilevit_np.testing import assert_matches_golden, network_cases, operator_cases
+
+
+def convolution(operands, stride=1, padding=0, dilation=1, groups=1):
+    return ops.conv2d(
+        operands["x"], operands["weight"], operands.get("bias"),
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bundle", operator_cases("conv2d*"), ids=str)
+def test_a_right_convolution(bundle):
+    assert_matches_golden(convolution, bundle)
+
+
+@pytest.mark.parametrize("bundle", operator_cases("conv2d_3x3_stride2_*"), ids=str)
+def test_a_wrong_convolution(bundle):
+    def asymmetric(operands, **arguments):
+        padded = {**operands, "x": np.roll(operands["x"], 1, axis=2)}
+        return convolution(padded, **arguments)
+
+    with pytest.raises(
+        AssertionError, match=rf"{bundle} isn't matched\n1 of 1 tensors are off(.|\n)*first bad  output"
+    ):
+        assert_matches_golden(asymmetric, bundle)
+
+
+@pytest.mark.parametrize("bundle", operator_cases("unfold"), ids=str)
+def test_another_implementation_of_the_unfold(bundle):
+    assert_matches_golden(lambda operands, patch_size: naive.unfold_to_patches(operands["x"], patch_size), bundle)
+    with pytest.raises(AssertionError, match="off"):
+        assert_matches_golden(lambda operands, patch_size: operands["x"].reshape(8, 6, 3), bundle)
+    with pytest.raises(AssertionError, match="shape"):
+        assert_matches_golden(lambda operands, patch_size: operands["x"], bundle)
+
+
+def test_a_layer_with_its_parts(tmp_path):
+    (bundle,) = operator_cases("inverted_residual")
+    path = write_golden(tmp_path / "bundle.safetensors", bundle)
+
+    def port(operands, out_channels, scale=1.0):
+        seen = {}
+        scope = Scope({name: value for name, value in operands.items() if name != "x"})
+        scope = scope.listen(lambda name, x: seen.__setitem__(name, x.copy()))
+        output = layers.inverted_residual(operands["x"], scope, SMALL, out_channels)
+        return {**{name: x for name, x in seen.items() if name}, "output": output * scale}
+
+    comparison = assert_matches_golden(port, path)
+    assert [row.path for row in comparison.rows] == ["expand_1x1", "conv_3x3", "reduce_1x1", "output"]
+    with pytest.raises(AssertionError, match="1 of 4 tensors are off"):
+        assert_matches_golden(lambda operands, **arguments: port(operands, **arguments, scale=1.01), path)
+
+
+def test_a_whole_network():
+    (bundle,) = network_cases(size=32)
+    network = remake(bundle)
+
+    def logits(pixel_values):
+        assert pixel_values.dtype == np.float32
+        return network.run(pixel_values, network.scope(np.float32))
+
+    assert_matches_golden(logits, bundle)
+    with pytest.raises(AssertionError, match="first bad  logits"):
+        assert_matches_golden(lambda pixel_values: logits(pixel_values)[:, ::-1], bundle)
+
+
+def test_a_pattern_without_cases_is_an_error():
+    with pytest.raises(InputError, match="no operator is called 'conv3d'"):
+        operator_cases("conv3d")
