@@ -1,8 +1,8 @@
 """Floor 1. Activation functions and softmax; imports NumPy and its own package.
 
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
-``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, none warns about overflow, and none loses
-the small values of its tails to cancellation. Minus infinity times a gate of 0 is NaN, as in PyTorch.
+``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, no exponential in them overflows, and
+none loses the small values of its tails to cancellation. Minus infinity times a gate of 0 is NaN, as in PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Floor 1. The linear layer; imports NumPy only."""
+"""Floor 1. The linear layer; imports NumPy and errors."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,23 +10,17 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..checkpoints import Checkpoint
-from ..engines import engine_function
 from ..errors import MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
 from .common import (
     MOST_BYTES,
+    Pipeline,
     check_answer,
     check_at_least_one,
     check_memory,
     check_size,
-    check_task,
-    is_many,
-    open_for,
     probability_bytes,
-    profile_of,
     run_network,
-    what_it_knows,
 )
 
 BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
@@ -55,40 +49,10 @@ class Classification:
         return self.predictions[0].label
 
 
-class Classifier:
+class Classifier(Pipeline):
     """A classifier ready for photos: ``Classifier.from_pretrained("apple/mobilevit-small")("cat.jpg", top=5)``."""
 
-    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
-        check_task(checkpoint, "classifier")
-        self.checkpoint = checkpoint
-        self.profile = profile_of(checkpoint, profile)
-        self._network = engine_function(engine, "classifier")
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        where: Any = None,
-        *,
-        dtype: Any = np.float32,
-        profile: str | Profile | None = None,
-        engine: str = "reference",
-    ) -> Classifier:
-        """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
-
-        ``profile`` names another preprocessing than the checkpoint's own. Raises CheckpointError and its kin where
-        the weights can't be had or don't fit.
-        """
-        return cls(open_for("classifier", where, dtype), profile=profile, engine=engine)
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The classes' names, in the order of the logits."""
-        return self.checkpoint.labels
-
-    @property
-    def knows(self) -> str:
-        """What the answers can be, in a few words."""
-        return what_it_knows(self.checkpoint)
+    task = "classifier"
 
     def __call__(self, images: Any, top: int = 5) -> Any:
         """Classify one image, or a list of them: a Classification, or a list of Classifications.
@@ -96,13 +60,7 @@ class Classifier:
         An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is how many classes to
         name. Raises ImageError for the first that can't be read; ``stream`` goes on to the next instead.
         """
-        many = is_many(images)
-        results: list[Classification] = []
-        for _, result in self.stream(images if many else [images], top):
-            if isinstance(result, MobileViTError):
-                raise result
-            results.append(result)
-        return results if many else results[0]
+        return self._answers(images, lambda each: self.stream(each, top))
 
     def stream(
         self, images: Iterable[Any], top: int = 5, batch_size: int = BATCH_SIZE

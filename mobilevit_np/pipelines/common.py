@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -12,13 +12,65 @@ from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.shipped import DEFAULTS
 from ..config import NetworkConfig
 from ..engines import ENGINES as ENGINES
-from ..errors import CheckpointError, InputError
+from ..engines import engine_function
+from ..errors import CheckpointError, InputError, MobileViTError
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import Profile, named_profile
 from ..scope import Scope
 
+P = TypeVar("P", bound="Pipeline")
 MOST_PIXELS = 1 << 20  # of one network input
 MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
+
+
+class Pipeline:
+    """A checkpoint ready for photos: what the classifier and the segmenter share."""
+
+    task: ClassVar[str]
+
+    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
+        check_task(checkpoint, self.task)
+        self.checkpoint = checkpoint
+        self.profile = profile_of(checkpoint, profile)
+        self._network = engine_function(engine, self.task)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[P],
+        where: Any = None,
+        *,
+        dtype: Any = np.float32,
+        profile: str | Profile | None = None,
+        engine: str = "reference",
+    ) -> P:
+        """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
+
+        ``profile`` names another preprocessing than the checkpoint's own (of which a segmenter takes the filter, the
+        scale, the channel order and the size, and never crops). Raises CheckpointError and its kin where the weights
+        can't be had or don't fit.
+        """
+        return cls(open_for(cls.task, where, dtype), profile=profile, engine=engine)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes' names, in the order of the logits."""
+        return self.checkpoint.labels
+
+    @property
+    def knows(self) -> str:
+        """What the answers can be, in a few words."""
+        return what_it_knows(self.checkpoint)
+
+    @staticmethod
+    def _answers(images: Any, stream: Callable[[Iterable[Any]], Iterator[tuple[Any, Any]]]) -> Any:
+        """What ``stream`` makes of one image, or a list for several. The first error is raised."""
+        many = is_many(images)
+        results = []
+        for _, result in stream(images if many else [images]):
+            if isinstance(result, MobileViTError):
+                raise result
+            results.append(result)
+        return results if many else results[0]
 
 
 def open_for(task: str, where: Any, dtype: Any) -> Checkpoint:

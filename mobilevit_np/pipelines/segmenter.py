@@ -17,21 +17,15 @@ import numpy as np
 from PIL import Image
 
 from .. import drawing, ops
-from ..checkpoints import Checkpoint
-from ..engines import engine_function
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo
 from .common import (
     MOST_PIXELS,
+    Pipeline,
     check_answer,
     check_memory,
     check_size,
-    check_task,
-    is_many,
-    open_for,
-    profile_of,
     run_network,
-    what_it_knows,
 )
 
 _MULTIPLE = 32  # sides the whole backbone halves without a remainder
@@ -70,40 +64,10 @@ class Segmentation:
         return drawing.indexed_mask(self.mask, len(self.labels))
 
 
-class Segmenter:
+class Segmenter(Pipeline):
     """A segmenter ready for photos: ``Segmenter.from_pretrained()("cat.jpg").overlay().save("overlay.png")``."""
 
-    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
-        check_task(checkpoint, "segmenter")
-        self.checkpoint = checkpoint
-        self.profile = profile_of(checkpoint, profile)
-        self._network = engine_function(engine, "segmenter")
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        where: Any = None,
-        *,
-        dtype: Any = np.float32,
-        profile: str | Profile | None = None,
-        engine: str = "reference",
-    ) -> Segmenter:
-        """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
-
-        Of ``profile`` the filter, the scale and the channel order count, and the size; it's never cropped. Raises
-        CheckpointError and its kin where the weights can't be had or don't fit.
-        """
-        return cls(open_for("segmenter", where, dtype), profile=profile, engine=engine)
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """The classes' names, in the order of the logits."""
-        return self.checkpoint.labels
-
-    @property
-    def knows(self) -> str:
-        """What the answers can be, in a few words."""
-        return what_it_knows(self.checkpoint)
+    task = "segmenter"
 
     def __call__(self, images: Any) -> Any:
         """Segment one image, or a list of them: a Segmentation, or a list of Segmentations.
@@ -111,13 +75,7 @@ class Segmenter:
         An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). Raises ImageError for the
         first that can't be read; ``stream`` goes on to the next instead.
         """
-        many = is_many(images)
-        results: list[Segmentation] = []
-        for _, result in self.stream(images if many else [images]):
-            if isinstance(result, MobileViTError):
-                raise result
-            results.append(result)
-        return results if many else results[0]
+        return self._answers(images, self.stream)
 
     def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, Segmentation | MobileViTError]]:
         """Each image with its Segmentation, or with the error that kept it from one, in their order."""

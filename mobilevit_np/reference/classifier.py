@@ -1,4 +1,4 @@
-"""Floor 3. The classifier: backbone, global mean, one linear layer. Imports layers, its own package and floor 0."""
+"""Floor 3. The classifier: backbone, global mean, one linear layer. Imports ops, layers and floor 0."""
 
 from __future__ import annotations
 
