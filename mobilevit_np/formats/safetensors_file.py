@@ -18,8 +18,8 @@ from safetensors import SafetensorError, deserialize
 
 from ..errors import CheckpointError
 from . import dtypes
+from .contents import TensorFile
 from .files import first_line
-from .tensor_file import TensorFile
 
 _ALIGNMENT = 8
 _NARROWEST_FIRST = ("BOOL", "U8", "I8", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "F64", "I64", "U64")

@@ -1,4 +1,4 @@
-"""Floor 1. What a weights file holds, whatever its format; imports the other files of this package and errors.
+"""Floor 1. A weights file read, whatever its format; imports the other files of this package and errors.
 
 The format is told by the first bytes, never by the file's name. What looks like a weights file and isn't one that can
 be read (TensorFlow's, a Git LFS pointer, a web page saved under the name) is named for what it is.
@@ -6,29 +6,11 @@ be read (TensorFlow's, a Git LFS pointer, a web page saved under the name) is na
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import CheckpointError
-from . import files
-
-
-@dataclass(frozen=True)
-class TensorFile:
-    """The tensors of a weights file as they stand in it.
-
-    ``tensors`` are new arrays in native byte order; bfloat16 is widened to float32 (exact), and ``dtypes`` says what
-    each was stored as (``F32``, ``BF16``...). ``chosen`` is where in a training checkpoint they were found.
-    """
-
-    tensors: dict[str, np.ndarray]
-    dtypes: dict[str, str]
-    format: str  # "safetensors" or "torch"
-    metadata: dict[str, str] = field(default_factory=dict)
-    chosen: str = ""
-
+from . import files, safetensors_file, torch_zip
+from .contents import TensorFile as TensorFile
 
 _NOT_WEIGHTS = (  # first bytes, what it is, what to do
     (b"\x89HDF", "a TensorFlow (HDF5) file", "use model.safetensors or pytorch_model.bin"),
@@ -54,8 +36,6 @@ def parse_tensor_file(data: bytes, name: str = "the file", *, use_ema: bool = Tr
     Of a training checkpoint the averaged (EMA) weights are taken where there are some, unless ``use_ema`` is False.
     Raises CheckpointError where the bytes are no such file, are damaged, or ask for more than tensors.
     """
-    from . import safetensors_file, torch_zip
-
     try:
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             return torch_zip.parse(data, use_ema=use_ema)

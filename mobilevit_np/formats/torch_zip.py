@@ -20,9 +20,9 @@ import numpy as np
 
 from ..errors import CheckpointError
 from . import dtypes
+from .contents import TensorFile
 from .files import first_line, shown
 from .state_dict import find_state_dict
-from .tensor_file import TensorFile
 from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, TensorRef, read_pickle
 
 MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
