@@ -22,7 +22,7 @@ from mobilevit_np.huggingface import (
     MobileViTModel,
 )
 from mobilevit_np.huggingface.outputs import ImageClassifierOutput
-from mobilevit_np.pipelines import classifier as pipeline
+from mobilevit_np.pipelines import common as pipeline
 from mobilevit_np.scope import Scope
 
 CLASSES = {
