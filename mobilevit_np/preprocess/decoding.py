@@ -52,6 +52,8 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _from_pil(source, name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
+        if not os.fspath(source):  # older versions of Pillow would open the folder we're in
+            raise ImageError(f"{name}: there is no such file")
         return _from_file(os.fspath(source), name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_file(io.BytesIO(source), name, max_pixels)
