@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError
+from .errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
 STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
@@ -120,6 +123,26 @@ class NetworkConfig:
             16: ((2, 1), (2, 1), (1, 1)),
             8: ((2, 1), (1, 1), (1, 2)),
         }[self.output_stride]
+
+
+def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
+    """Raise InputError unless ``pixel_values`` is a float batch with the network's channels.
+
+    (B, C, H, W) -> None
+    """
+    if pixel_values.ndim != 4:
+        raise InputError(f"pixel_values must be a batch (B, C, H, W), not an array of shape {pixel_values.shape}")
+    if pixel_values.dtype.kind != "f":
+        raise InputError(
+            f"pixel_values must be float, in 0..1; they are {pixel_values.dtype}: preprocess the image first"
+        )
+    if pixel_values.shape[1] != config.num_channels:
+        raise InputError(
+            f"pixel_values of shape {pixel_values.shape} have {pixel_values.shape[1]} channels on axis 1, "
+            f"and this network takes {config.num_channels} (channels come first: B, C, H, W)"
+        )
+    if 0 in pixel_values.shape:
+        raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixel")
 
 
 _LENGTHS = {"hidden_sizes": 3, "neck_hidden_sizes": 7, "atrous_rates": 3}

@@ -64,6 +64,11 @@ class Scope:
         except KeyError:
             raise MissingTensorError(f"the checkpoint has no tensor {full!r}, which the network needs") from None
 
+    @property
+    def watched(self) -> bool:
+        """Whether someone listens, or something is replaced: then every module must be gone through."""
+        return self._listener is not None or bool(self._replacements)
+
     def __repr__(self) -> str:
         return f"Scope({self.path!r}, {len(self._tensors)} tensors)"
 

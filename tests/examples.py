@@ -276,8 +276,7 @@ EXAMPLES: dict[str, list[Builder]] = {
     ],
     "reference.backbone.encoder": [encoder],
     "reference.backbone.backbone": [just_backbone],
-    "reference.backbone.check_pixel_values": [checked],
-    "reference.classifier.classifier": [network("classifier")],
+        "reference.classifier.classifier": [network("classifier")],
     "reference.segmenter.segmenter": [network("segmenter")],
 }
 

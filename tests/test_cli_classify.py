@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import hub_cache, photo, save_photo, save_tiny
+from tiny import hub_cache, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
 from mobilevit_np.cli import run
 from mobilevit_np.cli.inputs import expand
 from mobilevit_np.cli.terminal import bar
-from mobilevit_np.pipelines import common
 from mobilevit_np.preprocess import PROFILES
+from mobilevit_np.reference import classifier
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_profile(classify, cat, tiny_classifier, monkeypatch, name):
         corners = pixel_values[:, :, ::100, ::100].reshape(len(pixel_values), -1)
         return np.sin(1000 * corners[:, :5] + 50 * pixel_values.mean()), []
 
-    monkeypatch.setitem(common.ENGINES["reference"], "classifier", looking)
+    plant(monkeypatch, "classifier", looking)
     code, out, _ = classify(cat, "--profile", name)
     assert code == 0
     assert rows(out[2:]) == expected_rows(tiny_classifier, cat, profile=name)
@@ -112,13 +112,12 @@ def test_profile(classify, cat, tiny_classifier, monkeypatch, name):
 
 def test_dtype(classify, cat, monkeypatch):
     seen = []
-    original = common.ENGINES["reference"]["classifier"]
 
     def looking(pixel_values, scope, config):
         seen.append(pixel_values.dtype.name)
-        return original(pixel_values, scope, config)
+        return classifier(pixel_values, scope, config)
 
-    monkeypatch.setitem(common.ENGINES["reference"], "classifier", looking)
+    plant(monkeypatch, "classifier", looking)
     assert classify(cat)[0] == classify(cat, "--dtype", "float64")[0] == 0
     assert seen == ["float32", "float64"]
 

@@ -19,10 +19,9 @@ import numpy as np
 import pytest
 from fuzz.samples import tiny_tensors, torch_file
 from PIL import Image
-from tiny import REPOSITORY, photo, save_photo
+from tiny import REPOSITORY, photo, plant, save_photo
 
 from mobilevit_np.cli import run, terminal
-from mobilevit_np.pipelines import common
 
 HARNESS = """
 import os, signal, sys, time
@@ -173,18 +172,19 @@ def test_a_folder_that_nobody_may_write_to(here, tiny_segmenter, capsys):
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------
 
 HANG_AT = """
-from mobilevit_np.pipelines import common
-real, calls = common.ENGINES["reference"], []
+from mobilevit_np import reference
+from mobilevit_np.engines import ENGINES, interpreted
+calls = []
 def hang():
     print("READY", file=sys.stderr, flush=True)
     for _ in range(600): time.sleep(0.1)  # a signal just before one long sleep would be noticed after it
 def network(*arguments, task):
     calls.append(1)
     if len(calls) == {call}: hang()
-    return original[task](*arguments)
-original = dict(real)
-for task in original:
-    real[task] = lambda *arguments, task=task: network(*arguments, task=task)
+    return getattr(reference, task)(*arguments)
+for task in ("classifier", "segmenter"):
+    for engine in ENGINES.values():
+        engine[task] = interpreted(lambda *arguments, task=task: network(*arguments, task=task))
 """
 HANG_WRITING = """
 calls, sync = [], os.fsync
@@ -242,7 +242,7 @@ def test_only_the_family_of_user_errors_is_caught(here, tiny_classifier, monkeyp
     def broken(*_):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setitem(common.ENGINES["reference"], "classifier", broken)
+    plant(monkeypatch, "classifier", broken)
     with pytest.raises(ZeroDivisionError):
         run(["classify", "a.png", "--weights", str(tiny_classifier)])
 

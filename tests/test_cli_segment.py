@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import PLACES, colour_network, photo, save_photo, save_tiny
+from tiny import PLACES, colour_network, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Segmenter
 from mobilevit_np.cli import run
 from mobilevit_np.cli.segment import _encoded
 from mobilevit_np.errors import OutputError
-from mobilevit_np.pipelines import common
 
 
 @pytest.fixture
 def segment(tiny_segmenter, capsys, tmp_path, monkeypatch):
     """Run the command in an empty folder, its network seeing colours: (exit code, stdout's lines, stderr's lines)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(common.ENGINES["reference"], "segmenter", colour_network)
+    plant(monkeypatch, "segmenter", colour_network)
 
     def call(*arguments, weights=tiny_segmenter):
         code = run(["segment", *map(str, arguments), "--weights", str(weights)])
@@ -244,13 +243,15 @@ def test_panoramas_and_pixels(segment):
     assert "dot.png" in out
 
 
-def test_many_classes(segment, tmp_path):
+def test_many_classes(segment, tmp_path, monkeypatch):
     """Beyond 256 a mask is 16-bit grey, which BMP can't hold."""
     labels = [f"class {i}" for i in range(300)]
     weights = save_tiny(tmp_path / "weights", "segmenter", labels=labels)
-    common.ENGINES["reference"]["segmenter"] = lambda x, scope, config: (
-        np.eye(300, dtype=x.dtype)[None, :, 299, None, None] * np.ones((1, 1, 4, 4), x.dtype), []
-    )  # fmt: skip
+
+    def last_class(x, scope, config):
+        return np.eye(300, dtype=x.dtype)[None, :, 299, None, None] * np.ones((1, 1, 4, 4), x.dtype), []
+
+    plant(monkeypatch, "segmenter", last_class)
     settings = {"size": {"height": 64, "width": 64}, "do_center_crop": False}
     (weights / "preprocessor_config.json").write_text(json.dumps(settings))
     Image.fromarray(photo(30, 40)).save("cat.png")

@@ -9,10 +9,10 @@ import sys
 import time
 
 import pytest
-from tiny import REPOSITORY, save_photo
+from tiny import REPOSITORY, plant, save_photo
 
 from mobilevit_np.cli import run, terminal
-from mobilevit_np.pipelines import common
+from mobilevit_np.reference import classifier
 
 ESCAPE = "\033["
 
@@ -32,13 +32,12 @@ def cat(tmp_path):
 @pytest.fixture
 def slow(monkeypatch):
     """A classifier that takes 0.4 seconds a batch; progress that comes after 0.1 instead of 1 second."""
-    original = common.ENGINES["reference"]["classifier"]
 
     def network(*arguments):
         time.sleep(0.4)
-        return original(*arguments)
+        return classifier(*arguments)
 
-    monkeypatch.setitem(common.ENGINES["reference"], "classifier", network)
+    plant(monkeypatch, "classifier", network)
     monkeypatch.setattr(terminal, "PATIENCE", 0.1)
 
 
@@ -108,10 +107,10 @@ def test_on_a_real_terminal(tiny_classifier, cat):
     """A process with a pseudo-terminal as standard error and a file as standard output, a second and a half long."""
     script = (
         f"import sys, time; sys.path.insert(0, {str(REPOSITORY)!r})\n"
-        "from mobilevit_np.cli import run\nfrom mobilevit_np.pipelines import common\n"
-        "real = common.ENGINES['reference']['classifier']\n"
-        "def network(*arguments):\n    time.sleep(1.5)\n    return real(*arguments)\n"
-        "common.ENGINES['reference']['classifier'] = network\n"
+        "from mobilevit_np.cli import run\nfrom mobilevit_np.engines import ENGINES, interpreted\n"
+        "from mobilevit_np.reference import classifier\n"
+        "def network(*arguments):\n    time.sleep(1.5)\n    return classifier(*arguments)\n"
+        "for engine in ENGINES.values(): engine['classifier'] = interpreted(network)\n"
         f"sys.exit(run(['classify', {str(cat)!r}, '--weights', {str(tiny_classifier)!r}]))"
     )
     ours, theirs = pty.openpty()
@@ -132,7 +131,7 @@ def test_the_line_is_gone_before_an_error_ends_it_all(tiny_classifier, cat, monk
         time.sleep(0.3)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(common.ENGINES["reference"], "classifier", interrupted)
+    plant(monkeypatch, "classifier", interrupted)
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert run(["classify", str(cat), "--weights", str(tiny_classifier)]) == 2
     end = "mobilevit-np: interrupted after 0 of 1 photos; what was written is whole\n"

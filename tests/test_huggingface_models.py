@@ -9,8 +9,9 @@ import threading
 import drawing
 import numpy as np
 import pytest
+from tiny import plant
 
-from mobilevit_np import engines, ops, reference
+from mobilevit_np import ops, reference
 from mobilevit_np.checkpoints import draw_parameters
 from mobilevit_np.config import VARIANTS
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, MobileViTWarning, OutputError
@@ -22,7 +23,6 @@ from mobilevit_np.huggingface import (
     MobileViTModel,
 )
 from mobilevit_np.huggingface.outputs import ImageClassifierOutput
-from mobilevit_np.pipelines import common as pipeline
 from mobilevit_np.scope import Scope
 
 CLASSES = {
@@ -173,8 +173,7 @@ def test_one_table_names_the_engines_of_models_and_pipelines(monkeypatch):
         logits, states = reference.classifier(x, scope, config)
         return 2 * logits, states
 
-    monkeypatch.setitem(engines.ENGINES, "doubled", {"classifier": doubled})
-    assert pipeline.engine_function("doubled", "classifier") is doubled
+    plant(monkeypatch, "classifier", doubled, "doubled")
     model, x = small(), pixels()
     np.testing.assert_array_equal(model(x, engine="doubled").logits, 2 * model(x).logits)
 

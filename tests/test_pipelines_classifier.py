@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import CLASSES, SIDE, open_tiny, photo, save_photo, save_tiny
+from tiny import CLASSES, SIDE, open_tiny, photo, plant, save_photo, save_tiny
 
 import mobilevit_np
 from mobilevit_np import Classifier
@@ -88,7 +88,7 @@ def test_photos_of_equal_size_run_together_and_each_gets_its_own_answer(tiny_cla
         batches.append(pixel_values.shape)
         return reference(pixel_values, scope, config)
 
-    monkeypatch.setitem(common.ENGINES, "counting", {"classifier": counting})
+    plant(monkeypatch, "classifier", counting, "counting")
     photos = [photo(40 + i % 3, 50, seed=i) for i in range(11)]
     answers = Classifier.from_pretrained(tiny_classifier, dtype=dtype, engine="counting")(photos)
     assert batches == [(8, 3, SIDE, SIDE), (3, 3, SIDE, SIDE)]
@@ -114,7 +114,7 @@ def test_large_inputs_run_in_smaller_batches(tiny_classifier, monkeypatch):
         return reference(pixel_values, scope, config)
 
     monkeypatch.setattr(module, "BATCH_PIXELS", 3 * SIDE * SIDE)
-    monkeypatch.setitem(common.ENGINES, "counting", {"classifier": counting})
+    plant(monkeypatch, "classifier", counting, "counting")
     Classifier.from_pretrained(tiny_classifier, engine="counting")([photo()] * 8)
     assert sizes == [3, 3, 2]
 
@@ -127,7 +127,7 @@ def test_a_named_profile_replaces_the_checkpoints_own(tiny_classifier, monkeypat
         seen.append(pixel_values)
         return np.zeros((len(pixel_values), 5), pixel_values.dtype), []
 
-    monkeypatch.setitem(common.ENGINES, "looking", {"classifier": looking})
+    plant(monkeypatch, "classifier", looking, "looking")
     Classifier.from_pretrained(tiny_classifier, profile=name, engine="looking")(photo(120, 100))
     np.testing.assert_array_equal(seen[0], preprocess(photo(120, 100), PROFILES[name]))
     assert seen[0].shape[2:] == {"timm": (256, 256)}.get(name, (512, 512) if "segmenter" in name else (256, 256))
@@ -290,7 +290,7 @@ def test_batches_are_smaller_where_attention_is_larger(tiny_classifier, monkeypa
         sizes.append(len(pixel_values))
         return reference(pixel_values, scope, config)
 
-    monkeypatch.setitem(common.ENGINES, "counting", {"classifier": counting})
+    plant(monkeypatch, "classifier", counting, "counting")
     classify = Classifier.from_pretrained(tiny_classifier, engine="counting")
     each = common.probability_bytes(SIDE, SIDE, classify.checkpoint.config, classify.checkpoint.dtype)
     monkeypatch.setattr(module, "MOST_BYTES", 3 * each)

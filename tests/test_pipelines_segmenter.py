@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import PLACES, colour_network, open_tiny, photo, save_tiny
+from tiny import PLACES, colour_network, open_tiny, photo, plant, save_tiny
 
 from mobilevit_np import Segmenter
 from mobilevit_np.errors import CheckpointError, ImageError, InputError
 from mobilevit_np.ops import best_class_at_size
-from mobilevit_np.pipelines import common
 from mobilevit_np.pipelines.segmenter import network_size, windows
 from mobilevit_np.preprocess import PROFILES, Profile, preprocess
 from mobilevit_np.reference import segmenter as reference
@@ -28,7 +27,7 @@ RED, BLUE, GREY = (230, 20, 20), (20, 20, 230), (128, 128, 128)
 @pytest.fixture
 def colours(tiny_segmenter, monkeypatch):
     """A segmenter whose network sees colours, in cells of 16 pixels of its 512 (short side)."""
-    monkeypatch.setitem(common.ENGINES, "colours", {"segmenter": colour_network})
+    plant(monkeypatch, "segmenter", colour_network, "colours")
     return Segmenter.from_pretrained(tiny_segmenter, engine="colours", profile="huggingface-segmenter")
 
 
@@ -246,7 +245,7 @@ def test_memory_of_a_large_photo_is_bounded(colours, monkeypatch):
 
 
 def test_long_photos_work_up_to_a_limit_and_are_refused_beyond(tiny_segmenter, monkeypatch):
-    monkeypatch.setitem(common.ENGINES, "colours", {"segmenter": colour_network})
+    plant(monkeypatch, "segmenter", colour_network, "colours")
     segment = Segmenter.from_pretrained(tiny_segmenter, engine="colours")
     assert segment(photo(1, 64)).mask.shape == (1, 64)
     assert segment(photo(640, 10)).mask.shape == (640, 10)
@@ -271,7 +270,7 @@ def test_lists_and_streams(colours):
 
 
 def test_labels_that_stand_for_two_classes_share_their_area(tmp_path, monkeypatch):
-    monkeypatch.setitem(common.ENGINES, "colours", {"segmenter": colour_network})
+    plant(monkeypatch, "segmenter", colour_network, "colours")
     folder = save_tiny(tmp_path / "w", "segmenter", labels=("ground", "paint", "paint"))
     answer = Segmenter.from_pretrained(folder, engine="colours")(painted(120, 160)[0])
     assert set(answer.areas) == {"ground", "paint"}

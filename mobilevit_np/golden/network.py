@@ -17,10 +17,10 @@ import numpy as np
 
 from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
 from ..checkpoints.parameters import COUNTER, PREFIX
-from ..config import NetworkConfig
+from ..config import NetworkConfig, check_pixel_values
 from ..errors import CheckpointError, InputError
 from ..preprocess import Profile, preprocess
-from ..reference import backbone, check_pixel_values, classifier, segmenter
+from ..reference import backbone, classifier, segmenter
 from ..scope import Scope
 from .bundle import IMAGE, LOGITS, PIXELS, Golden
 

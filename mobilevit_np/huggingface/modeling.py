@@ -7,7 +7,7 @@ when it's called, so threads may share one.
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from .. import ops, reference
+from .. import ops
 from ..checkpoints import (
     check_tensors,
     count_parameters,
@@ -25,7 +25,8 @@ from ..checkpoints import (
     parameter_shapes,
     save_checkpoint,
 )
-from ..engines import engine_function
+from ..config import check_pixel_values
+from ..engines import Network, compile_network
 from ..errors import ConfigError, InputError
 from ..scope import Scope
 from .configuration import MobileViTConfig
@@ -75,6 +76,7 @@ class MobileViTPreTrainedModel(ABC):
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
         self._tensors = MappingProxyType({name: _frozen(tensor) for name, tensor in tensors.items()})
         self._scope = Scope(self._tensors)
+        self._networks: dict[str, Network] = {}  # by engine, compiled when first asked for
 
     @classmethod
     def from_pretrained(
@@ -167,7 +169,7 @@ class MobileViTPreTrainedModel(ABC):
         def keep(path: str, output: np.ndarray) -> None:
             seen[path] = output.copy()
 
-        self._network(engine, self._pixels(pixel_values), self._scope.listen(keep))
+        self._compile(engine, self._scope.listen(keep))(self._pixels(pixel_values))
         return seen
 
     def _forward(
@@ -182,22 +184,27 @@ class MobileViTPreTrainedModel(ABC):
 
         want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        scope = self._scope.listen(keep) if want_attentions else self._scope
-        output, hidden_states = self._network(engine, self._pixels(pixel_values), scope)
+        network = self._compile(engine, self._scope.listen(keep)) if want_attentions else self._network(engine)
+        output, hidden_states = network(self._pixels(pixel_values), hidden_states=want_states)
         return output, {
             "hidden_states": tuple(hidden_states) if want_states else None,
             "attentions": tuple(attentions) if want_attentions else None,
         }
 
-    @abstractmethod
-    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The engine's function for this model, called: its output, and the five maps on the way."""
+    def _network(self, engine: str) -> Network:
+        """This model's network in an engine: its output, and the five maps on the way."""
+        if engine not in self._networks:
+            self._networks[engine] = self._compile(engine, self._scope)
+        return self._networks[engine]
+
+    def _compile(self, engine: str, scope: Scope) -> Network:
+        return compile_network(engine, self.task, scope, self.config)
 
     def _pixels(self, pixel_values: Any) -> np.ndarray:
         if pixel_values is None:
             raise InputError("You have to specify pixel_values: a float batch (B, C, H, W), as the processor makes it")
         pixels = _array(pixel_values, "pixel_values")
-        reference.check_pixel_values(pixels, self.config)
+        check_pixel_values(pixels, self.config)
         return pixels.astype(self.dtype, copy=False)
 
     def _answer(self, output: ModelOutput, return_dict: bool | None) -> Answer:
@@ -228,9 +235,8 @@ class MobileViTModel(MobileViTPreTrainedModel):
     def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         return {"expand_output": overrides.pop("expand_output", None)}
 
-    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
-        backbone = engine_function(engine, self.task)
-        return backbone(pixel_values, scope, self.config, expand_output=self.expand_output)
+    def _compile(self, engine: str, scope: Scope) -> Network:
+        return compile_network(engine, self.task, scope, self.config, expand_output=self.expand_output)
 
     def __call__(
         self,
@@ -255,9 +261,6 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
     """The backbone, its mean over the map, and one linear layer: a raw score per class."""
 
     task = "classifier"
-
-    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
-        return engine_function(engine, self.task)(pixel_values, scope, self.config)
 
     def __call__(
         self,
@@ -284,9 +287,6 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
 
     task = "segmenter"
     expand_output = False
-
-    def _network(self, engine: str, pixel_values: np.ndarray, scope: Scope) -> tuple[np.ndarray, list[np.ndarray]]:
-        return engine_function(engine, self.task)(pixel_values, scope, self.config)
 
     def __call__(
         self,

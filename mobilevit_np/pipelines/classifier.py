@@ -103,7 +103,7 @@ class Classifier(Pipeline):
             together = max(1, min(BATCH_PIXELS // (shape[2] * shape[3]), MOST_BYTES // each))
             for start in range(0, len(indices), together):
                 some = indices[start : start + together]
-                logits = run_network(self._network, np.concatenate([results[i] for i in some]), self.checkpoint)
+                logits = run_network(self._network, np.concatenate([results[i] for i in some]))
                 for i, row in zip(some, logits, strict=True):
                     results[i] = self._answer(row, top)
         return results

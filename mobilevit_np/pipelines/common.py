@@ -11,8 +11,7 @@ import numpy as np
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.shipped import DEFAULTS
 from ..config import NetworkConfig
-from ..engines import ENGINES as ENGINES
-from ..engines import engine_function
+from ..engines import Network, compile_network
 from ..errors import CheckpointError, InputError, MobileViTError
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import Profile, named_profile
@@ -32,7 +31,7 @@ class Pipeline:
         check_task(checkpoint, self.task)
         self.checkpoint = checkpoint
         self.profile = profile_of(checkpoint, profile)
-        self._network = engine_function(engine, self.task)
+        self._network = compile_network(engine, self.task, Scope(checkpoint.tensors), checkpoint.config)
 
     @classmethod
     def from_pretrained(
@@ -126,13 +125,13 @@ def check_at_least_one(name: str, value: Any) -> None:
         raise InputError(f"{name} must be at least 1, not {value!r:.40}")
 
 
-def run_network(network: Callable[..., Any], pixel_values: np.ndarray, checkpoint: Checkpoint) -> np.ndarray:
+def run_network(network: Network, pixel_values: np.ndarray) -> np.ndarray:
     """The logits: (B, K) or (B, K, H', W'). Numbers that overflow on the way show in what comes out: ``check_answer``.
 
     (B, C, H, W) -> (B, K, ...)
     """
     with np.errstate(all="ignore"):
-        logits: np.ndarray = network(pixel_values, Scope(checkpoint.tensors), checkpoint.config)[0]
+        logits: np.ndarray = network(pixel_values)[0]
     return logits
 
 

@@ -104,7 +104,7 @@ class Segmenter(Pipeline):
             part = None if (height, width) == size else (top, left, height, width)
             window = resize_photo(photo, size, self.profile.resample, part)
             pixel_values = preprocess(window, rest, dtype=self.checkpoint.dtype)
-            logits = run_network(self._network, pixel_values, self.checkpoint)[0]
+            logits = run_network(self._network, pixel_values)[0]
             rows = slice(top // stride, top // stride + logits.shape[1])
             columns = slice(left // stride, left // stride + logits.shape[2])
             total[:, rows, columns] += logits

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig
-from ..errors import InputError
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_pixel_values
 from ..layers import conv_layer, inverted_residual, mobilevit_block
 from ..scope import Scope, module
 
@@ -86,23 +85,3 @@ def mobilevit_stage(
     down = scope / "downsampling_layer"
     x = inverted_residual(x, down, config, out_channels, stride=stride, dilation=dilation)
     return mobilevit_block(x, scope, config, depth)
-
-
-def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
-    """Raise InputError unless ``pixel_values`` is a float batch with the network's channels.
-
-    (B, C, H, W) -> None
-    """
-    if pixel_values.ndim != 4:
-        raise InputError(f"pixel_values must be a batch (B, C, H, W), not an array of shape {pixel_values.shape}")
-    if pixel_values.dtype.kind != "f":
-        raise InputError(
-            f"pixel_values must be float, in 0..1; they are {pixel_values.dtype}: preprocess the image first"
-        )
-    if pixel_values.shape[1] != config.num_channels:
-        raise InputError(
-            f"pixel_values of shape {pixel_values.shape} have {pixel_values.shape[1]} channels on axis 1, "
-            f"and this network takes {config.num_channels} (channels come first: B, C, H, W)"
-        )
-    if 0 in pixel_values.shape:
-        raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixel")

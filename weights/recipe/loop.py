@@ -28,6 +28,8 @@ def add_options(parser: argparse.ArgumentParser, *, batch: int, rate: float, war
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu",
                         help="where to train; a GPU computes in bfloat16 where that is safe "
                              "(default: cuda if there is one, else cpu)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true",
+                        help="compile the network first (minutes, and a C++ compiler): a quarter faster")  # fmt: skip
     parser.add_argument("--validate-every", type=int, default=1, metavar="EPOCHS", help="(default: 1)")
     parser.add_argument("--save-every", type=float, default=180, metavar="SECONDS", help="(default: 180)")
 
@@ -96,6 +98,8 @@ def fit(
     the averaged weights, `rate_at(run)` the learning rate. `extra` is saved along with the run.
     """
     torch.set_flush_denormal(True)  # denormal activations of a young network cost a third of the speed on some CPUs
+    if options.compile:
+        run.network.compile()
     save_due, losses, began = state.Every(options.save_every), [], time.monotonic()
     while run.photos_seen < until:
         source = state.generator(options.seed, run.photos_seen)

@@ -1,0 +1,63 @@
+"""Floor 3. Activations in two halves, in place, and with a sign. Imports ops, scope, errors.
+
+SiLU is x / (1 + exp(-x)). If the layer before computes u = -x (its weights negated when they were loaded), then
+e = exp(u), e += 1, u / e is three passes over memory, and gives *minus* SiLU; the next layer's weights take the sign
+back. h*tanh(h) + h with h = x/2 is three passes as well, but NumPy's tanh takes twice the time of its exp here.
+
+The halves are apart so that the second can write where the next step wants it: between the zeros that pad a map, or
+with even and odd columns apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops
+from ..errors import ConfigError
+from ..scope import Scope
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation, ``finish(u, begun, out)`` after ``begin(u, begun)``; u and out hold ``sign`` times the values."""
+
+    sign: float
+    begin: Callable[[np.ndarray, np.ndarray], object]
+    finish: Callable[[np.ndarray, np.ndarray, np.ndarray], object]
+
+    def __call__(self, u: np.ndarray, begun: np.ndarray) -> None:
+        """Both halves, in place."""
+        self.begin(u, begun)
+        self.finish(u, begun, u)
+
+
+def activation(scope: Scope, name: str | None) -> Activation:
+    """The activation called ``name`` (a few have parameters in ``scope``). Raises ConfigError for an unknown one.
+
+    Twin: ``layers.activation``.
+    """
+    if name in _QUICK:
+        return _QUICK[name]
+    if name not in ops.ACTIVATIONS:
+        raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(ops.ACTIVATIONS)}")
+    function, parameters = ops.ACTIVATIONS[name]
+    values = [scope[parameter] for parameter in parameters]
+    return Activation(1.0, lambda u, begun: np.copyto(begun, function(u, *values)), _keep)
+
+
+def _one_plus_exp(u: np.ndarray, begun: np.ndarray) -> None:
+    np.exp(u, out=begun)  # where it overflows, u / inf is the right answer: 0
+    np.add(begun, 1, out=begun)
+
+
+def _keep(u: np.ndarray, begun: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, begun)
+
+
+SILU = Activation(-1.0, _one_plus_exp, lambda u, begun, out: np.divide(u, begun, out=out))
+RELU = Activation(1.0, lambda u, begun: None, lambda u, begun, out: np.maximum(u, 0, out=out))
+NONE = Activation(1.0, lambda u, begun: None, lambda u, begun, out: None if out is u else np.copyto(out, u))
+_QUICK: dict[str | None, Activation] = {"silu": SILU, "swish": SILU, "relu": RELU, "linear": NONE, None: NONE}

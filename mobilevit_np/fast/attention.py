@@ -1,0 +1,210 @@
+"""Floor 3. The fast twin of the transformer: a few sequences at a time, from the first layer to the last, in place.
+
+Imports its own package. What is spared against the textbook, and why it's the same:
+
+- Layer norm's scale and shift are folded into the linear layer that follows; queries are made with the 1/sqrt(d).
+- The keys' bias adds the same to all scores of a row, which softmax doesn't see. The values' bias passes through the
+  probabilities, which add up to 1, so it's folded into the output projection's bias.
+- Softmax subtracts the row's maximum so that no exponential overflows. By Cauchy and Schwarz no score exceeds
+  max|q| * max|k|; where that's small (it nearly always is), nothing has to be subtracted.
+- Probabilities aren't divided by their sum: what they gather is, which is far smaller. The sums are a matrix product
+  with ones.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..config import NetworkConfig
+from ..scope import Scope
+from .activations import activation
+from .folding import Affine, fold_linear
+from .plan import Function, rows_of
+
+SCORE_BYTES = 1 << 18  # of the scores worked on at a time
+SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number
+
+
+def normalisation(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
+    """Layer norm without scale and shift, which are folded away: (rows, D) -> (rows, D)
+
+    Twin: ``layers.layer_norm``.
+    """
+    rows, width = x.shape
+    average = np.full((width, 1), 1 / width, x.dtype)
+    mean, squares = np.empty((rows, 1), x.dtype), np.empty(rows, x.dtype)
+    deviations = squares[:, None]
+
+    def run() -> None:
+        np.matmul(x, average, out=mean)
+        np.subtract(x, mean, out=out)
+        np.einsum("nd,nd->n", out, out, out=squares)
+        np.divide(squares, width, out=squares)
+        np.add(squares, eps, out=squares)
+        np.sqrt(squares, out=squares)
+        np.divide(out, deviations, out=out)
+
+    return run
+
+
+class Attention:
+    """Twin: ``layers.attention`` with the layer norm before it and the addition after it."""
+
+    def __init__(self, scope: Scope, norm: Scope, config: NetworkConfig):
+        inner = scope / "attention"
+        bias = config.qkv_bias
+        query, key, value = (fold_linear(inner / name, norm, bias=bias) for name in ("query", "key", "value"))
+        out = fold_linear(scope / "output" / "dense")
+        self.heads = config.num_attention_heads
+        scale = 1 / math.sqrt(query.weight.shape[1] // self.heads)
+        dtype = query.weight.dtype
+        self.project = np.concatenate([query.weight * dtype.type(scale), key.weight, value.weight], axis=1)  # (D, 3D)
+        self.query_bias = query.bias * dtype.type(scale)
+        shift = value.bias.astype(np.float64) @ out.weight.astype(np.float64) + out.bias
+        self.out = Affine(out.weight, shift.astype(dtype))
+
+    def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, scores_: np.ndarray) -> Function:
+        """``x``, (g, N, D), attends and is added to, in place; the rest is scratch."""
+        sequences, tokens, width = x.shape
+        rows = sequences * tokens
+        flat, context = x.reshape(rows, width), normed.reshape(rows, width)
+        qkv = rows_of(wide, rows, 3 * width)
+        queries = qkv[:, :width]
+        split = qkv.reshape(sequences, tokens, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)  # -> (3, g, h, N, d)
+        gathered = context.reshape(sequences, tokens, self.heads, -1).transpose(0, 2, 1, 3)  # -> (g, h, N, d)
+        blocks = [
+            _block(split[0, some], split[1, some], split[2, some], gathered[some], part, scores_)
+            for some, part in _blocks(sequences, self.heads, tokens, x.dtype.itemsize)
+        ]
+        product = rows_of(wide, rows, width)
+
+        def run() -> None:
+            np.matmul(context, self.project, out=qkv)
+            np.add(queries, self.query_bias, out=queries)
+            for block in blocks:
+                block()
+            np.matmul(context, self.out.weight, out=product)
+            np.add(product, self.out.bias, out=product)
+            np.add(flat, product, out=flat)
+
+        return run
+
+
+def _blocks(sequences: int, heads: int, tokens: int, itemsize: int) -> list[tuple[slice, slice]]:
+    """Cut the scores into blocks that fit the cache: all of some sequences, or some query rows of one."""
+    whole = heads * tokens * tokens * itemsize
+    if whole <= SCORE_BYTES:
+        together = max(1, SCORE_BYTES // whole)
+        return [(slice(i, min(i + together, sequences)), slice(0, tokens)) for i in range(0, sequences, together)]
+    rows = max(1, SCORE_BYTES // (heads * tokens * itemsize))
+    return [
+        (slice(i, i + 1), slice(top, min(top + rows, tokens)))
+        for i in range(sequences)
+        for top in range(0, tokens, rows)
+    ]
+
+
+def score_size(sequences: int, heads: int, tokens: int, itemsize: int) -> int:
+    """How many numbers the largest block of scores holds."""
+    return max(
+        (some.stop - some.start) * heads * (part.stop - part.start) * tokens
+        for some, part in _blocks(sequences, heads, tokens, itemsize)
+    )
+
+
+def _block(
+    query: np.ndarray, key: np.ndarray, value: np.ndarray, gathered: np.ndarray, rows: slice, scores_: np.ndarray
+) -> Function:
+    """Some queries of some sequences, all heads: (g, h, N, d) -> (g, h, N', d)
+
+    Twin: ``ops.multi_head_attention``.
+    """
+    query, gathered = query[:, :, rows], gathered[:, :, rows]
+    shape = (*query.shape[:3], key.shape[2])
+    scores = scores_.reshape(-1)[: math.prod(shape)].reshape(shape)
+    transposed = key.swapaxes(2, 3)
+    ones = np.ones((key.shape[2], 1), query.dtype)
+    sums = np.empty((*query.shape[:3], 1), query.dtype)
+
+    def run() -> None:
+        np.matmul(query, transposed, out=scores)
+        if not _safe(query, key):
+            np.subtract(scores, scores.max(axis=-1, keepdims=True), out=scores)
+        np.exp(scores, out=scores)
+        np.matmul(scores, ones, out=sums)
+        np.matmul(scores, value, out=gathered)
+        np.divide(gathered, sums, out=gathered)
+
+    return run
+
+
+def _safe(query: np.ndarray, key: np.ndarray) -> bool:
+    """Whether no score can be large, by the lengths of the longest query and key."""
+    longest = np.einsum("ghnd,ghnd->ghn", query, query).max() * np.einsum("ghnd,ghnd->ghn", key, key).max()
+    return bool(longest <= SAFE_SCORE**2)  # false for NaN
+
+
+class FeedForward:
+    """Twin: ``feed_forward_in`` and ``feed_forward_out`` of a ``layers.transformer_layer``, with the norm before."""
+
+    def __init__(self, layer: Scope, norm: Scope, config: NetworkConfig):
+        inner = layer / "intermediate"
+        self.act = activation(inner / "intermediate_act_fn", config.hidden_act)
+        self.widen = fold_linear(inner / "dense", norm, out_sign=self.act.sign)
+        self.narrow = fold_linear(layer / "output" / "dense", sign=self.act.sign)
+
+    def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, begun: np.ndarray) -> Function:
+        """``x``, (rows, D), is added to in place; the rest is scratch."""
+        rows, middle = len(x), len(self.widen.bias)
+        u, e = rows_of(wide, rows, middle), rows_of(begun, rows, middle)
+
+        def run() -> None:
+            np.matmul(normed, self.widen.weight, out=u)
+            np.add(u, self.widen.bias, out=u)
+            self.act(u, e)
+            np.matmul(u, self.narrow.weight, out=normed)
+            np.add(normed, self.narrow.bias, out=normed)
+            np.add(x, normed, out=x)
+
+        return run
+
+
+class Transformer:
+    """Twin: ``transformer`` of ``layers.mobilevit_block``, and the layer norm after it."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig, depth: int):
+        self.eps = config.layer_norm_eps
+        self.heads = config.num_attention_heads
+        layers = [scope / "layer" / i for i in range(depth)]
+        self.layers = [
+            (
+                Attention(layer / "attention", layer / "layernorm_before", config),
+                FeedForward(layer, layer / "layernorm_after", config),
+            )
+            for layer in layers
+        ]
+
+    def scratch(self, sequences: int, tokens: int, width: int, itemsize: int) -> list[tuple[int, ...]]:
+        """What some sequences need: normed tokens, queries, keys and values or the feed-forward's middle, scores."""
+        rows, middle = sequences * tokens, len(self.layers[0][1].widen.bias)
+        scores = score_size(sequences, self.heads, tokens, itemsize)
+        return [(rows, width), (rows, max(3 * width, middle)), (max(scores, rows * middle),)]
+
+    def function(self, x: np.ndarray, normed_: np.ndarray, wide: np.ndarray, scores: np.ndarray) -> Function:
+        """All layers on some sequences (g, N, D), in place; what is left in ``normed_`` is the last layer norm's."""
+        rows, width = x.shape[0] * x.shape[1], x.shape[2]
+        flat, normed = x.reshape(rows, width), rows_of(normed_, rows, width)
+        norm = normalisation(flat, normed, self.eps)
+        functions: list[Function] = []
+        for attend, feed_forward in self.layers:
+            functions += [norm, attend.function(x, normed, wide, scores)]
+            functions += [norm, feed_forward.function(flat, normed, wide, scores)]
+        functions.append(norm)
+
+        def run() -> None:
+            for function in functions:
+                function()
+
+        return run

@@ -1,0 +1,213 @@
+"""Floor 3. The fast twin of the MobileViT block, in three steps. Imports ops and its own package.
+
+1. *Local*: the k x k and the 1x1 convolution of a strip, whose pixels go straight to their places among the tokens.
+2. *Global*: a few sequences (places in the patch) at a time, through all transformer layers. The projection after them
+   is a 1x1 convolution, so it's done on tokens; only then do they go back to their places on the map.
+3. *Fusion*: a k x k convolution on the block's input and the projected map, gathered side by side by the strip.
+
+A map whose sides aren't multiples of the patch is stretched before step 2 and shrunk after it; projecting must then
+wait until after the shrinking, and takes a step of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..config import NetworkConfig
+from ..scope import Scope
+from .activations import activation
+from .attention import Transformer
+from .convolutions import DenseConvolution
+from .folding import fold_convolution, fold_projection
+from .plan import Function, Map, Plan, Strip, rows_of, tiled
+
+TOKENS_TOGETHER = 512  # of all the sequences that are worked on at a time: few enough for the cache
+
+
+class MobileViTBlock:
+    """Twin: ``layers.mobilevit_block``."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig, sign: float, depth: int):
+        self.name, self.patch = scope.path, config.patch_size
+        self.local = DenseConvolution(scope / "conv_kxk", config, sign)
+        self.widen = fold_convolution(scope / "conv_1x1", signs=self.local.act.sign, normalize=False).weight
+        self.transformer = Transformer(scope / "transformer", config, depth)
+        self.project_act = activation(scope / "conv_projection" / "activation", config.hidden_act)
+        self.project = fold_projection(scope / "conv_projection", scope / "layernorm", out_sign=self.project_act.sign)
+        channels = len(self.project.bias)
+        signs = np.repeat([sign, self.project_act.sign], channels)  # the residual's channels come first
+        self.fusion = DenseConvolution(scope / "fusion", config, signs)
+
+    def plan(self, plan: Plan, x: Map) -> Map:
+        """(n, H, W, C) -> (n, H, W, C)"""
+        n, height, width, channels = x.array.shape
+        p, features = self.patch, self.widen.shape[1]
+        whole = (-(-height // p), -(-width // p))  # patches down and across
+        tokens = plan.empty(n, p * p, whole[0] * whole[1], features)
+        projected = plan.empty(n, height, width, channels)
+        if (whole[0] * p, whole[1] * p) == (height, width):
+            self._plan_local(plan, x.array, _places(tokens, p, whole), p)
+            self._plan_global(plan, tokens, _places_on_map(projected, p))
+        else:
+            local, wide = plan.empty(n, height, width, features), (whole[0] * p, whole[1] * p)
+            folded = plan.empty(n, p * p, whole[0] * whole[1], features)
+            self._plan_local(plan, x.array, local, 1)
+            _plan_resize(plan, f"{self.name}.unfolding", local, _places(tokens, p, whole), wide)
+            self._plan_global(plan, tokens, folded)
+            shrunk = plan.empty(n, height, width, features)
+            _plan_resize(plan, f"{self.name}.folding", _places(folded, p, whole), shrunk, (height, width))
+            self._plan_projection(plan, shrunk, projected)
+        return self._plan_fusion(plan, [x.array, projected])
+
+    def _plan_local(self, plan: Plan, x: np.ndarray, places: np.ndarray, patch: int) -> None:
+        """Step 1. ``places``: the tokens' places as rows of patches (n, nh, p, nw, p, D), or a map (n, H, W, D)."""
+        _, height, width, channels = x.shape
+        features, middle = self.widen.shape[1], len(self.local.affine.bias)
+
+        def build(strip: Strip, u_: np.ndarray, pixels_: np.ndarray, *scratch: np.ndarray) -> Function:
+            count = strip.bottom - strip.top
+            u, pixels = rows_of(u_, count * width, middle), rows_of(pixels_, count * width, features)
+            convolve = self.local.function([x], strip, u, scratch)
+            target = places[strip.image, strip.top // patch : strip.bottom // patch]
+            source = pixels.reshape(target.shape)
+
+            def run() -> None:
+                convolve()
+                np.matmul(u, self.widen, out=pixels)
+                np.copyto(target, source)
+
+            return run
+
+        def shapes(rows: int) -> list[tuple[int, ...]]:
+            own: list[tuple[int, ...]] = [(rows * width, middle), (rows * width, features)]
+            return own + self.local.scratch(rows, width, channels)
+
+        row_bytes = width * channels * self.local.kernel**2 * plan.dtype.itemsize
+        plan.add(f"{self.name}.conv_1x1", plan.strips(height, row_bytes, multiple=patch), shapes, build)
+
+    def _plan_global(self, plan: Plan, tokens: np.ndarray, out: np.ndarray) -> None:
+        """Step 2. ``out``: where the projected pixels go, (n, p, p, nh, nw, C), or, not projected, (n, P, N, D)."""
+        n, places, count, features = tokens.shape
+        sequences = tokens.reshape(n * places, count, features)
+        projecting = out.ndim == 6
+
+        def build(strip: Strip, pixels_: np.ndarray, *scratch: np.ndarray) -> Function:
+            some = slice(strip.top, strip.bottom)
+            rows = (strip.bottom - strip.top) * count
+            transform = self.transformer.function(sequences[some], *scratch)
+            normed = rows_of(scratch[0], rows, features)
+            u, e = rows_of(pixels_, rows, len(self.project.bias)), rows_of(scratch[1], rows, len(self.project.bias))
+            if not projecting:
+                target = out.reshape(n * places, count, features)[some]
+                source = normed.reshape(target.shape)
+                return lambda: (transform(), np.copyto(target, source))
+            targets = [
+                out[i // places, i % places // self.patch, i % self.patch] for i in range(strip.top, strip.bottom)
+            ]
+            pixels, begun = u.reshape(-1, *out.shape[3:]), e.reshape(-1, *out.shape[3:])
+
+            def run() -> None:
+                transform()
+                np.matmul(normed, self.project.weight, out=u)
+                np.add(u, self.project.bias, out=u)
+                self.project_act.begin(u, e)
+                for i, target in enumerate(targets):
+                    self.project_act.finish(pixels[i], begun[i], target)
+
+            return run
+
+        def shapes(some: int) -> list[tuple[int, ...]]:
+            needed = self.transformer.scratch(some, count, features, plan.dtype.itemsize)
+            rows, wide = needed[1]
+            needed[1] = (rows, max(wide, len(self.project.bias)))
+            return [(rows, len(self.project.bias)), *needed]
+
+        plan.add(f"{self.name}.transformer", _sequences(plan, n * places, count), shapes, build)
+
+    def _plan_projection(self, plan: Plan, x: np.ndarray, out: np.ndarray) -> None:
+        """The projection of a shrunk map, strip by strip."""
+        _, height, width, features = x.shape
+        channels = len(self.project.bias)
+        bias = tiled(self.project.bias, width)
+
+        def build(strip: Strip, e_: np.ndarray) -> Function:
+            image, top, bottom, _ = strip
+            source = x[image, top:bottom].reshape(-1, features)
+            target = out[image, top:bottom].reshape(-1, channels)
+            u, e = target.reshape(bottom - top, -1), rows_of(e_, bottom - top, width * channels)
+
+            def run() -> None:
+                np.matmul(source, self.project.weight, out=target)
+                np.add(u, bias, out=u)
+                self.project_act(u, e)
+
+            return run
+
+        row_bytes = width * features * plan.dtype.itemsize
+        plan.add(
+            f"{self.name}.conv_projection",
+            plan.strips(height, row_bytes),
+            lambda rows: [(rows, width * channels)],
+            build,
+        )
+
+    def _plan_fusion(self, plan: Plan, maps: list[np.ndarray]) -> Map:
+        """Step 3."""
+        n, height, width, channels = maps[0].shape
+        out = plan.empty(n, height, width, len(self.fusion.affine.bias))
+
+        def build(strip: Strip, *scratch: np.ndarray) -> Function:
+            target = out[strip.image, strip.top : strip.bottom].reshape(-1, out.shape[3])
+            return self.fusion.function(maps, strip, target, scratch)
+
+        row_bytes = width * 2 * channels * self.fusion.kernel**2 * plan.dtype.itemsize
+        strips = plan.strips(height, row_bytes)
+        plan.add(self.fusion.name, strips, lambda rows: self.fusion.scratch(rows, width, 2 * channels), build)
+        return Map(out, self.fusion.act.sign)
+
+
+def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
+    """Groups of sequences, as many for every worker; they're all "rows" of image 0."""
+    together = max(1, TOKENS_TOGETHER // tokens)
+    groups = min(count, max(plan.workers, -(-count // together)))
+    edges = [count * i // groups for i in range(groups + 1)]
+    return [
+        Strip(0, top, bottom, i * plan.workers // groups)
+        for i, (top, bottom) in enumerate(zip(edges, edges[1:], strict=False))
+    ]
+
+
+def _places(tokens: np.ndarray, p: int, whole: tuple[int, int]) -> np.ndarray:
+    """(n, P, N, D) -> (n, nh, p, nw, p, D), a view: where a map's pixels stand among the tokens."""
+    n, _, _, features = tokens.shape
+    return tokens.reshape(n, p, p, *whole, features).transpose(0, 3, 1, 4, 2, 5)
+
+
+def _places_on_map(pixels: np.ndarray, p: int) -> np.ndarray:
+    """(n, H, W, C) -> (n, p, p, nh, nw, C), a view: where the pixels of each place in the patch stand on the map."""
+    n, height, width, channels = pixels.shape
+    return pixels.reshape(n, height // p, p, width // p, p, channels).transpose(0, 2, 4, 1, 3, 5)
+
+
+def _plan_resize(plan: Plan, name: str, source: np.ndarray, out: np.ndarray, size: tuple[int, int]) -> None:
+    """A step that resizes maps to ``size``; ``source`` and ``out`` are maps, or tokens seen as rows of patches.
+
+    The rare case, so it's the plain way: an image is one part, and ``ops.resize_bilinear`` makes new arrays.
+    """
+
+    def build(strip: Strip) -> Function:
+        image, target = source[strip.image], out[strip.image]
+        features = image.shape[-1]
+        shape = (
+            image.shape[:2] if image.ndim == 3 else (image.shape[0] * image.shape[1], image.shape[2] * image.shape[3])
+        )
+
+        def run() -> None:
+            pixels = image.reshape(1, *shape, features).transpose(0, 3, 1, 2)  # -> (1, D, H, W)
+            resized = ops.resize_bilinear(pixels, size)[0].transpose(1, 2, 0)  # -> (H', W', D)
+            np.copyto(target, resized.reshape(target.shape))
+
+        return run
+
+    plan.add(name, [Strip(image, 0, 1, 0) for image in range(plan.images)], lambda _: [], build)

@@ -1,0 +1,265 @@
+"""Floor 3. The fast twins of the convolutional layers: stem, inverted residual, dense 3x3. Imports its own package.
+
+Channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A dense
+3x3 convolution gathers each pixel's nine neighbours side by side first (im2col), strip by strip, so that the gathered
+pixels are still in the cache when they're multiplied. The depthwise one is no matrix product; ``einsum`` sums its nine
+taps in one call, over views of the strip shifted against each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..config import NetworkConfig
+from ..scope import Scope
+from .activations import Activation, activation
+from .folding import Affine, fold_convolution, fold_depthwise
+from .plan import Function, Map, Plan, Strip, rows_of, tiled
+
+
+class Stem:
+    """Twin: ``conv_stem``, a ``layers.conv_layer`` of stride 2 from the pixels (NCHW) to the first map."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig):
+        self.name = scope.path
+        self.act = activation(scope / "activation", config.hidden_act)
+        weight, self.bias = fold_convolution(scope, out_sign=self.act.sign)
+        self.weight = weight.reshape(3, 3, config.num_channels, -1).transpose(2, 0, 1, 3).reshape(len(weight), -1)
+
+    def plan(self, plan: Plan, padded: np.ndarray) -> Map:
+        """``padded``: the pixels with a border of zeros, (n, C, H+2, W+2) -> (n, ceil(H/2), ceil(W/2), O)"""
+        n, channels, height, width = padded.shape
+        rows, columns, taps = (height - 1) // 2, (width - 1) // 2, len(self.weight)
+        out = plan.empty(n, rows, columns, len(self.bias))
+        bias = tiled(self.bias, columns)
+
+        def build(strip: Strip, taps_: np.ndarray, begun: np.ndarray) -> Function:
+            image, top, bottom, _ = strip
+            count = bottom - top
+            pixels = padded[image, :, 2 * top :]
+            plane, row, column = pixels.strides
+            windows = as_strided(
+                pixels, (channels, 3, 3, count, columns), (plane, row, column, 2 * row, 2 * column), writeable=False
+            )
+            gathered = taps_.reshape(-1)[: taps * count * columns].reshape(channels, 3, 3, count, columns)
+            matrix = gathered.reshape(taps, -1).T
+            target = out[image, top:bottom].reshape(count * columns, -1)
+            u, e = target.reshape(count, -1), rows_of(begun, count, columns * len(self.bias))
+
+            def run() -> None:
+                np.copyto(gathered, windows)
+                np.matmul(matrix, self.weight, out=target)
+                np.add(u, bias, out=u)
+                self.act(u, e)
+
+            return run
+
+        row_bytes = columns * taps * plan.dtype.itemsize
+        plan.add(
+            self.name,
+            plan.strips(rows, row_bytes),
+            lambda count: [(taps, count * columns), (count, columns * len(self.bias))],
+            build,
+        )
+        return Map(out, self.act.sign)
+
+
+class InvertedResidual:
+    """Twin: ``layers.inverted_residual``, a whole strip of it at a time: expand, filter, reduce.
+
+    The widened map, the largest thing in the network, never exists: its strips live and die in the cache.
+    """
+
+    def __init__(
+        self, scope: Scope, config: NetworkConfig, sign: float, in_channels: int, out_channels: int, stride: int,
+        dilation: int,
+    ):  # fmt: skip
+        self.name = scope.path
+        self.stride, self.dilation = stride, dilation
+        self.adds_input = stride == 1 and in_channels == out_channels
+        self.out_sign = sign if self.adds_input else 1.0
+        first, middle = scope / "expand_1x1", scope / "conv_3x3"
+        self.first_act = activation(first / "activation", config.hidden_act)
+        self.middle_act = activation(middle / "activation", config.hidden_act)
+        self.expand = fold_convolution(first, signs=sign, out_sign=self.first_act.sign)
+        self.filter = fold_depthwise(middle, sign=self.first_act.sign, out_sign=self.middle_act.sign)
+        self.reduce = fold_convolution(scope / "reduce_1x1", signs=self.middle_act.sign, out_sign=self.out_sign)
+
+    def plan(self, plan: Plan, x: Map) -> Map:
+        """(n, H, W, C) -> (n, ceil(H/stride), ceil(W/stride), O)"""
+        n, height, width, channels = x.array.shape
+        stride, dilation, wide = self.stride, self.dilation, len(self.filter.bias)
+        rows, columns = -(-height // stride), -(-width // stride)
+        out = plan.empty(n, rows, columns, len(self.reduce.bias))
+        padded_row = (3 * columns if stride == 2 else width + 2 * dilation) * wide
+        expand_bias, filter_bias = tiled(self.expand.bias, width), tiled(self.filter.bias, columns)
+        reduce_bias = tiled(self.reduce.bias, columns)
+        taps = np.tile(self.filter.weight, columns)  # (3, 3, C) -> (3, 3, W'*C)
+
+        def build(strip: Strip, u_: np.ndarray, e_: np.ndarray, padded_: np.ndarray) -> Function:
+            image, top, bottom, _ = strip
+            count = bottom - top
+            needed = (count - 1) * stride + 2 * dilation + 1  # rows of the padded map, of which some may be padding
+            above = max(0, dilation - top * stride)
+            first = top * stride - dilation + above
+            last = min(height, first - above + needed)
+            there = last - first
+            source = x.array[image, first:last].reshape(there * width, channels)
+            u, e = rows_of(u_, there, width * wide), rows_of(e_, there, width * wide)
+            u_matrix = u.reshape(there * width, wide)
+            padded = rows_of(padded_, needed, padded_row)
+            outside = [padded[:above], padded[above + there :]]
+            write = self._writes(u, e, padded[above : above + there], width, columns)
+            windows = self._windows(padded, count, columns * wide)
+            filtered, begun = rows_of(u_, count, columns * wide), rows_of(e_, count, columns * wide)
+            filtered_matrix = filtered.reshape(count * columns, wide)
+            target = out[image, top:bottom].reshape(count * columns, -1)
+            target_rows = target.reshape(count, -1)
+            residual = x.array[image, top:bottom].reshape(count, -1) if self.adds_input else None
+
+            def run() -> None:
+                np.matmul(source, self.expand.weight, out=u_matrix)
+                np.add(u, expand_bias, out=u)
+                self.first_act.begin(u, e)
+                write()
+                for zeros in outside:
+                    zeros.fill(0)
+                np.einsum("ijhw,ijw->hw", windows, taps, out=filtered)
+                np.add(filtered, filter_bias, out=filtered)
+                self.middle_act(filtered, begun)
+                np.matmul(filtered_matrix, self.reduce.weight, out=target)
+                np.add(target_rows, reduce_bias, out=target_rows)
+                if residual is not None:
+                    np.add(target_rows, residual, out=target_rows)
+
+            return run
+
+        def shapes(count: int) -> list[tuple[int, ...]]:
+            tall = (count - 1) * stride + 2 * dilation + 1
+            return [(tall, width * wide), (tall, width * wide), (tall, padded_row)]
+
+        row_bytes = stride * width * wide * plan.dtype.itemsize
+        plan.add(self.name, plan.strips(rows, row_bytes), shapes, build)
+        return Map(out, self.out_sign)
+
+    def _writes(self, u: np.ndarray, e: np.ndarray, padded: np.ndarray, width: int, columns: int) -> Function:
+        """Finish the activation into the padded strip: whole for stride 1, for stride 2 one copy per column of taps."""
+        wide, finish = len(self.filter.bias), self.first_act.finish
+        if self.stride == 1:
+            left, right = self.dilation * wide, (self.dilation + width) * wide
+            borders = [padded[:, :left], padded[:, right:]]
+            inner = padded[:, left:right]
+
+            def write() -> None:
+                finish(u, e, inner)
+                for border in borders:
+                    border.fill(0)
+
+            return write
+        return self._writes_by_parity(u, e, padded, width, columns)
+
+    def _writes_by_parity(self, u: np.ndarray, e: np.ndarray, padded: np.ndarray, width: int, columns: int) -> Function:
+        """Tap j of output column w sees column 2w + j - 1: three slots hold every other column, each from its own."""
+        wide, finish = len(self.filter.bias), self.first_act.finish
+        u, e = (each.reshape(len(each), width, wide) for each in (u, e))
+        slots = padded.reshape(len(padded), 3, columns, wide)
+        odd = width // 2  # how many columns 1, 3, 5, ... there are
+        evens, odds = slots[:, 1], slots[:, 2, :odd]
+        shifted, from_odds = slots[:, 0, 1 : 1 + odd][:, : columns - 1], slots[:, 2, : columns - 1]
+        borders = [slots[:, 0, 0], slots[:, 2, odd:]]
+        u_even, e_even, u_odd, e_odd = u[:, 0::2], e[:, 0::2], u[:, 1::2], e[:, 1::2]
+
+        def write() -> None:
+            finish(u_even, e_even, evens)
+            finish(u_odd, e_odd, odds)
+            np.copyto(shifted, from_odds)
+            for border in borders:
+                border.fill(0)
+
+        return write
+
+    def _windows(self, padded: np.ndarray, count: int, width: int) -> np.ndarray:
+        """The nine taps of every output row, as a view: (3, 3, H', W'*C)"""
+        row, item = padded.strides
+        across = (width if self.stride == 2 else self.dilation * len(self.filter.bias)) * item
+        return as_strided(
+            padded, (3, 3, count, width), (self.dilation * row, across, self.stride * row, item), writeable=False
+        )
+
+
+def gathered_taps(padded: np.ndarray, kernel: int, out: np.ndarray) -> Function:
+    """Copy each pixel's k*k neighbours side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
+
+    Of each row of taps the pixels lie next to each other in memory already, so they're copied k*C numbers at a time.
+    """
+    channels = padded.shape[2]
+    rows, columns = padded.shape[0] - kernel + 1, padded.shape[1] - kernel + 1
+    row, column, item = padded.strides
+    windows = as_strided(padded, (rows, columns, kernel, kernel * channels), (row, column, row, item), writeable=False)
+    target = out.reshape(windows.shape)
+    return lambda: np.copyto(target, windows)
+
+
+def padded_copy(sources: list[np.ndarray], strip: Strip, pad: int, padded: np.ndarray) -> Function:
+    """Copy a strip of maps, their channels one after the other, between zeros: -> (h + 2p, W + 2p, sum of C)"""
+    height, width = sources[0].shape[1:3]
+    first, last = max(0, strip.top - pad), min(height, strip.bottom + pad)
+    above = first - (strip.top - pad)
+    borders = [padded[:above], padded[above + last - first :], padded[:, :pad], padded[:, pad + width :]]
+    copies, start = [], 0
+    for source in sources:
+        channels = source.shape[3]
+        inner = padded[above : above + last - first, pad : pad + width, start : start + channels]
+        copies.append((inner, source[strip.image, first:last]))
+        start += channels
+
+    def copy() -> None:
+        for border in borders:
+            border.fill(0)
+        for inner, source in copies:
+            np.copyto(inner, source)
+
+    return copy
+
+
+class DenseConvolution:
+    """Twin: a ``layers.conv_layer`` of k x k, ungrouped, stride 1, on one or more maps seen as one."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig, signs: np.ndarray | float):
+        self.name = scope.path
+        self.kernel = config.conv_kernel_size
+        self.act: Activation = activation(scope / "activation", config.hidden_act)
+        self.affine: Affine = fold_convolution(scope, signs=signs, out_sign=self.act.sign)
+
+    def scratch(self, rows: int, columns: int, channels: int) -> list[tuple[int, ...]]:
+        """What a strip needs: the padded rows, the gathered taps, and room for the activation."""
+        k = self.kernel
+        return [
+            (rows + k - 1, columns + k - 1, channels),
+            (rows * columns, k * k * channels),
+            (rows * columns, len(self.affine.bias)),
+        ]
+
+    def function(
+        self, sources: list[np.ndarray], strip: Strip, target: np.ndarray, scratch: tuple[np.ndarray, ...]
+    ) -> Function:
+        """What computes a strip into ``target``: (h*W, O)"""
+        rows, columns = strip.bottom - strip.top, sources[0].shape[2]
+        padded_, taps_, e_ = scratch
+        k, channels = self.kernel, padded_.shape[2]
+        padded = padded_[: rows + k - 1]
+        matrix = rows_of(taps_, rows * columns, k * k * channels)
+        copy = padded_copy(sources, strip, (k - 1) // 2, padded)
+        gather = gathered_taps(padded, k, matrix)
+        weight, bias = self.affine.weight, tiled(self.affine.bias, columns)
+        u, e = target.reshape(rows, -1), rows_of(e_, rows, columns * target.shape[1])
+
+        def run() -> None:
+            copy()
+            gather()
+            np.matmul(matrix, weight, out=target)
+            np.add(u, bias, out=u)
+            self.act(u, e)
+
+        return run

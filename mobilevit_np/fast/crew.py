@@ -1,0 +1,148 @@
+"""Floor 3. Threads that walk through a plan together. Imports errors, and its own package.
+
+NumPy lets go of Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
+each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its
+own meanwhile, or both fight for the cores: ``use_threads`` sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .plan import Plan
+
+_MATRIX_LIBRARIES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+_setting: dict[str, Any] = {}  # what use_threads was asked for: "count", and the limits that hold while it's in force
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads the fast engine uses.
+
+    As many as ``use_threads`` said; never asked, as many as there are cores if the environment keeps the matrix
+    library to one (``OPENBLAS_NUM_THREADS=1``, as the command line sets it), else one, and the matrix library its own.
+    """
+    if "count" in _setting:
+        return int(_setting["count"])
+    alone = any(os.environ.get(name) == "1" for name in _MATRIX_LIBRARIES)
+    return cores() if alone else 1
+
+
+def use_threads(count: int | None = None) -> int:
+    """Let the fast engine use ``count`` threads from now on (None: one per core), and NumPy's matrix library one.
+
+    It holds for the whole process. The matrix library can only be limited where threadpoolctl is installed (or
+    ``OPENBLAS_NUM_THREADS=1`` was set before NumPy was imported); otherwise all is correct, only slower. Returns the
+    count. Raises InputError for a count under 1.
+    """
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise InputError(f"threads must be a whole number from 1 up, not {count!r:.40}")
+    _setting["count"] = count or cores()
+    try:
+        import threadpoolctl
+    except ImportError:
+        pass
+    else:
+        _setting["limits"] = threadpoolctl.threadpool_limits(1, user_api="blas")
+    return int(_setting["count"])
+
+
+class Meeting:
+    """A point that all members reach before any goes on."""
+
+    def __init__(self, members: int):
+        self._here, self._members = 0, members
+        self._mutex = threading.Lock()
+        self._gates = [threading.Lock() for _ in range(members)]
+        for gate in self._gates:
+            gate.acquire()
+        self.abandoned = False
+
+    def wait(self, member: int) -> None:
+        """Come to the meeting, and wait for the others."""
+        with self._mutex:
+            self._here += 1
+            last = self._here == self._members
+            if last:
+                self._here = 0
+        if last:
+            self._open(except_for=member)
+        else:
+            self._gates[member].acquire()
+
+    def abandon(self) -> None:
+        """Let everyone go: there won't be another meeting."""
+        self.abandoned = True
+        self._open()
+
+    def _open(self, except_for: int | None = None) -> None:
+        for member, gate in enumerate(self._gates):
+            if member != except_for and gate.locked():
+                gate.release()
+
+
+def run_plan(plan: Plan) -> None:
+    """Run a plan with as many threads as it has workers, waiting for each other after every step."""
+    if plan.workers == 1:
+        _alone(plan)
+        return
+    meeting = Meeting(plan.workers)
+
+    def work(member: int) -> None:
+        try:
+            with np.errstate(all="ignore"):
+                for step in plan.steps:
+                    for part in step.parts[member]:
+                        part()
+                    meeting.wait(member)
+                    if meeting.abandoned:
+                        return
+        except BaseException:
+            meeting.abandon()
+            raise
+
+    together([lambda member=member: work(member) for member in range(plan.workers)])  # type: ignore[misc]
+
+
+def run_plans(plans: Sequence[Plan]) -> None:
+    """Run plans of one worker each, at the same time."""
+    together([lambda plan=plan: _alone(plan) for plan in plans])  # type: ignore[misc]
+
+
+def _alone(plan: Plan) -> None:
+    with np.errstate(all="ignore"):
+        for step in plan.steps:
+            for part in step.parts[0]:
+                part()
+
+
+def together(jobs: Sequence[Callable[[], object]]) -> None:
+    """Run the jobs at the same time, the first in this thread. The first error is raised when all have ended."""
+    errors: list[BaseException] = []
+
+    def guarded(job: Callable[[], object]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    others = [threading.Thread(target=guarded, args=(job,), daemon=True) for job in jobs[1:]]
+    for thread in others:
+        thread.start()
+    guarded(jobs[0])
+    for thread in others:
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,96 @@
+"""Floor 3. What can be computed once, when weights are loaded, is. Imports config, scope and its own package.
+
+Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
+before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..config import BATCH_NORM_EPS
+from ..scope import Scope
+
+
+class Affine(NamedTuple):
+    """``x @ weight + bias`` on rows of channels: what a 1x1 convolution, or one laid out by taps, has become.
+
+    weight: (taps*C, O), bias: (O)
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+def fold_convolution(
+    scope: Scope, *, signs: np.ndarray | float = 1.0, out_sign: float = 1.0, normalize: bool = True, bias: bool = False
+) -> Affine:
+    """A conv_layer's convolution and batch norm as one matrix, its rows ordered by row, column and channel of the taps.
+
+    ``signs`` are those of the input's channels (a map may hold minus its values), ``out_sign`` that of the output.
+
+    (O, C, k, k) -> (k*k*C, O), (O)
+    """
+    weight, shift = _convolution(scope, normalize=normalize, bias=bias)
+    weight = weight * np.broadcast_to(signs, weight.shape[1:2])[:, None, None]
+    matrix = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))  # (O, C, k, k) -> (k*k*C, O)
+    return _rounded(matrix * out_sign, shift * out_sign, scope / "convolution")
+
+
+def fold_depthwise(scope: Scope, *, sign: float, out_sign: float) -> Affine:
+    """A depthwise conv_layer: one weight per tap and channel.
+
+    (C, 1, 3, 3) -> (3, 3, C), (C)
+    """
+    weight, shift = _convolution(scope)
+    taps = weight[:, 0].transpose(1, 2, 0)  # (C, 1, 3, 3) -> (3, 3, C)
+    return _rounded(taps * (sign * out_sign), shift * out_sign, scope / "convolution")
+
+
+def fold_linear(
+    scope: Scope, norm: Scope | None = None, *, sign: float = 1.0, out_sign: float = 1.0, bias: bool = True
+) -> Affine:
+    """A linear layer, together with the scale and shift of the layer norm before it, if any.
+
+    (O, D) -> (D, O), (O)
+    """
+    weight = scope["weight"].astype(np.float64) * sign
+    shift = scope["bias"].astype(np.float64) if bias else np.zeros(len(weight))
+    return _after_norm(weight * out_sign, shift * out_sign, norm, scope)
+
+
+def fold_projection(scope: Scope, norm: Scope, *, out_sign: float) -> Affine:
+    """``conv_projection``, a 1x1 convolution, together with the block's last layer norm: on tokens it's a linear layer.
+
+    (C, D, 1, 1) -> (D, C), (C)
+    """
+    weight, shift = _convolution(scope)
+    return _after_norm(weight[:, :, 0, 0] * out_sign, shift * out_sign, norm, scope / "convolution")
+
+
+def _after_norm(weight: np.ndarray, shift: np.ndarray, norm: Scope | None, layer: Scope) -> Affine:
+    """W(g*x + b) + s = (W*g)x + (Wb + s)."""
+    if norm is not None:
+        shift = shift + weight @ norm["bias"].astype(np.float64)
+        weight = weight * norm["weight"].astype(np.float64)
+    return _rounded(weight.T, shift, layer)
+
+
+def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The convolution's weight, scaled, and the shift after it: batch norm is no more than that at inference."""
+    convolution, norm = scope / "convolution", scope / "normalization"
+    weight = convolution["weight"].astype(np.float64)
+    shift = convolution["bias"].astype(np.float64) if bias else np.zeros(len(weight))
+    if normalize:
+        scale = norm["weight"] / np.sqrt(norm["running_var"].astype(np.float64) + BATCH_NORM_EPS)
+        weight = weight * scale[:, None, None, None]
+        shift = (shift - norm["running_mean"]) * scale + norm["bias"]
+    return weight, shift
+
+
+def _rounded(weight: np.ndarray, bias: np.ndarray, layer: Scope) -> Affine:
+    """In the dtype of the layer's own weight."""
+    dtype = layer["weight"].dtype
+    return Affine(np.ascontiguousarray(weight, dtype=dtype), np.ascontiguousarray(bias, dtype=dtype))

@@ -1,0 +1,196 @@
+"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its own package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import NetworkConfig
+from ..scope import Scope
+from .activations import activation
+from .folding import Affine, fold_convolution, fold_linear
+from .plan import Function, Map, Plan, Strip, rows_of, tiled
+
+
+class Expansion:
+    """Twin: ``conv_1x1_exp``, a ``layers.conv_layer`` of 1x1, which widens the last map for the classifier."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
+        self.name = scope.path
+        self.act = activation(scope / "activation", config.hidden_act)
+        self.affine = fold_convolution(scope, signs=sign, out_sign=self.act.sign)
+
+    def plan(self, plan: Plan, x: Map) -> Map:
+        """(n, H, W, C) -> (n, H, W, E)"""
+        n, height, width, channels = x.array.shape
+        wide = len(self.affine.bias)
+        out, bias = plan.empty(n, height, width, wide), tiled(self.affine.bias, width)
+
+        def build(strip: Strip, e_: np.ndarray) -> Function:
+            image, top, bottom, _ = strip
+            source = x.array[image, top:bottom].reshape(-1, channels)
+            target = out[image, top:bottom].reshape(-1, wide)
+            u, e = target.reshape(bottom - top, -1), rows_of(e_, bottom - top, width * wide)
+
+            def run() -> None:
+                np.matmul(source, self.affine.weight, out=target)
+                np.add(u, bias, out=u)
+                self.act(u, e)
+
+            return run
+
+        strips = plan.strips(height, width * wide * plan.dtype.itemsize)
+        plan.add(self.name, strips, lambda rows: [(rows, width * wide)], build)
+        return Map(out, self.act.sign)
+
+
+class Pooling:
+    """Twin: ``ops.global_average_pool``, and the classifier's linear layer where there is one."""
+
+    def __init__(self, linear: Scope | None, sign: float):
+        self.sign = sign
+        self.linear = None if linear is None else fold_linear(linear, sign=sign)
+
+    def plan(self, plan: Plan, x: Map) -> np.ndarray:
+        """(n, H, W, E) -> (n, K), or (n, E) without a linear layer"""
+        n, height, width, features = x.array.shape
+        pixels = x.array.reshape(n, height * width, features)
+        average = np.full((1, height * width), 1 / (height * width), plan.dtype)
+        pooled = plan.empty(n, features)
+        out = pooled if self.linear is None else plan.empty(n, len(self.linear.bias))
+
+        def build(strip: Strip) -> Function:
+            def run() -> None:
+                np.matmul(average, pixels, out=pooled[:, None])
+                if self.linear is not None:
+                    np.matmul(pooled, self.linear.weight, out=out)
+                    np.add(out, self.linear.bias, out=out)
+                elif self.sign < 0:
+                    np.negative(pooled, out=pooled)
+
+            return run
+
+        plan.add("classifier", [Strip(0, 0, 1, 0)], lambda _: [], build)
+        return out
+
+
+class DeepLabV3:
+    """Twin: ``layers.deeplabv3``: four views of a strip side by side, the pooled one as a part of the bias.
+
+    The pooled branch is the same for every pixel, so its share of the projection is computed once an image. An atrous
+    convolution's rows of taps that lie outside the map for all of a strip are left out of the matrix product.
+    """
+
+    def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
+        self.name = scope.path
+        convs = scope / "aspp" / "convs"
+        self.point = fold_convolution(convs / 0, signs=sign)
+        self.rates = list(config.atrous_rates)
+        self.atrous = [fold_convolution(convs / (1 + i), signs=sign) for i in range(len(self.rates))]
+        self.pooled = fold_convolution(convs / (1 + len(self.rates)) / "conv_1x1", signs=sign)
+        weight, bias = fold_convolution(scope / "aspp" / "project")
+        views = (1 + len(self.rates)) * len(self.point.bias)
+        self.project = Affine(np.ascontiguousarray(weight[:views]), bias)
+        self.project_pooled = np.ascontiguousarray(weight[views:])
+        self.classify = fold_convolution(scope / "classifier", normalize=False, bias=True)
+
+    def plan(self, plan: Plan, x: Map) -> np.ndarray:
+        """(n, H, W, C) -> (n, H, W, K)"""
+        n, height, width, channels = x.array.shape
+        out = plan.empty(n, height, width, len(self.classify.bias))
+        shift = self._plan_pooled(plan, x.array)
+        branch, wide = len(self.point.bias), len(self.project.bias)
+
+        def build(strip: Strip, taps: np.ndarray, views_: np.ndarray, projected_: np.ndarray) -> Function:
+            image, top, bottom, _ = strip
+            pixels = (bottom - top) * width
+            views = rows_of(views_, pixels, (1 + len(self.rates)) * branch)
+            source = x.array[image, top:bottom].reshape(pixels, channels)
+            branches = [_point(source, self.point, views[:, :branch])] + [
+                _atrous(x.array[image], strip, rate, affine, taps, views[:, (1 + i) * branch : (2 + i) * branch])
+                for i, (rate, affine) in enumerate(zip(self.rates, self.atrous, strict=True))
+            ]
+            projected = rows_of(projected_, pixels, wide)
+            target = out[image, top:bottom].reshape(pixels, -1)
+
+            def run() -> None:
+                for each in branches:
+                    each()
+                np.matmul(views, self.project.weight, out=projected)
+                np.add(projected, shift[image], out=projected)
+                np.maximum(projected, 0, out=projected)
+                np.matmul(projected, self.classify.weight, out=target)
+                np.add(target, self.classify.bias, out=target)
+
+            return run
+
+        def shapes(rows: int) -> list[tuple[int, ...]]:
+            pixels = rows * width
+            return [(pixels * 9 * channels,), (pixels, views_width), (pixels, wide)]
+
+        views_width = (1 + len(self.rates)) * branch
+        strips = plan.strips(height, width * 9 * channels * plan.dtype.itemsize)
+        plan.add(self.name, strips, shapes, build)
+        return out
+
+    def _plan_pooled(self, plan: Plan, x: np.ndarray) -> np.ndarray:
+        """What the pooled branch adds to every pixel of the projection, its bias included: (n, A)"""
+        n, height, width, channels = x.shape
+        average = np.full((1, height * width), 1 / (height * width), plan.dtype)
+        shift = plan.empty(n, len(self.project.bias))
+
+        def build(strip: Strip) -> Function:
+            pixels, target = x[strip.image].reshape(-1, channels), shift[strip.image]
+
+            def run() -> None:
+                pooled = np.maximum(average @ pixels @ self.pooled.weight + self.pooled.bias, 0)
+                np.add((pooled @ self.project_pooled)[0], self.project.bias, out=target)
+
+            return run
+
+        plan.add(f"{self.name}.aspp_pooling", [Strip(i, 0, 1, 0) for i in range(n)], lambda _: [], build)
+        return shift
+
+
+def _point(source: np.ndarray, affine: Affine, target: np.ndarray) -> Function:
+    """A 1x1 convolution and ReLU into some columns of the views."""
+
+    def run() -> None:
+        np.matmul(source, affine.weight, out=target)
+        np.add(target, affine.bias, out=target)
+        np.maximum(target, 0, out=target)
+
+    return run
+
+
+def _atrous(x: np.ndarray, strip: Strip, rate: int, affine: Affine, taps_: np.ndarray, target: np.ndarray) -> Function:
+    """A 3x3 convolution with taps ``rate`` pixels apart, and ReLU, into some columns of the views.
+
+    Only what lies on the map is copied, over zeros, and only the rows of taps that some pixel of the strip sees.
+    """
+    height, width, channels = x.shape
+    count = strip.bottom - strip.top
+    seen = [i for i in range(3) if strip.top + (i - 1) * rate < height and strip.bottom + (i - 1) * rate > 0]
+    taps = taps_[: count * width * len(seen) * 3 * channels].reshape(count, width, len(seen), 3, channels)
+    weight = affine.weight.reshape(3, 3 * channels, -1)[seen[0] : seen[-1] + 1].reshape(len(seen) * 3 * channels, -1)
+    copies = []
+    for row, i in enumerate(seen):
+        top, bottom = strip.top + (i - 1) * rate, strip.bottom + (i - 1) * rate
+        above, below = max(0, -top), max(0, bottom - height)
+        for j in range(3):
+            left, right = max(0, (1 - j) * rate), max(0, (j - 1) * rate)
+            if left + right >= width:
+                continue
+            inside = taps[above : count - below, left : width - right, row, j]
+            shift = (j - 1) * rate
+            copies.append((inside, x[top + above : bottom - below, left + shift : width - right + shift]))
+    matrix = taps.reshape(count * width, -1)
+
+    def run() -> None:
+        matrix.fill(0)
+        for inside, source in copies:
+            np.copyto(inside, source)
+        np.matmul(matrix, weight, out=target)
+        np.add(target, affine.bias, out=target)
+        np.maximum(target, 0, out=target)
+
+    return run

@@ -1,0 +1,172 @@
+"""Floor 3. A network compiled for speed: its folded layers, and the plans for the sizes it has met.
+
+Imports its own package, config, errors, scope.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_pixel_values
+from ..errors import InputError
+from ..scope import Scope
+from .block import MobileViTBlock
+from .convolutions import InvertedResidual, Stem
+from .crew import run_plan, run_plans, threads
+from .heads import DeepLabV3, Expansion, Pooling
+from .plan import Map, Plan
+
+IMAGES_TOGETHER = 4  # of a batch, in one plan: small maps become larger matrices
+MOST_PLANS = 8  # kept, of those used last
+MOST_PLAN_BYTES = 32 << 20  # all together; the one in use isn't counted
+
+
+class Backbone:
+    """Twin: ``reference.backbone``. Its layers, with their weights folded."""
+
+    def __init__(self, scope: Scope, config: NetworkConfig, *, expand_output: bool):
+        self.config = config
+        self.stem = Stem(scope / "conv_stem", config)
+        self.stages: list[list[InvertedResidual | MobileViTBlock]] = []
+        self._sign, self._channels = self.stem.act.sign, config.neck_hidden_sizes[0]
+        layers, widths = scope / "encoder" / "layer", config.neck_hidden_sizes
+        for stage, (stride, depth) in enumerate(((1, 1), (2, STAGE_2_DEPTH))):
+            names = [layers / stage / "layer" / i for i in range(depth)]
+            self.stages.append(
+                [self._residual(name, widths[stage + 1], stride if i == 0 else 1) for i, name in enumerate(names)]
+            )
+        for i, (depth, (stride, dilation)) in enumerate(zip(TRANSFORMER_DEPTHS, config.downsampling, strict=True)):
+            name = layers / (2 + i)
+            down = self._residual(name / "downsampling_layer", widths[3 + i], stride, dilation)
+            block = MobileViTBlock(name, config, self._sign, depth)
+            self._sign = block.fusion.act.sign
+            self.stages.append([down, block])
+        self.expansion = Expansion(scope / "conv_1x1_exp", config, self._sign) if expand_output else None
+        self.sign = self.expansion.act.sign if self.expansion else self._sign
+
+    def _residual(self, scope: Scope, channels: int, stride: int, dilation: int = 1) -> InvertedResidual:
+        layer = InvertedResidual(scope, self.config, self._sign, self._channels, channels, stride, dilation)
+        self._sign, self._channels = layer.out_sign, channels
+        return layer
+
+    def plan(self, plan: Plan, padded: np.ndarray) -> tuple[Map, list[Map]]:
+        """The last map, and those after L1 to L5."""
+        x, states = self.stem.plan(plan, padded), []
+        for stage in self.stages:
+            for layer in stage:
+                x = layer.plan(plan, x)
+            states.append(x)
+        return (self.expansion.plan(plan, x) if self.expansion else x), states
+
+
+class SizedPlan:
+    """A plan with its two ends: where the pixels go in, and where the answer and the five maps come out."""
+
+    def __init__(self, network: FastNetwork, images: int, height: int, width: int, workers: int):
+        self.plan = Plan(images, workers, network.dtype)
+        channels = network.config.num_channels
+        padded = self.plan.empty(images, channels, height + 2, width + 2)  # the border stays 0
+        self.pixels = padded[:, :, 1:-1, 1:-1]
+        last, self.states = network.backbone.plan(self.plan, padded)
+        self.output = network.plan_head(self.plan, last)
+        self.plan.finish()
+
+    def answer(self, output: np.ndarray, states: list[np.ndarray]) -> None:
+        """Copy the answer, and the maps if asked for, channels first and with their own sign."""
+        for out, each in zip([output, *states], [self.output, *self.states], strict=False):
+            moved = np.moveaxis(each.array, -1, 1)
+            np.multiply(moved, each.sign, out=out)
+
+    def shapes(self, images: int) -> list[tuple[int, ...]]:
+        """The shapes of the answer and the maps, of a whole batch."""
+        return [(images, each.array.shape[-1], *each.array.shape[1:-1]) for each in (self.output, *self.states)]
+
+
+class FastNetwork:
+    """A task's network: call it with a batch, from as many threads as you like.
+
+    The answer's bits depend on the number of threads and on the size of the batch, and on nothing else.
+    """
+
+    def __init__(self, task: str, scope: Scope, config: NetworkConfig, *, expand_output: bool = True):
+        if scope.watched:
+            raise InputError(
+                "the fast engine computes strips of several layers at once, so there is no layer to listen to or to "
+                "replace; use engine='reference'"
+            )
+        self.config = config
+        body = scope if task == "backbone" else scope / "mobilevit"
+        self.backbone = Backbone(body, config, expand_output=expand_output and task != "segmenter")
+        self.dtype = self.backbone.stem.weight.dtype
+        self._head: Pooling | DeepLabV3 | None = None
+        if task == "classifier":
+            self._head = Pooling(scope / "classifier" if config.num_labels > 0 else None, self.backbone.sign)
+        elif task == "segmenter":
+            self._head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
+        self._plans: OrderedDict[tuple[int, ...], list[SizedPlan]] = OrderedDict()  # free ones, by size
+        self._mutex = threading.Lock()
+
+    def plan_head(self, plan: Plan, last: Map) -> Map:
+        """Add the head's steps, if there is a head."""
+        return last if self._head is None else Map(self._head.plan(plan, last))
+
+    def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The output, and with ``hidden_states`` the five maps. Raises InputError unless the batch fits the network.
+
+        (B, C, H, W) -> (B, K) or (B, K, H', W'), five of (B, Ci, Hi, Wi)
+        """
+        check_pixel_values(pixel_values, self.config)
+        count, _, height, width = pixel_values.shape
+        workers = threads()
+        share = count // workers
+        shares = [slice(i * share, (i + 1) * share) for i in range(workers)] if share else []
+        done: list[np.ndarray] = []
+
+        def run(plans: list[SizedPlan], images: list[slice]) -> None:
+            for plan, some in zip(plans, images, strict=True):
+                np.copyto(plan.pixels, pixel_values[some], casting="same_kind")
+            run_plans([plan.plan for plan in plans]) if len(plans) > 1 else run_plan(plans[0].plan)
+            if not done:
+                shapes = plans[0].shapes(count)
+                done.extend(np.empty(shape, self.dtype) for shape in (shapes if hidden_states else shapes[:1]))
+            for plan, some in zip(plans, images, strict=True):
+                plan.answer(done[0][some], [state[some] for state in done[1:]])
+
+        for start in range(0, share, IMAGES_TOGETHER):
+            stop = min(start + IMAGES_TOGETHER, share)
+            pieces = [slice(each.start + start, each.start + stop) for each in shares]
+            self._with_plans(run, (stop - start, height, width, 1), pieces)
+        for i in range(share * workers, count):
+            self._with_plans(run, (1, height, width, workers), [slice(i, i + 1)])
+        return done[0], done[1:]
+
+    def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
+        """Run plans of a size, one for each piece: free ones, or new ones. An interrupted plan isn't used again."""
+        plans = []
+        with self._mutex:
+            free = self._plans.get(key, [])
+            while free and len(plans) < len(pieces):
+                plans.append(free.pop())
+        plans += [SizedPlan(self, *key) for _ in range(len(pieces) - len(plans))]
+        run(plans, pieces)
+        with self._mutex:
+            self._plans.setdefault(key, []).extend(plans)
+            self._plans.move_to_end(key)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the plans of the sizes used longest ago, down to the bounds."""
+        while len(self._plans) > 1:
+            kept = [plan for plans in self._plans.values() for plan in plans]
+            if len(kept) <= MOST_PLANS and sum(plan.plan.nbytes for plan in kept) <= MOST_PLAN_BYTES:
+                return
+            self._plans.popitem(last=False)
+
+
+def compile_network(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> FastNetwork:
+    """A network of the fast engine. The tasks are "backbone" (option ``expand_output``), "classifier", "segmenter"."""
+    return FastNetwork(task, scope, config, **options)

@@ -1,0 +1,145 @@
+"""Floor 3. A plan: everything about one input size that can be decided before the numbers come. Imports NumPy only.
+
+A network's layers, given a size, write themselves into a plan as steps. A step is cut into parts that don't depend on
+each other, strips of rows or groups of tokens, each a function without arguments: its views into the maps and into
+scratch memory were all made when the plan was. Running it makes no array and takes no decision.
+
+Each worker owns scratch memory, used again by every part it runs, so that what a part writes and reads a moment later
+is still in the cache of the core that wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+STRIP_BYTES = 1 << 18  # of the widest array of a strip; two or three such share a core's second-level cache
+_LINE = 64  # bytes of a cache line: where scratch arrays begin
+
+Function = Callable[[], object]
+
+
+class Strip(NamedTuple):
+    """Some rows of one image's map, and the worker whose part they are."""
+
+    image: int
+    top: int
+    bottom: int
+    worker: int
+
+
+@dataclass(frozen=True)
+class Map:
+    """A feature map, channels last, that holds ``sign`` times its values: array (n, H, W, C)"""
+
+    array: np.ndarray
+    sign: float = 1.0
+
+
+@dataclass
+class Step:
+    """A named step of the plan: for each worker, its parts, in order."""
+
+    name: str
+    parts: list[list[Function]]
+
+
+@dataclass
+class _Draft:
+    """A step before the scratch is there: what each strip needs of it, and how its function is made."""
+
+    name: str
+    strips: Sequence[Strip]
+    shapes: Sequence[tuple[int, ...]]
+    build: Callable[..., Function]
+
+
+@dataclass
+class Plan:
+    """The steps for ``images`` images at once, shared by ``workers`` workers, which wait for each other in between."""
+
+    images: int
+    workers: int
+    dtype: np.dtype
+    steps: list[Step] = field(default_factory=list)
+    nbytes: int = 0
+    _drafts: list[_Draft] = field(default_factory=list)
+
+    def empty(self, *shape: int) -> np.ndarray:
+        """An array that lives as long as the plan."""
+        self.nbytes += prod(shape) * self.dtype.itemsize
+        return np.zeros(shape, self.dtype)
+
+    def strips(self, rows: int, row_bytes: int, *, multiple: int = 1) -> list[Strip]:
+        """Cut maps of ``rows`` rows so that a strip's widest array fits the cache, and every worker gets as many.
+
+        Strips begin at multiples of ``multiple``.
+        """
+        units = -(-rows // multiple)
+        count = min(units, max(self.workers, -(-units * multiple * row_bytes // STRIP_BYTES)))
+        count = min(units, -(-count // self.workers) * self.workers)
+        edges = [min(rows, units * i // count * multiple) for i in range(count + 1)]
+        return [
+            Strip(image, top, bottom, i * self.workers // count)
+            for image in range(self.images)
+            for i, (top, bottom) in enumerate(zip(edges, edges[1:], strict=False))
+        ]
+
+    def add(
+        self,
+        name: str,
+        strips: Sequence[Strip],
+        shapes: Callable[[int], Sequence[tuple[int, ...]]],
+        build: Callable[..., Function],
+    ) -> None:
+        """Add a step: ``build(strip, *scratch)`` makes the function of one strip.
+
+        ``shapes(rows)`` are the scratch arrays that a strip of so many rows needs; every strip gets those of the
+        tallest.
+        """
+        self._drafts.append(_Draft(name, strips, shapes(max(s.bottom - s.top for s in strips)), build))
+
+    def finish(self) -> Plan:
+        """Allocate the scratch, and build all functions."""
+        sizes = [[_aligned(prod(shape) * self.dtype.itemsize) for shape in draft.shapes] for draft in self._drafts]
+        arena_bytes = max(map(sum, sizes)) + _LINE
+        arenas = [np.zeros(arena_bytes, np.uint8) for _ in range(self.workers)]
+        self.nbytes += self.workers * arena_bytes
+        for draft, bytes_of in zip(self._drafts, sizes, strict=True):
+            scratch = [_carve(arena, draft.shapes, bytes_of, self.dtype) for arena in arenas]
+            parts: list[list[Function]] = [[] for _ in range(self.workers)]
+            for strip in draft.strips:
+                parts[strip.worker].append(draft.build(strip, *scratch[strip.worker]))
+            self.steps.append(Step(draft.name, parts))
+        self._drafts.clear()
+        return self
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _LINE) * _LINE
+
+
+def _carve(
+    arena: np.ndarray, shapes: Sequence[tuple[int, ...]], sizes: Sequence[int], dtype: np.dtype
+) -> list[np.ndarray]:
+    """Arrays of these shapes, one after the other in the arena."""
+    start = -arena.ctypes.data % _LINE
+    arrays = []
+    for shape, size in zip(shapes, sizes, strict=True):
+        arrays.append(arena[start : start + prod(shape) * dtype.itemsize].view(dtype).reshape(shape))
+        start += size
+    return arrays
+
+
+def rows_of(array: np.ndarray, count: int, width: int) -> np.ndarray:
+    """The first ``count`` rows of ``width`` numbers in a scratch array."""
+    return array.reshape(-1)[: count * width].reshape(count, width)
+
+
+def tiled(values: np.ndarray, times: int) -> np.ndarray:
+    """Values per channel, repeated for each pixel of a row: NumPy is fastest where its inner loop is long."""
+    return np.tile(values, times)

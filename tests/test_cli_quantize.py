@@ -1,0 +1,159 @@
+"""``weights quantize``: what it writes and says. Oracle for the figures: the same, counted here with the reference."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import CLASSES, open_tiny, photo, save_photo, save_tiny
+
+from mobilevit_np import Classifier
+from mobilevit_np.checkpoints import open_checkpoint
+from mobilevit_np.cli import run
+from mobilevit_np.errors import ImageError
+from mobilevit_np.pipelines.agreement import agreement, differences, drawn_photos, label_in_name
+from mobilevit_np.preprocess import decode, preprocess
+from mobilevit_np.reference import classifier
+from mobilevit_np.scope import Scope
+
+
+@pytest.fixture
+def quantize(capsys, tmp_path, monkeypatch):
+    """Run the command in an empty folder: (exit code, lines of stdout, lines of stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = run(["weights", "quantize", "--engine", "reference", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+def logits_of(folder, paths):
+    checkpoint = open_tiny(folder)
+    pixel_values = np.concatenate([preprocess(decode(path), checkpoint.profile) for path in paths])
+    return classifier(pixel_values, Scope(checkpoint.tensors), checkpoint.config)[0].astype(np.float64)
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_figures(quantize, tiny_classifier):
+    """On 12 photos, 8 of them named by one of the labels."""
+    names = [*(f"{CLASSES[i % 5]}_{i}.png" for i in range(4)), *(f"PAPER_{i}.png" for i in range(4)), "paper.png",
+             "well_a.png", "water_3.png", "x.png"]  # fmt: skip
+    paths = sorted(save_photo(Path("photos", name), seed=i) for i, name in enumerate(names))
+    code, out, err = quantize("--json", tiny_classifier, "int8", "--photos", "photos")
+    assert (code, err, len(out)) == (0, [], 1)
+    record = json.loads(out[0])
+    assert [Path(path).name for path in record["written"]][-1] == "model.safetensors"
+    assert record["bytes"] == [Path(f, "model.safetensors").stat().st_size for f in (tiny_classifier, "int8")]
+    before, after = logits_of(tiny_classifier, paths), logits_of("int8", paths)
+    best = before.argmax(axis=1)
+    moved = np.abs(softmax(after) - softmax(before))[np.arange(12), best]
+    truth = [label_in_name(path, CLASSES) for path in paths]
+    judged = [i for i in range(12) if truth[i] is not None]
+    found = record["agreement"]
+    assert (found["photos"], found["labelled"], len(judged), record["photos"]) == (12, 8, 8, "given")
+    assert found["logits_error"] == pytest.approx(np.abs(after - before).max() / np.abs(before).max(), rel=1e-3)
+    assert found["unchanged"] == pytest.approx((best == after.argmax(axis=1)).mean())
+    assert found["probability_change"] == pytest.approx(moved.mean(), rel=1e-2)
+    right = [np.mean([logits[i].argmax() == truth[i] for i in judged]) for logits in (before, after)]
+    assert found["right"] == pytest.approx(right)
+    assert found["probability_change"] > 0
+
+
+def test_what_it_says(quantize, tiny_classifier):
+    save_photo(Path("photos/stone_1.png"))
+    code, out, err = quantize(tiny_classifier, "int8.safetensors", "--photos", "photos")
+    assert (code, err) == (0, [])
+    assert out[0] == f"wrote {Path('int8.safetensors').resolve()}"
+    assert " bytes before, " in out[1]
+    assert out[2].split() == ["weights", "tensors", "largest", "error", "mean", "error"]
+    assert out[3].split()[:2] == ["stem", "1"]
+    assert "on 1 given photos" in out
+    assert any(line.startswith("  logits: off by at most ") for line in out)
+    assert any(line.startswith("  first answer: the same for ") for line in out)
+    assert any(line.startswith("  right: ") and line.endswith(" now, of 1 named by their label") for line in out)
+
+
+@pytest.mark.parametrize(("task", "what"), [("classifier", "first answer"), ("segmenter", "class of a place")])
+def test_without_photos_it_draws_some(quantize, tmp_path, task, what):
+    code, out, err = quantize(save_tiny(tmp_path / "w", task), "int8")
+    assert (code, err) == (0, [])
+    assert "on 8 drawn photos" in out
+    assert any(line.startswith(f"  {what}: the same for ") for line in out)
+    assert not any(line.startswith("  right: ") for line in out)
+
+
+def test_a_bare_model_has_no_answers_to_compare(quantize, tmp_path):
+    code, out, err = quantize(save_tiny(tmp_path / "w", "backbone"), "int8")
+    assert (code, err) == (0, [])
+    assert not any("photos" in line for line in out)
+    assert open_checkpoint("int8").provenance.quantization
+
+
+def test_photos_that_cannot_be_read_are_named_and_give_1(quantize, tiny_classifier):
+    save_photo(Path("photos/a.png"))
+    Path("photos/b.png").write_bytes(b"no photo")
+    code, out, err = quantize(tiny_classifier, "int8", "--photos", "photos", "nowhere.png", "nothing*")
+    assert code == 1
+    assert "on 1 given photos" in out
+    assert len(err) == 3
+    for name, line in zip(("nothing*", "b.png", "nowhere.png"), err, strict=True):
+        assert name in line
+
+
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(quantize, tiny_classifier):
+    for arguments, words in (
+        (["nowhere", "x"], "there is no file or folder 'nowhere'"),
+        ([tiny_classifier, "missing/x.safetensors"], "missing/x.safetensors: no such file"),
+        ([tiny_classifier, "x", "--photos", "-"], "are read twice"),
+        ([tiny_classifier, "x", "--threads", "2"], "--threads is for the fast engine"),
+    ):
+        code, out, err = quantize(*arguments)
+        assert (code, out, len(err)) == (2, [], 1)
+        assert words in err[0]
+        assert list(Path().iterdir()) == []
+
+
+def test_the_same_weights_agree(tiny_classifier):
+    same = Classifier.from_pretrained(tiny_classifier)
+    found = agreement(differences(same, same, [photo(seed=i) for i in range(3)]))
+    assert (found.photos, found.logits_error, found.unchanged, found.probability_change) == (3, 0, 1, 0)
+    assert (found.labelled, found.right) == (0, None)
+    assert agreement([]) is None
+
+
+def test_an_unreadable_photo_is_its_error(tiny_classifier):
+    same = Classifier.from_pretrained(tiny_classifier)
+    good, bad = differences(same, same, [photo(), b"no photo"])
+    assert good.unchanged == 1
+    assert isinstance(bad, ImageError)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pets/American_Bulldog_12.jpg", 1),
+        ("american bulldog_1.jpg", 1),
+        ("Bengal_7.jpeg", 0),
+        (Path("a/Bengal_07.png"), 0),
+        ("Bengal.jpg", None),
+        ("Bengal_.jpg", None),
+        ("Bengals_3.jpg", None),
+        ("_3.jpg", None),
+        (b"Bengal_3.jpg", None),
+    ],
+)
+def test_labels_in_names(name, expected):
+    assert label_in_name(name, ("Bengal", "american bulldog")) == expected
+
+
+def test_drawn_photos_are_the_same_every_time_and_differ_from_each_other():
+    first, again = ([np.asarray(image) for image in drawn_photos(3)] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert len({image.tobytes() for image in first}) == 3
