@@ -23,7 +23,7 @@ from .activations import activation
 from .folding import Affine, fold_linear
 from .plan import Function, rows_of
 
-SCORE_BYTES = 1 << 18  # of the scores worked on at a time
+SCORE_BYTES = 1 << 20  # of the scores worked on at a time
 SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number
 
 

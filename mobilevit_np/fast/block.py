@@ -20,9 +20,10 @@ from .activations import activation
 from .attention import Transformer
 from .convolutions import DenseConvolution
 from .folding import fold_convolution, fold_projection
-from .plan import Function, Map, Plan, Strip, rows_of, tiled
+from .plan import Function, Map, Plan, Strip, rows_of, shared, tiled
 
 TOKENS_TOGETHER = 512  # of all the sequences that are worked on at a time: few enough for the cache
+LEAST_TOKENS = 128  # of a thread: with fewer, two threads cost each other more time than they save
 
 
 class MobileViTBlock:
@@ -101,7 +102,12 @@ class MobileViTBlock:
             if not projecting:
                 target = out.reshape(n * places, count, features)[some]
                 source = normed.reshape(target.shape)
-                return lambda: (transform(), np.copyto(target, source))
+
+                def keep() -> None:
+                    transform()
+                    np.copyto(target, source)
+
+                return keep
             targets = [
                 out[i // places, i % places // self.patch, i % self.patch] for i in range(strip.top, strip.bottom)
             ]
@@ -170,12 +176,9 @@ class MobileViTBlock:
 def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
     """Groups of sequences, as many for every worker; they're all "rows" of image 0."""
     together = max(1, TOKENS_TOGETHER // tokens)
-    groups = min(count, max(plan.workers, -(-count // together)))
-    edges = [count * i // groups for i in range(groups + 1)]
-    return [
-        Strip(0, top, bottom, i * plan.workers // groups)
-        for i, (top, bottom) in enumerate(zip(edges, edges[1:], strict=False))
-    ]
+    workers = plan.workers if count * tokens >= plan.workers * LEAST_TOKENS else 1
+    groups = -(-max(1, -(-count // together)) // workers) * workers
+    return [Strip(0, first, last, worker) for first, last, worker in shared(count, groups, workers)]
 
 
 def _places(tokens: np.ndarray, p: int, whole: tuple[int, int]) -> np.ndarray:

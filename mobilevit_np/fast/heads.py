@@ -1,4 +1,4 @@
-"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its own package."""
+"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its package."""
 
 from __future__ import annotations
 

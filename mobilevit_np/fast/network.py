@@ -146,7 +146,7 @@ class FastNetwork:
 
     def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
         """Run plans of a size, one for each piece: free ones, or new ones. An interrupted plan isn't used again."""
-        plans = []
+        plans: list[SizedPlan] = []
         with self._mutex:
             free = self._plans.get(key, [])
             while free and len(plans) < len(pieces):

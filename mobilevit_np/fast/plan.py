@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-STRIP_BYTES = 1 << 18  # of the widest array of a strip; two or three such share a core's second-level cache
+STRIP_BYTES = 1 << 20  # of a strip's widest array: small enough for the cache, large enough that calls don't matter
+LEAST_BYTES = 1 << 17  # below it, two threads cost each other more time than they save
 _LINE = 64  # bytes of a cache line: where scratch arrays begin
 
 Function = Callable[[], object]
@@ -80,13 +82,12 @@ class Plan:
         Strips begin at multiples of ``multiple``.
         """
         units = -(-rows // multiple)
-        count = min(units, max(self.workers, -(-units * multiple * row_bytes // STRIP_BYTES)))
-        count = min(units, -(-count // self.workers) * self.workers)
-        edges = [min(rows, units * i // count * multiple) for i in range(count + 1)]
+        workers = self.workers if rows * row_bytes >= self.workers * LEAST_BYTES else 1
+        count = -(-max(1, -(-rows * row_bytes // STRIP_BYTES)) // workers) * workers
         return [
-            Strip(image, top, bottom, i * self.workers // count)
+            Strip(image, top * multiple, min(rows, bottom * multiple), worker)
             for image in range(self.images)
-            for i, (top, bottom) in enumerate(zip(edges, edges[1:], strict=False))
+            for top, bottom, worker in shared(units, count, workers)
         ]
 
     def add(
@@ -117,6 +118,13 @@ class Plan:
             self.steps.append(Step(draft.name, parts))
         self._drafts.clear()
         return self
+
+
+def shared(units: int, count: int, workers: int) -> list[tuple[int, int, int]]:
+    """``units`` things cut into ``count`` runs (fewer, where there are fewer things): first, last + 1, whose they are."""
+    count = min(units, count)
+    edges = [units * i // count for i in range(count + 1)]
+    return [(first, last, i * workers // count) for i, (first, last) in enumerate(pairwise(edges))]
 
 
 def _aligned(size: int) -> int:

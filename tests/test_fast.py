@@ -1,0 +1,362 @@
+"""The fast engine against the reference: the same answers, however the work is cut up and shared out.
+
+Oracle: the reference engine. float64: 1e-12 of the largest magnitude; float32: logits 2e-6 of it, maps on the way 5e-6.
+"""
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from drawing import CUT_DOWN, cast, draw_pixels, draw_tensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parameters import draw, photo
+from tiny import CHELSEA
+
+from mobilevit_np import Classifier, MobileViTForImageClassification, MobileViTModel, Segmenter, fast
+from mobilevit_np.checkpoints import draw_parameters, parameter_shapes
+from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.engines import compile_network
+from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
+from mobilevit_np.fast import crew
+from mobilevit_np.fast import network as module
+from mobilevit_np.ops import ACTIVATIONS
+from mobilevit_np.scope import Scope
+
+LOGITS = {"float64": 1e-12, "float32": 2e-6}
+MAPS = {"float64": 1e-12, "float32": 5e-6}
+TASKS = ("backbone", "classifier", "segmenter")
+
+
+@pytest.fixture(autouse=True)
+def own_threads(monkeypatch):
+    """Whatever a test sets, the next doesn't see."""
+    monkeypatch.setattr(crew, "_setting", {})
+
+
+def with_threads(count):
+    crew._setting["count"] = count
+
+
+def small(task="classifier", *, seed=0, dtype=np.float64, expand_output=True, **fields):
+    """A cut-down network with all its parts: its scope and configuration."""
+    config = NetworkConfig(**{**CUT_DOWN, "num_labels": 5, "atrous_rates": [1, 2, 3], **fields})
+    shapes = parameter_shapes(config, task, expand_output=expand_output)
+    tensors = draw_tensors(shapes, config, task, seed=seed, expand_output=expand_output)
+    return Scope(cast(tensors, dtype)), config
+
+
+def error(ours, theirs):
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()
+
+
+def assert_same_answers(scope, config, task, x, **options):
+    """The fast engine's output and maps are the reference's."""
+    theirs, their_maps = compile_network("reference", task, scope, config, **options)(x)
+    ours, our_maps = compile_network("fast", task, scope, config, **options)(x, hidden_states=True)
+    assert error(ours, theirs) <= LOGITS[x.dtype.name]
+    assert len(our_maps) == len(their_maps) == 5
+    for our_map, their_map in zip(our_maps, their_maps, strict=True):
+        assert error(our_map, their_map) <= MAPS[x.dtype.name]
+
+
+# -- the same answers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("head", ["classifier", "segmenter"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants(variant, head, dtype):
+    config = NetworkConfig(**VARIANTS[variant], num_labels=21, output_stride=32 if head == "classifier" else 16)
+    scope = Scope(draw(config, head, dtype=dtype))
+    with_threads(2)
+    for size in ((64, 96), (33, 47)):
+        assert_same_answers(scope, config, head, photo(config, size, dtype=dtype))
+
+
+def test_the_published_input_size_in_parts():
+    """256x256, where maps are cut into strips and scores into blocks."""
+    config = NetworkConfig(**VARIANTS["xx_small"])
+    scope = Scope(draw(config, "classifier", dtype=np.float32))
+    with_threads(2)
+    assert_same_answers(scope, config, "classifier", photo(config, (256, 256), dtype=np.float32))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch", range(1, 10))
+def test_batches(batch, threads):
+    scope, config = small(dtype=np.float32)
+    with_threads(threads)
+    assert_same_answers(scope, config, "classifier", draw_pixels((batch, 3, 64, 64)).astype(np.float32))
+
+
+@settings(max_examples=60)
+@given(
+    task=st.sampled_from(TASKS),
+    output_stride=st.sampled_from([32, 16, 8]),
+    batch=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    threads=st.integers(1, 3),
+    strip_bytes=st.sampled_from([1, 1 << 10, 1 << 14, 1 << 20]),
+)
+def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_bytes):
+    scope, config = small(task, output_stride=output_stride)
+    with_threads(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mobilevit_np.fast.plan.STRIP_BYTES", strip_bytes)
+        patch.setattr("mobilevit_np.fast.plan.LEAST_BYTES", min(strip_bytes, 1 << 17))
+        patch.setattr("mobilevit_np.fast.attention.SCORE_BYTES", strip_bytes)
+        patch.setattr("mobilevit_np.fast.block.TOKENS_TOGETHER", strip_bytes >> 4)
+        patch.setattr("mobilevit_np.fast.block.LEAST_TOKENS", 1)
+        assert_same_answers(scope, config, task, draw_pixels((batch, 3, *size)))
+
+
+@settings(max_examples=40)
+@given(
+    task=st.sampled_from(TASKS),
+    fields=st.fixed_dictionaries(
+        {
+            "num_channels": st.sampled_from([1, 3, 4]),
+            "patch_size": st.sampled_from([1, 2, 3, 4]),
+            "num_attention_heads": st.sampled_from([1, 2, 4, 8]),
+            "conv_kernel_size": st.sampled_from([1, 3, 5]),
+            "qkv_bias": st.booleans(),
+            "mlp_ratio": st.sampled_from([0.5, 2.0, 5.0]),
+            "expand_ratio": st.sampled_from([1.0, 3.0]),
+            "layer_norm_eps": st.sampled_from([1e-5, 0.1]),
+            "neck_hidden_sizes": st.sampled_from([[8, 8, 16, 16, 24, 24, 32], [8] * 7, [8, 16, 16, 16, 16, 16, 24]]),
+            "hidden_act": st.sampled_from(["silu", "relu", "gelu", "prelu", "linear"]),
+            "output_stride": st.sampled_from([32, 16, 8]),
+            "atrous_rates": st.sampled_from([[6, 12, 18], [1, 2, 40]]),
+            "num_labels": st.sampled_from([1, 7]),
+        }
+    ),
+)
+def test_any_configuration(task, fields):
+    scope, config = small(task, **fields)
+    with_threads(2)
+    assert_same_answers(scope, config, task, draw_pixels((1, config.num_channels, 45, 64)))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation(name):
+    scope, config = small(hidden_act=name)
+    assert_same_answers(scope, config, "classifier", draw_pixels((1, 3, 32, 48)))
+
+
+def test_without_expansion_and_without_labels():
+    scope, config = small("backbone", expand_output=False)
+    x = draw_pixels((2, 3, 40, 40))
+    assert_same_answers(scope, config, "backbone", x, expand_output=False)
+    for act in ("silu", "relu"):  # the one keeps minus its maps, the other doesn't
+        scope, config = small(num_labels=0, hidden_act=act)
+        assert_same_answers(scope, config, "classifier", x)
+
+
+def test_the_shipped_models_on_the_example_photo():
+    for pipeline in (Classifier, Segmenter):
+        ours, theirs = (pipeline.from_pretrained(engine=engine)(CHELSEA).logits for engine in ("fast", "reference"))
+        assert error(ours, theirs) <= LOGITS["float32"]
+
+
+# -- numbers at the edge -----------------------------------------------------------------------------------------------
+
+
+def test_scores_too_large_to_exponentiate():
+    """Queries and keys a hundredfold: exp would overflow without the subtraction of the maximum."""
+    scope, config = small()
+    names = [f"mobilevit.encoder.layer.{i}.transformer.layer.0.attention.attention." for i in (2, 3, 4)]
+    large = {f"{name}{part}.weight": 100 * scope[f"{name}{part}.weight"] for name in names for part in ("query", "key")}
+    x = draw_pixels((1, 3, 64, 64))
+    assert_same_answers(scope.with_tensors(large), config, "classifier", x)
+
+
+def test_activations_far_out():
+    """SiLU at -1e4, where exp overflows: 0, and nobody is warned."""
+    scope, config = small()
+    name = "mobilevit.encoder.layer.1.layer.1.expand_1x1.normalization.bias"
+    far_out = scope.with_tensors({name: scope[name] - 1e4})
+    assert_same_answers(far_out, config, "classifier", draw_pixels((1, 3, 32, 32)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_shows(value):
+    scope, config = small()
+    x = draw_pixels((2, 3, 32, 32))
+    x[1, 0, 3, 3] = value
+    network = compile_network("fast", "classifier", scope, config)
+    logits, _ = network(x)
+    assert np.isnan(logits[1]).all()
+    assert error(logits[:1], network(x[:1])[0]) <= LOGITS["float64"]  # the other photo doesn't see it
+
+
+# -- bits, threads, memory ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_bits_every_time(threads):
+    scope, config = small(dtype=np.float32)
+    with_threads(threads)
+    network, again = (compile_network("fast", "classifier", scope, config) for _ in range(2))
+    x = draw_pixels((5, 3, 96, 80)).astype(np.float32)
+    first = network(x)[0]
+    for size in ((33, 47), (96, 80), (8, 200)):
+        network(draw_pixels((2, 3, *size)).astype(np.float32))  # leaves its numbers in the scratch memory
+        np.testing.assert_array_equal(network(x)[0], first)
+    np.testing.assert_array_equal(again(x)[0], first)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_model_called_from_several_threads(threads):
+    scope, config = small(dtype=np.float32)
+    with_threads(threads)
+    network = compile_network("fast", "classifier", scope, config)
+    inputs = [draw_pixels((1 + i % 3, 3, 64, 64 + 8 * (i % 2)), seed=i).astype(np.float32) for i in range(8)]
+    expected = [network(x)[0] for x in inputs]
+    wrong = []
+
+    def call(i):
+        for _ in range(10):
+            if not np.array_equal(network(inputs[i])[0], expected[i]):
+                wrong.append(i)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+def test_an_answer_is_the_callers_own():
+    """What one call returned, the next doesn't change; what was passed in isn't changed either."""
+    scope, config = small("backbone")
+    network = compile_network("fast", "backbone", scope, config)
+    x = draw_pixels((1, 3, 32, 32))
+    kept = x.copy()
+    output, maps = network(x, hidden_states=True)
+    copies = [each.copy() for each in (output, *maps)]
+    network(1 - x, hidden_states=True)
+    for each, copy in zip((output, *maps), copies, strict=True):
+        np.testing.assert_array_equal(each, copy)
+    np.testing.assert_array_equal(x, kept)
+
+
+def test_memory_stays_bounded_over_many_sizes():
+    scope, config = small(dtype=np.float32)
+    network = compile_network("fast", "classifier", scope, config)
+    sizes = np.random.default_rng(0).integers(16, 128, (160, 2))
+    tracemalloc.start()
+    try:
+        for i, (height, width) in enumerate(sizes):
+            network(np.zeros((1, 3, height, width), np.float32))
+            if i == 59:
+                after_60 = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] < after_60 + (5 << 20)
+    finally:
+        tracemalloc.stop()
+    kept = [plan for plans in network._plans.values() for plan in plans]
+    assert 1 <= len(kept) <= module.MOST_PLANS
+
+
+def test_plans_are_used_again_and_forgotten_by_size(monkeypatch):
+    scope, config = small(dtype=np.float32)
+    network = compile_network("fast", "classifier", scope, config)
+    built = []
+    original = module.SizedPlan.__init__
+    monkeypatch.setattr(module.SizedPlan, "__init__", lambda self, *a: (built.append(a[2:4]), original(self, *a))[1])
+    monkeypatch.setattr(module, "MOST_PLANS", 2)
+
+    def see(side):
+        network(np.zeros((1, 3, side, side), np.float32))
+
+    for side in (32, 64, 32, 64, 96, 64, 32):
+        see(side)
+    assert built == [(32, 32), (64, 64), (96, 96), (32, 32)]
+    monkeypatch.setattr(module, "MOST_PLAN_BYTES", 1)
+    see(64)
+    assert len(network._plans) == 1  # the last is kept, whatever its size
+
+
+def test_an_error_in_one_thread_ends_them_all(monkeypatch):
+    """And the plan it happened in isn't used again."""
+    scope, config = small()
+    with_threads(3)
+    network = compile_network("fast", "classifier", scope, config)
+    x = draw_pixels((1, 3, 128, 128))
+    monkeypatch.setattr("mobilevit_np.fast.plan.LEAST_BYTES", 1)
+    expected = network(x)[0]
+    ((plan,),) = network._plans.values()
+    step = next(step for step in plan.plan.steps if all(step.parts))
+
+    def fail():
+        raise ZeroDivisionError
+
+    working, step.parts[1] = step.parts[1], [fail]
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        network(x)
+    assert threading.active_count() == before
+    assert not any(network._plans.values())
+    np.testing.assert_array_equal(network(x)[0], expected)
+    assert working
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def test_threads(monkeypatch):
+    for name in crew._MATRIX_LIBRARIES:
+        monkeypatch.delenv(name, raising=False)
+    assert fast.threads() == 1  # the matrix library has its own
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert fast.threads() == fast.cores() >= 1
+    assert fast.use_threads(3) == fast.threads() == 3
+    assert fast.use_threads() == fast.threads() == fast.cores()
+    for wrong in (0, -1, 1.5, True, "2"):
+        with pytest.raises(InputError, match="threads must be a whole number from 1 up"):
+            fast.use_threads(wrong)
+
+
+def test_nothing_to_listen_to():
+    scope, config = small()
+    for watched in (scope.listen(print), scope.replace("*", print)):
+        with pytest.raises(InputError, match="use engine='reference'"):
+            compile_network("fast", "classifier", watched, config)
+    model = MobileViTForImageClassification(_hf_config())
+    with pytest.raises(InputError, match="use engine='reference'"):
+        model(draw_pixels((1, 3, 32, 32)), output_attentions=True, engine="fast")
+
+
+def test_models_of_transformers_api():
+    config = _hf_config()
+    model = MobileViTModel(config, tensors=draw_parameters(config, "backbone"))
+    x = draw_pixels((2, 3, 48, 48)).astype(np.float32)
+    ours, theirs = (model(x, output_hidden_states=True, engine=engine) for engine in ("fast", "reference"))
+    assert error(ours.last_hidden_state, theirs.last_hidden_state) <= MAPS["float32"]
+    assert error(ours.pooler_output, theirs.pooler_output) <= MAPS["float32"]
+    assert len(ours.hidden_states) == len(theirs.hidden_states) == 5
+    assert model(x, engine="fast").hidden_states is None
+
+
+def _hf_config():
+    from mobilevit_np import MobileViTConfig
+
+    return MobileViTConfig(**CUT_DOWN)
+
+
+def test_clear_errors():
+    scope, config = small()
+    with pytest.raises(InputError, match="there is no engine 'quick'; known are reference, fast"):
+        compile_network("quick", "classifier", scope, config)
+    network = compile_network("fast", "classifier", scope, config)
+    for wrong, match in ((np.zeros((3, 32, 32)), "must be a batch"), (np.zeros((1, 2, 32, 32)), "2 channels")):
+        with pytest.raises(InputError, match=match):
+            network(wrong)
+    with pytest.raises(MissingTensorError, match="conv_stem"):
+        compile_network("fast", "classifier", Scope({}), config)
+    with pytest.raises(ConfigError, match="no known activation"):
+        compile_network("fast", "classifier", scope, NetworkConfig(**{**vars(config), "hidden_act": "sigh"}))
