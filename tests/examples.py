@@ -199,10 +199,6 @@ def just_backbone(B: int = 1, C: int = 3, H: int = 64, W: int = 128, h: int = 2)
     return call(net.photo(B, H, W), net.at("mobilevit"), net.config)
 
 
-def checked(B: int = 2, C: int = 3, H: int = 5, W: int = 7) -> Call:
-    return call(array(B, C, H, W), NetworkConfig(num_channels=C))
-
-
 _ACTIVATION_PARAMETERS = {"prelu": (1,), "xielu": (1, 1, 0, 0)}  # how many axes each learned parameter has
 
 
@@ -276,7 +272,7 @@ EXAMPLES: dict[str, list[Builder]] = {
     ],
     "reference.backbone.encoder": [encoder],
     "reference.backbone.backbone": [just_backbone],
-        "reference.classifier.classifier": [network("classifier")],
+    "reference.classifier.classifier": [network("classifier")],
     "reference.segmenter.segmenter": [network("segmenter")],
 }
 

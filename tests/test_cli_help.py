@@ -33,6 +33,9 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
     ("weights", "list"): ["shipped models", "mobilevit-np weights list --json"],
     ("weights", "info"): ["sha256", "mobilevit-np weights info pets-xx-small"],
     ("weights", "convert"): ["reversed", "--names timm", "bfloat16"],
+    ("weights", "quantize"): ["int8", "no faster", "Abyssinian_12.jpg", "--photos pets/"],
+    ("bench",): ["answer is checked", "a new input every call", "mobilevit-np bench --json"],
+    ("summary",): ["multiply-accumulates", "mobilevit-np summary --size 256"],
     ("weights", "verify"): ["not proof of harm", "exit code 1", "--repository apple/mobilevit-small"],
 }
 NUMERIC = {"numpy", "PIL", "safetensors", "torch", "scipy", "huggingface_hub"}
@@ -94,6 +97,8 @@ def test_nothing_to_do_shows_the_help_and_is_no_success(capsys, level):
         (["classify", "x", "--top", "many"], "--top: 'many' is no whole number from 1 up"),
         (["classify", "x", "--top", "²"], "is no whole number"),
         (["classify", "x", "--dtype", "float16"], "invalid choice: 'float16'"),
+        (["classify", "x", "--engine", "steam"], "invalid choice: 'steam'"),
+        (["segment", "x", "--threads", "0"], "--threads: '0' is no whole number from 1 up"),
         (["weights", "convert", "x"], "required: OUT"),
         (["weights", "convert", "x", "y", "--names", "jax"], "invalid choice: 'jax'"),
     ],
@@ -119,16 +124,6 @@ def test_help_and_mistakes_load_nothing_heavy():
     assert "mobilevit_np.cli.classify" in loaded
     assert not loaded & NUMERIC
     assert not any(name.startswith(("mobilevit_np.pipelines", "mobilevit_np.checkpoints")) for name in loaded)
-
-
-def test_classify_loads_what_it_needs_and_no_more(tiny_classifier):
-    call = f"run(['classify', 'tutorials/images/chelsea.png', '--weights', {str(tiny_classifier)!r}])"
-    loaded = loaded_by(f"from mobilevit_np.cli import run; {call}")
-    assert {"numpy", "PIL", "mobilevit_np.reference.classifier"} <= loaded
-    packages = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("mobilevit_np.")}
-    assert not packages & {f"mobilevit_np.{name}" for name in ("drawing", "huggingface", "fast", "golden")}
-    assert not loaded & {"mobilevit_np.pipelines.segmenter", "mobilevit_np.checkpoints.saving", "PIL.ImageDraw"}
-    assert not loaded & {"torch", "scipy", "huggingface_hub", "matplotlib", "pandas"}
 
 
 def test_as_a_module_and_as_a_script():

@@ -191,7 +191,6 @@ def test_shape_line_holds(name):
         ("layers.inverted_residual.inverted_residual", "(B, C, H, W) -> (B, out_channels, H/stride, ceil(W/stride))"),
         ("layers.mobilevit_block.mobilevit_block", "(B, C, H, W) -> (B, 2C, H, W)"),
         ("layers.transformer_layer.feed_forward_out", "(B*P, N, F) -> (B*P, N, D)"),
-        ("reference.backbone.check_pixel_values", "(B, C, H, W) -> (B, C, H, W)"),
         ("reference.backbone.backbone", "(B, C, H, W) -> (B, E, H', W'), five of (Ci, B, Hi, Wi)"),
         ("reference.classifier.classifier", "(B, C, H, W) -> (B, C), five of (B, Ci, Hi, Wi)"),
     ],

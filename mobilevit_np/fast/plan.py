@@ -121,7 +121,7 @@ class Plan:
 
 
 def shared(units: int, count: int, workers: int) -> list[tuple[int, int, int]]:
-    """``units`` things cut into ``count`` runs (fewer, where there are fewer things): first, last + 1, whose they are."""
+    """``units`` things in ``count`` runs (fewer, where there are fewer things): first, last + 1, whose they are."""
     count = min(units, count)
     edges = [units * i // count for i in range(count + 1)]
     return [(first, last, i * workers // count) for i, (first, last) in enumerate(pairwise(edges))]

@@ -2,6 +2,8 @@
 
 Five views of the same map, from one pixel to the whole: a 1x1 convolution, three 3x3 convolutions whose taps stand 6,
 12 and 18 pixels apart, and the global mean. The head uses ReLU whatever the backbone's activation is.
+
+Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
 """
 
 from __future__ import annotations

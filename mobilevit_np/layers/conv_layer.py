@@ -1,4 +1,7 @@
-"""Floor 2. Convolution, batch norm, activation: the brick of all that convolves. Imports its own package, floor 0."""
+"""Floor 2. Convolution, batch norm, activation: the brick of all that convolves. Imports its own package, floor 0.
+
+Explained in tutorials/03-batch-norm-and-silu.md.
+"""
 
 from __future__ import annotations
 

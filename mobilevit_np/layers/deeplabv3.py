@@ -1,4 +1,7 @@
-"""Floor 2. The DeepLabV3 head: from the last feature map to a score per class and pixel. Imports floor 0."""
+"""Floor 2. The DeepLabV3 head: from the last feature map to a score per class and pixel. Imports floor 0.
+
+Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Floor 2. MobileNetV2's inverted residual (arXiv 1801.04381): wide in the middle, narrow at both ends.
 
 Imports its own package and floor 0.
+
+Explained in tutorials/04-the-inverted-residual.md.
 """
 
 from __future__ import annotations

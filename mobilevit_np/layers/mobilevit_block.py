@@ -2,6 +2,8 @@
 
 A convolution looks at its neighbours, a transformer at everything. The block does one, then the other, and then the
 first again: every pixel hears from its neighbourhood, then (through its place in the patches) from the whole map.
+
+Explained in tutorials/07-the-mobilevit-block.md and tutorials/06-unfold-and-fold.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Floor 2. The modules that hold parameters themselves: each looks its own up and calls one operation.
 
 Imports ops and floor 0. Everything above is made of these five.
+
+Explained in tutorials/03-batch-norm-and-silu.md.
 """
 
 from __future__ import annotations

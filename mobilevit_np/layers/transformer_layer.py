@@ -1,6 +1,8 @@
 """Floor 2. The transformer layer: attention between tokens, then a feed-forward on each. Imports ops, floor 0.
 
 Pre-norm: each half normalises its input and adds its output to what came in, so the sum runs through unnormalised.
+
+Explained in tutorials/05-attention.md.
 """
 
 from __future__ import annotations

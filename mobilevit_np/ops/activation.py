@@ -3,6 +3,8 @@
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
 ``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, no exponential in them overflows, and
 none loses the small values of its tails to cancellation. Minus infinity times a gate of 0 is NaN, as in PyTorch.
+
+Explained in tutorials/03-batch-norm-and-silu.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Floor 1. Multi-head scaled dot-product attention; imports NumPy, errors and its own package.
 
 "Attention is all you need", section 3.2: softmax(q k^T / sqrt(d)) v, in h heads at once, d being the width of one head.
+
+Explained in tutorials/05-attention.md.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ one of three roads to the same sum, because NumPy's speed differs so much betwee
 - everything else: "im2col", the k*k neighbours of every pixel laid out as a column, then a matrix product.
 
 The only Python loop is over the k*k taps of a depthwise kernel.
+
+Explained in tutorials/02-convolution.md.
 """
 
 from __future__ import annotations

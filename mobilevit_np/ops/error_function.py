@@ -7,6 +7,8 @@ grid points comes from the Taylor series about the nearest one, whose coefficien
 
 With |t| <= 1/32 the terms fall so fast that 20 of them reach float64's last digits, relative to erfc itself even at
 26. The grid ends at 28, where erfc is 0 in float64 and so are its coefficients.
+
+Explained in tutorials/03-batch-norm-and-silu.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Floor 1. The linear layer; imports NumPy and errors."""
+"""Floor 1. The linear layer; imports NumPy and errors.
+
+Explained in tutorials/05-attention.md.
+"""
 
 from __future__ import annotations
 

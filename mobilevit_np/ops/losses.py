@@ -1,6 +1,8 @@
 """Floor 1. The four losses of transformers' heads; imports NumPy, errors and its own package.
 
 Inference needs none; a port author comparing training losses does. All return a scalar in the logits' dtype.
+
+Explained in tutorials/08-the-whole-classifier.md.
 """
 
 from __future__ import annotations

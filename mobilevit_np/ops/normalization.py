@@ -2,6 +2,8 @@
 
 Both subtract a mean, divide by a deviation and apply a learned scale and shift. They differ in whose mean: batch norm
 (inference) uses one mean per channel, learned in training and frozen; layer norm measures each token afresh.
+
+Explained in tutorials/03-batch-norm-and-silu.md and tutorials/05-attention.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Floor 1. Global average pooling; imports NumPy only."""
+"""Floor 1. Global average pooling; imports NumPy only.
+
+Explained in tutorials/08-the-whole-classifier.md.
+"""
 
 from __future__ import annotations
 

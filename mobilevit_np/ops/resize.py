@@ -2,6 +2,8 @@
 
 The network itself resizes in three places: maps whose side isn't a multiple of the patch, the pooled branch of ASPP,
 and logits blown up to a photo's size. (Photos are resized in ``preprocess/``, by other rules.)
+
+Explained in tutorials/01-an-image-as-an-array.md and tutorials/09-atrous-convolution-and-deeplabv3.md.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ Pillow reads the formats; three things about it are handled here on purpose:
 
 Memory: four bytes a pixel for Pillow and three for the result, so at most 0.94 GB at the limit; conversions run in
 strips. JPEG's draft mode (decoding at half size) is never used, as it changes the values.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations
@@ -76,10 +78,22 @@ def as_array(image: Any) -> np.ndarray:
 
 
 def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:
-    with _reading(name):
+    with _reading(name), _opened(source) as image:
+        return _from_pil(image, name, max_pixels)
+
+
+def _opened(source: Any) -> Image.Image:
+    """The photo, not yet decoded. Pillow's usual formats are tried before its plugins for thirty more are loaded."""
+    Image.preinit()
+    try:
+        return Image.open(source, formats=_formats())
+    except UnidentifiedImageError:
         Image.init()
-        with Image.open(source, formats=[f for f in FORMATS if f in Image.OPEN]) as image:
-            return _from_pil(image, name, max_pixels)
+        return Image.open(source, formats=_formats())
+
+
+def _formats() -> list[str]:
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:

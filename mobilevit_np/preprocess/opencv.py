@@ -2,6 +2,8 @@
 
 It looks at two pixels a side however much it shrinks (no antialias), so it differs plainly from Pillow's. The weights
 are 11-bit integers, and the roundings below are OpenCV's own: the result equals ``cv2.resize(..., INTER_LINEAR)``.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Imports errors and this package. A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are
 those that the published checkpoints were evaluated with. They give different pixels for the same photo, and the
 weights expect theirs: none is a silent default.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Pillow does its own six filters, so the values are those of the Pillow that is installed. Version 13 changed the order
 of its two passes where a resize takes away many more rows than columns (photos over twice as high as wide): some
 pixels then differ by one level from version 12's, here as in transformers.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

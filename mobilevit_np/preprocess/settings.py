@@ -3,6 +3,8 @@
 Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`` an int, ``do_flip_channels``) and its
 new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``.
 What a file leaves out has the defaults of transformers' page, of timm respectively.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

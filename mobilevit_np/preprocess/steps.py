@@ -4,6 +4,8 @@ Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so 
 replaced, which is how a known preprocessing mistake is switched on. The steps work on one photo, channels first, and
 come in transformers' order: resize (on uint8), rescale (in float64, then to float32), centre crop, [normalize],
 flip_channel_order. The Hugging Face image processor goes through the very same functions.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

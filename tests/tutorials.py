@@ -1,0 +1,184 @@
+"""The tutorials' cells, run by doctest with nothing skipped and nothing left open; and what writes their outputs anew.
+
+    python tests/tutorials.py            runs all chapters, says what isn't as it stands there
+    python tests/tutorials.py --record   the same, and writes anew what depends on the shipped weights: the outputs of
+                                         the cells marked for it, and the pictures
+    python tests/tutorials.py --record --all 08   for the writing of a chapter: its other cells' outputs as well
+
+A cell is a block of ``>>>`` lines between fences. One whose output depends on the shipped weights has the line MARK
+above its fence, and is the only kind that new weights may change.
+"""
+
+from __future__ import annotations
+
+import doctest
+import functools
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TUTORIALS = REPOSITORY / "tutorials"
+CHAPTERS = sorted(TUTORIALS.glob("[0-9][0-9]-*.md"))
+MARK = "<!-- the output depends on the shipped weights -->"
+_CELL = re.compile(r"^```pycon\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CLOSE, ENOUGH = 2, 0.995  # levels that a pixel may be off, and the part of all pixels that must be as close
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A block between fences: its text, the number of its first line, and whether new weights may change its output."""
+
+    text: str
+    line: int
+    marked: bool
+
+    @property
+    def typed(self) -> list[str]:
+        """The lines that a reader types."""
+        return [line for line in self.text.splitlines() if line.startswith((">>>", "..."))]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An example that gave something else than what stands below it."""
+
+    chapter: Path
+    example: doctest.Example
+    got: str
+    marked: bool
+
+    def __str__(self) -> str:
+        place = f"{self.chapter.name}:{self.example.lineno + 1}{' (marked)' if self.marked else ''}"
+        return f"{place}\n{self.example.source}  stands there: {self.example.want!r}\n  came: {self.got!r}"
+
+
+def cells(chapter: Path) -> list[Cell]:
+    """Every cell of a chapter, solutions included."""
+    text = chapter.read_text(encoding="utf-8")
+    found = []
+    for match in _CELL.finditer(text):
+        before = text[: match.start()]
+        found.append(Cell(match[1], before.count("\n") + 2, before.endswith(f"{MARK}\n")))
+    return found
+
+
+def differences(chapter: Path) -> list[Difference]:
+    """What a chapter's examples give that isn't what stands there, run one after the other in an empty folder."""
+    text = chapter.read_text(encoding="utf-8")
+    test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, chapter.stem, str(chapter), 0)
+    runner = _Runner(optionflags=0, verbose=False)
+    with desk():
+        runner.run(test, out=lambda _: None, clear_globs=True)
+    marked = [range(cell.line, cell.line + cell.text.count("\n")) for cell in cells(chapter) if cell.marked]
+    return [
+        Difference(chapter, example, got, any(example.lineno + 1 in lines for lines in marked))
+        for example, got in runner.failed
+    ]
+
+
+class _Runner(doctest.DocTestRunner):
+    """A doctest runner that keeps what failed instead of printing it."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.failed: list[tuple[doctest.Example, str]] = []
+
+    def report_failure(self, out, test, example, got):  # type: ignore[no-untyped-def]
+        self.failed.append((example, got))
+
+    def report_unexpected_exception(self, out, test, example, exc_info):  # type: ignore[no-untyped-def]
+        self.failed.append((example, f"{exc_info[0].__name__}: {exc_info[1]}"))
+
+
+@contextmanager
+def desk() -> Iterator[Path]:
+    """An empty folder to work in, with a link to ``tutorials``: what a chapter saves goes there."""
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tutorials").symlink_to(TUTORIALS)
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(here)
+
+
+def record(chapter: Path, found: list[Difference]) -> None:
+    """Write what came in the place of what stood there."""
+    lines = chapter.read_text(encoding="utf-8").splitlines()
+    for difference in sorted(found, key=lambda each: -each.example.lineno):
+        example = difference.example
+        start = example.lineno + example.source.count("\n")
+        got = [line or "<BLANKLINE>" for line in difference.got.splitlines()]
+        lines[start : start + example.want.count("\n")] = got
+    chapter.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def distance(found: Image.Image, path: Path) -> float:
+    """The part of all pixels that are more than CLOSE levels off the picture in the file."""
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB")).astype(int)
+    pixels = np.asarray(found.convert("RGB")).astype(int)
+    if pixels.shape != expected.shape:
+        return 1.0
+    return float((np.abs(pixels - expected).max(axis=2) > CLOSE).mean())
+
+
+@functools.cache
+def picture_maker() -> ModuleType:
+    """tutorials/make_pictures.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_pictures", TUTORIALS / "make_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(arguments: list[str]) -> int:
+    """Run, report, and write where asked to. 1 where something is left that isn't as it stands there."""
+    writes, everything = "--record" in arguments, "--all" in arguments
+    asked = tuple(each for each in arguments if not each.startswith("--"))
+    left = 0
+    for chapter in CHAPTERS:
+        if asked and not chapter.name.startswith(asked):
+            continue
+        found = differences(chapter)
+        for difference in found:
+            print(difference)
+        written = [each for each in found if writes and (each.marked or everything)]
+        if written:
+            record(chapter, written)
+        left += len(found) - len(written)
+        print(f"{chapter.name}: {len(found)} outputs differ, {len(written)} written anew")
+    return 1 if left + (_pictures_left(writes) if not asked else 0) else 0
+
+
+def _pictures_left(writes: bool) -> int:
+    maker, left = picture_maker(), 0
+    for name, make in maker.PICTURES.items():
+        path, image = maker.FOLDER / f"{name}.png", make()
+        off = distance(image, path) if path.exists() else 1.0
+        if off <= 1 - ENOUGH:
+            continue
+        print(f"pictures/{name}.png: {off:.1%} of its pixels differ{', written anew' if writes else ''}")
+        left += not writes
+        if writes:
+            image.save(path, optimize=True)
+    return left
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))  # this checkout and its weights, whatever is installed
+    sys.exit(main(sys.argv[1:]))
