@@ -2,7 +2,7 @@
 
 An engine is compiled for a task once, ``compile(scope, config) -> network``, and its network is then called with a
 batch: ``network(pixel_values) -> (output, the five maps on the way)``. The reference has nothing to prepare; the fast
-engine folds weights and plans, and is loaded only where it's asked for.
+engine folds weights and plans. Either is loaded only where it's asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import reference
 from .config import NetworkConfig
 from .errors import InputError
 from .scope import Scope
@@ -42,6 +41,15 @@ def interpreted(function: Callable[..., Any]) -> Compile:
     return compile_for
 
 
+def _reference(task: str) -> Compile:
+    def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
+        from . import reference
+
+        return interpreted(getattr(reference, task))(scope, config, **options)
+
+    return compile_for
+
+
 def _fast(task: str) -> Compile:
     def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
         from . import fast
@@ -53,7 +61,7 @@ def _fast(task: str) -> Compile:
 
 TASKS = ("backbone", "classifier", "segmenter")
 ENGINES: dict[str, dict[str, Compile]] = {
-    "reference": {task: interpreted(getattr(reference, task)) for task in TASKS},
+    "reference": {task: _reference(task) for task in TASKS},
     "fast": {task: _fast(task) for task in TASKS},
 }
 

@@ -7,7 +7,7 @@ of its synset ("tabby, tabby cat"); PASCAL VOC 2012 in its own order, with the b
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 VOC_LABELS: tuple[str, ...] = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -19,7 +19,7 @@ VOC_IGNORE = 255  # in VOC's masks: the outlines between objects, which count fo
 @cache
 def imagenet_labels() -> tuple[str, ...]:
     """The 1000 class names of ImageNet-1k, in the order of the network's outputs. Read from the package once."""
-    text = files(__package__).joinpath("data/imagenet-1k.txt").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("data").joinpath("imagenet-1k.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 
 

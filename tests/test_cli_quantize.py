@@ -8,13 +8,19 @@ import pytest
 from tiny import CLASSES, open_tiny, photo, save_photo, save_tiny
 
 from mobilevit_np import Classifier
-from mobilevit_np.checkpoints import open_checkpoint
+from mobilevit_np.checkpoints import open_checkpoint, quantization
 from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
 from mobilevit_np.pipelines.agreement import agreement, differences, drawn_photos, label_in_name
 from mobilevit_np.preprocess import decode, preprocess
 from mobilevit_np.reference import classifier
 from mobilevit_np.scope import Scope
+
+
+@pytest.fixture(autouse=True)
+def however_small(monkeypatch):
+    """All weights of the tests' tiny networks are quantised."""
+    monkeypatch.setattr(quantization, "LEAST", 0)
 
 
 @pytest.fixture

@@ -151,20 +151,6 @@ def test_stream_goes_on_after_an_error_and_call_does_not(tiny_classifier):
         classify(sources)
 
 
-def test_stream_takes_no_more_photos_than_it_needs(tiny_classifier):
-    taken = []
-
-    def endless():
-        while True:
-            taken.append(len(taken))
-            yield photo(seed=len(taken))
-
-    stream = Classifier.from_pretrained(tiny_classifier).stream(endless(), batch_size=4)
-    for _ in range(5):
-        next(stream)
-    assert len(taken) == 8
-
-
 def test_threads_do_not_disturb_each_other(tiny_classifier):
     classify = Classifier.from_pretrained(tiny_classifier, dtype=np.float64)
     photos = [photo(seed=i) for i in range(24)]

@@ -6,7 +6,8 @@ Imports floors 0 and 1 (formats, names). Start with ``open_checkpoint``; names r
 - ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
-- ``saving``: ``save_checkpoint`` and ``convert``. ``published``: sums of the files others publish.
+- ``saving``: ``save_checkpoint``, ``convert`` and ``quantize``. ``quantization``: int8 weights.
+- ``published``: sums of the files others publish.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from .parameters import parameter_shapes as parameter_shapes
     from .published import verify as verify
     from .saving import convert as convert
+    from .saving import quantize as quantize
     from .saving import save_checkpoint as save_checkpoint
 
 _HOMES = {
     "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint"),
     "parameters": ("check_tensors", "count_parameters", "draw_parameters", "parameter_shapes"),
     "published": ("verify",),
-    "saving": ("convert", "save_checkpoint"),
+    "saving": ("convert", "quantize", "save_checkpoint"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,9 +1,9 @@
 """Floor 2. ``open_checkpoint``: from wherever it is to tensors a network can use; imports floors 0 and 1.
 
-The steps: find the files (``sources``), read the tensors (``formats``), recognise whose names they have and translate
-them (``names``), take the configuration from config.json or from the shapes, and hold every tensor against what the
-network needs (``parameters``). Weights stay as they are in the file: timm's expect RGB, and ``channel_order`` and the
-preprocessing say so.
+The steps: find the files (``sources``), read the tensors (``formats``; int8 ones become floats, ``quantization``),
+recognise whose names they have and translate them (``names``), take the configuration from config.json or from the
+shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the file:
+timm's expect RGB, and ``channel_order`` and the preprocessing say so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..formats import dtypes, files
 from ..formats.tensor_file import TensorFile, parse_tensor_file
 from ..names import parameter_names as names
 from ..preprocess import Profile, named_profile, profile_from_settings
-from . import configurations, inference
+from . import configurations, inference, quantization
 from .parameters import (
     COUNTER,
     PREFIX,
@@ -48,6 +48,7 @@ class Provenance:
     keys: int  # tensors in the file
     size: int  # bytes of the file
     chosen: str = ""  # the place in a training checkpoint, "model_ema"...
+    quantization: str = ""  # the scheme of its int8 tensors, where it has some
 
     @property
     def path(self) -> Path:
@@ -157,6 +158,7 @@ def info(where: str | os.PathLike[str], *, use_ema: bool = True, revision: str |
         "parameters": count_parameters(checkpoint.tensors),
         "tensors": provenance.keys,
         "dtype": provenance.dtype,
+        "quantization": provenance.quantization or None,
         "channel_order": checkpoint.channel_order,
         "output_stride": checkpoint.config.output_stride,
         "chosen": provenance.chosen or None,
@@ -174,7 +176,7 @@ def open_as_stored(
     revision: str | None = None,
     cache: str | Path | None = None,
 ) -> Checkpoint:
-    """The checkpoint with every tensor in the dtype of its file (bfloat16 as float32)."""
+    """The checkpoint with every tensor in the dtype of its file (bfloat16 and int8 weights as float32)."""
     source = locate(where, revision=revision, cache=cache)
     if source.weights is None:
         raise CheckpointError(f"{where} holds a configuration but no weights")
@@ -196,7 +198,8 @@ def build_checkpoint(
 ) -> Checkpoint:
     """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files where there are."""
     with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
-        scheme, tensors, held, network, notes = _recognise(file, config)
+        floats = quantization.dequantize_file(file)
+        scheme, tensors, held, network, notes = _recognise(floats, config)
         task = _check_task(task or held)
         expand = task != "segmenter" and (
             held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
@@ -218,7 +221,7 @@ def build_checkpoint(
         provenance=_provenance(source, data, file, scheme),
         expand_output=expand,
         notes=tuple(notes),
-        stored_as=_stored_as(file, scheme, tensors),
+        stored_as=_stored_as(floats, scheme, tensors),
     )
 
 
@@ -257,8 +260,8 @@ def _settings(
 
 def _provenance(source: Source, data: bytes, file: TensorFile, scheme: str) -> Provenance:
     digest = hashlib.sha256(data).hexdigest()
-    keys, size = len(file.tensors), len(data)
-    return Provenance(source, file.format, scheme, digest, _main_dtype(file), keys, size, file.chosen)
+    keys, size, quantized = len(file.tensors), len(data), file.metadata.get(quantization.KEY, "")
+    return Provenance(source, file.format, scheme, digest, _main_dtype(file), keys, size, file.chosen, quantized)
 
 
 def _network(

@@ -1,4 +1,4 @@
-"""Floor 2. Checkpoints written: a folder in the hub's layout, and conversion between naming schemes; floors 0 and 1.
+"""Floor 2. Checkpoints written: a folder in the hub's layout, other naming schemes, int8; imports floors 0 and 1.
 
 All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
 """
@@ -21,7 +21,7 @@ from ..formats import dtypes, files
 from ..formats.safetensors_file import serialize
 from ..names import parameter_names as names
 from ..preprocess import Profile, to_preprocessor_config
-from . import configurations
+from . import configurations, quantization
 from .opening import Checkpoint, open_as_stored
 from .parameters import COUNTER, PREFIX
 from .shipped import WEIGHTS_FILE
@@ -33,7 +33,7 @@ _SAFETENSORS = ".safetensors"
 
 @dataclass(frozen=True)
 class Conversion:
-    """What ``convert`` wrote, and what it did besides renaming, each in a line."""
+    """What ``convert`` or ``quantize`` wrote, and what it did besides renaming, each in a line."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -79,17 +79,51 @@ def convert(
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
     checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
-    source_scheme = checkpoint.provenance.scheme
-    tensors = _prefixed(checkpoint.tensors)
+    tensors, order, notes = _for_scheme(checkpoint, scheme)
     formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
-    notes = list(checkpoint.notes)
-    order = checkpoint.channel_order if scheme == source_scheme else names.CHANNEL_ORDER[scheme]
+    renamed, formats = _renamed(tensors, formats, scheme, bare=checkpoint.task == "backbone")
+    data = serialize(renamed, stored_as=formats, metadata=METADATA)
+    return _write_conversion(checkpoint, Path(out), data, scheme, order, notes)
+
+
+def quantize(
+    where: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    use_ema: bool = True,
+    revision: str | None = None,
+    cache: str | Path | None = None,
+) -> Conversion:
+    """Write the checkpoint at ``where`` with int8 weights (see ``quantization``), under Hugging Face's names.
+
+    ``out`` and the notes are as ``convert``'s. Raises CheckpointError where a weight doesn't fit float32, OutputError,
+    and InputError where the weights are int8 already: they'd be rounded a second time.
+    """
+    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
+    if checkpoint.provenance.quantization:
+        raise InputError(f"{checkpoint.provenance.path} is quantised already; give the weights it was made from")
+    tensors, order, notes = _for_scheme(checkpoint, names.HUGGING_FACE)
+    renamed, _ = _renamed(tensors, {}, names.HUGGING_FACE, bare=checkpoint.task == "backbone")
+    steps, formats = quantization.quantize_tensors(renamed)
+    data = serialize(steps, stored_as=formats, metadata=quantization.METADATA)
+    return _write_conversion(checkpoint, Path(out), data, names.HUGGING_FACE, order, notes)
+
+
+def _for_scheme(checkpoint: Checkpoint, scheme: str) -> tuple[dict[str, np.ndarray], str, list[str]]:
+    """(the tensors with the stem as ``scheme`` has it, the channel order they then take, notes)."""
+    tensors, notes = _prefixed(checkpoint.tensors), list(checkpoint.notes)
+    kept = scheme == checkpoint.provenance.scheme
+    order = checkpoint.channel_order if kept else names.CHANNEL_ORDER[scheme]
     if order != checkpoint.channel_order:
         tensors = names.flip_stem(tensors)
         notes.append(f"the stem's input axis was reversed: the weights took {checkpoint.channel_order}, now {order}")
-    renamed, formats = _renamed(tensors, formats, scheme, bare=checkpoint.task == "backbone")
-    data = serialize(renamed, stored_as=formats, metadata=METADATA)
-    out = Path(out)
+    return tensors, order, notes
+
+
+def _write_conversion(
+    checkpoint: Checkpoint, out: Path, data: bytes, scheme: str, order: str, notes: list[str]
+) -> Conversion:
+    """One file where ``out`` is a file's name, else a folder with the json files too."""
     if out.suffix == _SAFETENSORS:
         return Conversion((files.write_file(out, data),), tuple(notes))
     config, preprocessing = _settings(checkpoint, scheme, order, notes)

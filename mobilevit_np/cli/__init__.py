@@ -1,24 +1,24 @@
 """Floor 6. The command line: one file per command, argparse and printing and exit codes; no numerics.
 
 Exit codes: 0 done; 1 some inputs failed; 2 nothing could be done. Nothing heavy is imported before the arguments have
-been read: ``--help`` and a typing mistake answer at once.
+been read: ``--help`` and a typing mistake answer at once. Of the commands' files only that of the command that was
+typed is loaded; where none was, all of them are, to be listed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from .._version import __version__
 from ..errors import MobileViTError, MobileViTWarning
-from . import classify, compare, diagnose, golden, segment, trace
-from . import weights as weights_command
 from .common import help_of
 from .terminal import complain, say
 
-COMMANDS = (classify, segment, weights_command, trace, golden, compare, diagnose)
+COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "bench")
 
 DESCRIPTION = """\
 MobileViT in NumPy: classify and segment photos, and look into the checkpoints that do it.
@@ -42,8 +42,8 @@ exit codes: 0 done, 1 some inputs failed, 2 nothing could be done
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; where ``command`` is one of them, of that one alone."""
     parser = argparse.ArgumentParser(
         prog="mobilevit-np",
         description=DESCRIPTION,
@@ -53,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mobilevit-np {__version__}")
     parser.set_defaults(run=help_of(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        importlib.import_module(f".{name}", __name__).add_parser(commands)
     return parser
 
 
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        options = build_parser().parse_args(arguments)
+        options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     finally:
         say("", end="")  # argparse leaves (SystemExit) with its help unwritten
     code: int = options.run(options)

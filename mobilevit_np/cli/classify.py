@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .common import add_common_options, walk
+from .common import add_common_options, engine_of, walk, whole_number
 from .inputs import Photo, expand
 from .terminal import chart, heading, printable, say
 
@@ -39,7 +39,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common_options(parser, "pets-xx-small", "apple/mobilevit-small")
-    parser.add_argument("--top", type=_positive, default=5, metavar="N", help="how many answers (default: %(default)s)")
+    parser.add_argument(
+        "--top", type=whole_number, default=5, metavar="N", help="how many answers (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -49,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
     from ..pipelines import Classifier
 
-    classifier = Classifier.from_pretrained(options.weights, dtype=options.dtype, profile=options.profile)
+    classifier = Classifier.from_pretrained(
+        options.weights, dtype=options.dtype, profile=options.profile, engine=engine_of(options)
+    )
     model = classifier.checkpoint.name
     if not options.json:
         say(heading(model, classifier.knows))
@@ -69,9 +73,3 @@ def _json_line(photo: Photo, model: str, result: Any) -> str:
         {"label": p.label, "index": p.index, "probability": round(p.probability, 6)} for p in result.predictions
     ]
     return json.dumps({"image": photo.name, "model": model, "predictions": predictions})
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 up")
-    return int(text)

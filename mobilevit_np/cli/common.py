@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import MobileViTError, OutputError
+from ..errors import InputError, MobileViTError, OutputError
 from .inputs import Photo
 from .terminal import Progress, complain, standard_error_to_ourselves
 
@@ -42,7 +42,43 @@ def add_common_options(parser: argparse.ArgumentParser, default: str, published:
         default="float32",
         help="precision of the arithmetic (default: %(default)s)",
     )
+    add_engine_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """What computes, and with how many threads."""
+    parser.add_argument(
+        "--engine",
+        choices=("fast", "reference"),
+        default="fast",
+        help="what computes: the fast engine, or the one that reads like the paper (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number,
+        metavar="N",
+        help="threads of the fast engine (default: one for each core this process may use)",
+    )
+
+
+def engine_of(options: argparse.Namespace) -> str:
+    """The engine that was asked for, with its threads set. Raises InputError for threads the reference hasn't got."""
+    engine: str = options.engine
+    if options.threads is not None and engine != "fast":
+        raise InputError("--threads is for the fast engine; for the other, set OPENBLAS_NUM_THREADS before")
+    if options.threads is not None:
+        from ..fast import use_threads
+
+        use_threads(options.threads)
+    return engine
+
+
+def whole_number(text: str) -> int:
+    """An argument that counts something: from 1 up."""
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 up")
+    return int(text)
 
 
 def walk(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .common import add_common_options, walk
+from .common import add_common_options, engine_of, walk
 from .inputs import Photo, expand
 from .terminal import chart, heading, printable, say
 
@@ -63,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
     from ..formats.files import made_folders, write_files
     from ..pipelines import Segmenter
 
-    segmenter = Segmenter.from_pretrained(options.weights, dtype=options.dtype, profile=options.profile)
+    segmenter = Segmenter.from_pretrained(
+        options.weights, dtype=options.dtype, profile=options.profile, engine=engine_of(options)
+    )
     model = segmenter.checkpoint.name
     if not options.json:
         say(heading(model, segmenter.knows))

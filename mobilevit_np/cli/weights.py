@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np weights``: which checkpoints there are, what one is, converting and verifying them."""
+"""Floor 6. ``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantising, verifying."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from . import quantize
 from .common import help_of
 from .terminal import bold, complain, dim, printable, say
 
@@ -23,6 +24,7 @@ examples:
   mobilevit-np weights info downloads/pytorch_model.bin --json
   mobilevit-np weights convert apple/mobilevit-small small-timm.safetensors --names timm
   mobilevit-np weights convert training.pt converted/ --dtype float16
+  mobilevit-np weights quantize pets-xx-small pets-int8/
   mobilevit-np weights verify apple/mobilevit-small
 """
 
@@ -63,11 +65,12 @@ examples:
 """
 
 W_HELP = "file, folder, shipped model or hub id"
+OUT_HELP = "NAME.safetensors, or a folder that gets the json files too"
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its four subcommands to the parser."""
-    summary = "list, inspect, convert and verify checkpoints"
+    """Add the command and its five subcommands to the parser."""
+    summary = "list, inspect, convert, quantise and verify checkpoints"
     parser = _add(commands, "weights", summary, DESCRIPTION, EXAMPLES)
     parser.set_defaults(run=help_of(parser))
     actions = parser.add_subparsers(title="what to do", metavar="ACTION")
@@ -82,7 +85,7 @@ def add_parser(commands: Any) -> None:
     summary = "write a checkpoint as safetensors, under other names or in another dtype"
     action = _add(actions, "convert", summary, CONVERT_DESCRIPTION, CONVERT_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
-    action.add_argument("out", metavar="OUT", help="NAME.safetensors, or a folder that gets the json files too")
+    action.add_argument("out", metavar="OUT", help=OUT_HELP)
     action.add_argument(
         "--names",
         choices=("huggingface", "timm", "ml-cvnets"),
@@ -93,6 +96,11 @@ def add_parser(commands: Any) -> None:
         "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: as they are in the file"
     )
     action.set_defaults(run=run_convert)
+
+    summary = "write a checkpoint's weights as int8, and measure what that costs"
+    action = _add(actions, "quantize", summary, quantize.DESCRIPTION, quantize.EXAMPLES)
+    quantize.add_options(action, W_HELP, OUT_HELP)
+    action.set_defaults(run=quantize.run)
 
     action = _add(actions, "verify", "compare a file with the published sums", VERIFY_DESCRIPTION, VERIFY_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import stat
@@ -68,6 +67,8 @@ def write_files(contents: Mapping[Any, bytes]) -> list[Path]:
     A symbolic link stays and the file it leads to is replaced; a device or a pipe (``/dev/stdout``) is written to.
     Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
     """
+    import secrets  # and what it stands on: only where something is written
+
     staged: list[tuple[Path, Path]] = []
     targets = []
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError
-from . import files, safetensors_file, torch_zip
+from . import files, safetensors_file
 from .contents import TensorFile as TensorFile
 
 _NOT_WEIGHTS = (  # first bytes, what it is, what to do
@@ -38,6 +38,8 @@ def parse_tensor_file(data: bytes, name: str = "the file", *, use_ema: bool = Tr
     """
     try:
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            from . import torch_zip  # with its pickle machine: only where there's a pickle
+
             return torch_zip.parse(data, use_ema=use_ema)
         if data[8:9] != b"{":  # safetensors begin with a length, whose bytes could be any of the others' marks
             _refuse_others(data)

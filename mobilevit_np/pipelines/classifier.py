@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..errors import MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
+from .ahead import ahead, in_batches
 from .common import (
     MOST_BYTES,
     Pipeline,
@@ -64,10 +65,13 @@ class Classifier(Pipeline):
 
     def stream(
         self, images: Iterable[Any], top: int = 5, batch_size: int = BATCH_SIZE
-    ) -> Iterator[tuple[Any, Classification | MobileViTError]]:
+    ) -> Generator[tuple[Any, Classification | MobileViTError], None, None]:
         """Each image with its Classification, or with the error that kept it from one, in their order.
 
-        Takes as many images at a time as make up a batch, so that a folder of any size needs the memory of a few.
+        Takes as many images at a time as make up a batch, and while the network runs prepares the next batch, so that
+        a folder of any size needs the memory of two batches' inputs and of the few photos being decoded. The source is
+        never asked for more than that; an error in it is raised after the answers that came before. To stop early,
+        leave the loop or ``close()`` what this returns: no thread is left behind.
         Raises InputError where ``top`` or ``batch_size`` is under 1.
         """
         check_at_least_one("top", top)
@@ -76,10 +80,11 @@ class Classifier(Pipeline):
 
     def _stream(
         self, source: Iterator[Any], top: int, batch_size: int
-    ) -> Iterator[tuple[Any, Classification | MobileViTError]]:
-        while chunk := list(islice(source, batch_size)):
-            prepared = [self._prepare(image) for image in chunk]
-            yield from zip(chunk, self._classify(prepared, top), strict=True)
+    ) -> Generator[tuple[Any, Classification | MobileViTError], None, None]:
+        with closing(ahead(self._prepare, source, batch_size)) as prepared:
+            for batch in in_batches(prepared, batch_size):
+                images, pixel_values = zip(*batch, strict=True)
+                yield from zip(images, self._classify(pixel_values, top), strict=True)
 
     def _prepare(self, image: Any) -> np.ndarray | MobileViTError:
         try:
@@ -91,7 +96,9 @@ class Classifier(Pipeline):
         except MobileViTError as error:
             return error
 
-    def _classify(self, prepared: list[np.ndarray | MobileViTError], top: int) -> list[Classification | MobileViTError]:
+    def _classify(
+        self, prepared: Sequence[np.ndarray | MobileViTError], top: int
+    ) -> list[Classification | MobileViTError]:
         """Run the readable ones, those of equal size together, and put the answers back in their order."""
         results: list[Any] = list(prepared)
         by_shape: dict[tuple[int, ...], list[int]] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -61,14 +62,15 @@ class Pipeline:
         return what_it_knows(self.checkpoint)
 
     @staticmethod
-    def _answers(images: Any, stream: Callable[[Iterable[Any]], Iterator[tuple[Any, Any]]]) -> Any:
+    def _answers(images: Any, stream: Callable[[Iterable[Any]], Generator[tuple[Any, Any], None, None]]) -> Any:
         """What ``stream`` makes of one image, or a list for several. The first error is raised."""
         many = is_many(images)
         results = []
-        for _, result in stream(images if many else [images]):
-            if isinstance(result, MobileViTError):
-                raise result
-            results.append(result)
+        with closing(stream(images if many else [images])) as answers:
+            for _, result in answers:
+                if isinstance(result, MobileViTError):
+                    raise result
+                results.append(result)
         return results if many else results[0]
 
 

@@ -9,7 +9,8 @@ mask is made strip by strip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 from .. import drawing, ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo
+from .ahead import ahead
 from .common import (
     MOST_PIXELS,
     Pipeline,
@@ -77,13 +79,21 @@ class Segmenter(Pipeline):
         """
         return self._answers(images, self.stream)
 
-    def stream(self, images: Iterable[Any]) -> Iterator[tuple[Any, Segmentation | MobileViTError]]:
-        """Each image with its Segmentation, or with the error that kept it from one, in their order."""
-        for image in images:
-            try:
-                yield image, self._segment(decode(image))
-            except MobileViTError as error:
-                yield image, error
+    def stream(self, images: Iterable[Any]) -> Generator[tuple[Any, Segmentation | MobileViTError], None, None]:
+        """Each image with its Segmentation, or with the error that kept it from one, in their order.
+
+        The next photo is decoded while this one is segmented. The source is never asked for more than that; an error in
+        it is raised after the answers that came before.
+        """
+        with closing(ahead(_decoded, iter(images), 1)) as photos:
+            yield from map(self._answered, photos)  # no loop whose variables would keep a large photo
+
+    def _answered(self, decoded: tuple[Any, np.ndarray | MobileViTError]) -> tuple[Any, Segmentation | MobileViTError]:
+        image, photo = decoded
+        try:
+            return image, photo if isinstance(photo, MobileViTError) else self._segment(photo)
+        except MobileViTError as error:
+            return image, error
 
     def _segment(self, photo: np.ndarray) -> Segmentation:
         logits = self._whole_logits(photo)
@@ -111,6 +121,13 @@ class Segmenter(Pipeline):
             seen[rows, columns] += 1
         check_answer(total, self.checkpoint)
         return total / seen
+
+
+def _decoded(image: Any) -> np.ndarray | MobileViTError:
+    try:
+        return decode(image)
+    except MobileViTError as error:
+        return error
 
 
 def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[int, int], int]:

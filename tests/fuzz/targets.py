@@ -12,10 +12,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from mobilevit_np.checkpoints import parameter_shapes
+from mobilevit_np.checkpoints import parameter_shapes, quantization
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.checkpoints.opening import build_checkpoint
 from mobilevit_np.checkpoints.sources import Source
@@ -109,6 +110,23 @@ def network(random: Random) -> None:
     build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "torch"), config, None, **options)
 
 
+@functools.cache
+def _quantized() -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    with mock.patch.object(quantization, "LEAST", 0):  # all weights of a tiny network are small
+        return quantization.quantize_tensors(samples.tiny_tensors())
+
+
+def quantized(random: Random) -> None:
+    """A tiny network of int8 weights whose tensors, scales among them, were dropped, reshaped, recast or poisoned."""
+    tensors, stored = map(dict, _quantized())
+    for _ in range(random.integers(1, 4)):
+        _spoil_tensors(tensors, random)
+    kinds = {"int8": "I8", "float64": "F64", "float32": "F32", "float16": "F16"}
+    stored = {name: kinds.get(tensor.dtype.name, stored.get(name, "U8")) for name, tensor in tensors.items()}
+    metadata = (quantization.METADATA, {}, {"quantization": "odd\n"})[random.choice(3, p=(0.8, 0.1, 0.1))]
+    build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "safetensors", metadata), None, None)
+
+
 def _spoil_tensors(tensors: dict[str, np.ndarray], random: Random) -> None:
     name = list(tensors)[random.integers(len(tensors))] if tensors else "x"
     tensor = tensors.pop(name, np.zeros(3))
@@ -120,7 +138,7 @@ def _spoil_tensors(tensors: dict[str, np.ndarray], random: Random) -> None:
         lambda: {name: tensor.reshape(-1)[: random.integers(0, tensor.size + 1)]},
         lambda: {name: np.zeros(0)},
         lambda: {name: np.zeros((), tensor.dtype)},
-        lambda: {name: tensor.astype(("f8", "f2", "i8", "u1", "?")[random.integers(5)])},
+        lambda: {name: tensor.astype(("f8", "f2", "i8", "i1", "u1", "?")[random.integers(6)])},
         lambda: {name: np.full(tensor.shape, (np.nan, np.inf, 1e30)[random.integers(3)])},
         lambda: {name: tensor, STRANGERS[random.integers(len(STRANGERS))]: tensor},
     ]
@@ -203,14 +221,25 @@ def image(random: Random) -> None:
 
 TARGETS: dict[str, Callable[[Random], None]] = {
     function.__name__: function
-    for function in (safetensors, torch, torch_pickle, pickle_program, network, config, network_config, image)
+    for function in (
+        safetensors,
+        torch,
+        torch_pickle,
+        pickle_program,
+        network,
+        quantized,
+        config,
+        network_config,
+        image,
+    )
 }
 SHARES = {  # of a hundred cases: a whole network takes a thousand times as long as a format
-    "safetensors": 20,
+    "safetensors": 17,
     "torch": 20,
     "torch_pickle": 20,
     "pickle_program": 12,
     "network": 4,
+    "quantized": 3,
     "config": 4,
     "network_config": 5,
     "image": 15,

@@ -1,0 +1,114 @@
+"""Floor 4. How far two checkpoints' answers are apart on the same photos; imports pipelines, and what they stand on.
+
+For what a change of the weights costs: quantised ones against those they were made from. Photos whose names carry a
+label, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), say how often each was right as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .. import ops
+from ..errors import MobileViTError
+from .classifier import Classifier
+from .segmenter import Segmenter
+
+_LABELLED = re.compile(r"(.+)_\d+")
+_DRAWN_SIDE, _DRAWN_DETAIL = 256, 8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two answers to one photo: over the classes of a classifier, over those of every cell of a segmenter."""
+
+    error: float  # the largest |difference| of the logits
+    magnitude: float  # the largest |logit| before
+    unchanged: float  # the share of cells whose best class is the same; 0 or 1 for a classifier
+    probability_change: float  # the mean |change| of the probability of what was the best class
+    right: tuple[bool, bool] | None  # before and after, where the photo's name carries its label
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What many differences come to; ``right`` holds the shares before and after, of the ``labelled`` photos."""
+
+    photos: int
+    logits_error: float  # the largest |difference| over the largest magnitude
+    unchanged: float
+    probability_change: float
+    labelled: int
+    right: tuple[float, float] | None
+
+
+def differences(
+    before: Classifier | Segmenter, after: Classifier | Segmenter, images: Sequence[Any]
+) -> Iterator[Difference | MobileViTError]:
+    """For each image what differs, or the error that kept it from an answer, in their order."""
+    answers = zip(images, before.stream(iter(images)), after.stream(iter(images)), strict=True)
+    for image, (_, first), (_, second) in answers:
+        if isinstance(first, MobileViTError):
+            yield first
+        elif isinstance(second, MobileViTError):
+            yield second
+        else:
+            yield _difference(first.logits, second.logits, label_in_name(image, before.labels))
+
+
+def _difference(before: np.ndarray, after: np.ndarray, label: int | None) -> Difference:
+    """Of two answers' logits, (K) or (K, H', W')."""
+    cells = [logits.reshape(len(logits), -1).T.astype(np.float64) for logits in (before, after)]  # (cells, K)
+    best = [some.argmax(axis=1) for some in cells]
+    first = [np.take_along_axis(ops.softmax(some), best[0][:, None], axis=1) for some in cells]
+    return Difference(
+        error=float(np.abs(cells[1] - cells[0]).max()),
+        magnitude=float(np.abs(cells[0]).max()),
+        unchanged=float((best[0] == best[1]).mean()),
+        probability_change=float(np.abs(first[1] - first[0]).mean()),
+        right=None if label is None or before.ndim > 1 else (bool(best[0][0] == label), bool(best[1][0] == label)),
+    )
+
+
+def agreement(found: Iterable[Difference]) -> Agreement | None:
+    """What the differences come to; None where there are none."""
+    found = list(found)
+    if not found:
+        return None
+    judged = [difference.right for difference in found if difference.right is not None]
+    right = np.mean(judged, axis=0).tolist() if judged else None
+    return Agreement(
+        photos=len(found),
+        logits_error=max(difference.error for difference in found)
+        / (max(difference.magnitude for difference in found) or 1),
+        unchanged=sum(difference.unchanged for difference in found) / len(found),
+        probability_change=sum(difference.probability_change for difference in found) / len(found),
+        labelled=len(judged),
+        right=(right[0], right[1]) if right else None,
+    )
+
+
+def label_in_name(image: Any, labels: Sequence[str]) -> int | None:
+    """The class whose label a photo's file name carries before its number, in either case; None where none does."""
+    if not isinstance(image, (str, os.PathLike)):
+        return None
+    match = _LABELLED.fullmatch(os.path.splitext(os.path.basename(os.fspath(image)))[0])
+    wanted = match and _plain(match[1])
+    return next((index for index, label in enumerate(labels) if _plain(label) == wanted), None)
+
+
+def _plain(label: str) -> str:
+    return label.replace("_", " ").casefold()
+
+
+def drawn_photos(count: int) -> list[Image.Image]:
+    """Soft blotches of colour, the same every time: for where there are no photos. Networks see little in them."""
+    random = np.random.default_rng(0)
+    blotches = random.integers(0, 256, (count, _DRAWN_DETAIL, _DRAWN_DETAIL, 3), np.uint8)
+    size = (_DRAWN_SIDE, _DRAWN_SIDE)
+    return [Image.fromarray(some).resize(size, Image.Resampling.BICUBIC) for some in blotches]

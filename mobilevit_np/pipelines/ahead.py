@@ -1,0 +1,137 @@
+"""Floor 4. Photos prepared ahead of their turn, in threads, while the network runs. Imports NumPy.
+
+Pillow lets go of Python's lock while it decodes and resizes, so that a few threads can prepare the next batch while
+this one is computed. What comes out is the same, in the same order. Things are arranged so that nobody is surprised:
+
+- The source is only ever asked by the thread that asks for answers. An error in it comes after the answers before it.
+- No more than ``count`` items beyond the one handed out have been taken from it, however fast the threads are.
+- Threads live while the generator does: once it has ended, was closed or interrupted, they have ended too.
+- The first item is prepared by the caller's own thread, so that a single one starts no other. So is, when its turn has
+  come, what others may be holding: an open file, or a PIL image, which Pillow reads when it's first looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, NoReturn
+
+import numpy as np
+
+WORKERS = min(4, os.cpu_count() or 1)  # each holds one decoded photo
+_SAFE_ELSEWHERE = (str, bytes, os.PathLike, np.ndarray)
+
+
+def ahead(
+    function: Callable[[Any], Any], source: Iterator[Any], count: int, workers: int = WORKERS
+) -> Generator[tuple[Any, Any], None, None]:
+    """Each item of ``source`` with ``function(item)``, in their order, while up to ``count`` more are being prepared.
+
+    What ``function`` raises is raised when its item's turn has come.
+    """
+    coming = _tasks(function, source)
+    tasks = deque(islice(coming, 1))
+    with _Crew(workers) as crew:
+        while tasks:
+            tasks.extend(crew.given(task) for task in islice(coming, count + 1 - len(tasks)))
+            yield tasks.popleft().pair()  # under no name of its own: a large photo goes when its receiver lets it go
+
+
+def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of ``size``, the last of what is left. An error comes after what there was before it."""
+    batch: list[Any] = []
+    problem = None
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception as error:
+        problem = error
+    if batch:
+        yield batch
+    if problem is not None:
+        raise problem
+
+
+def _tasks(function: Callable[[Any], Any], source: Iterator[Any]) -> Iterator[_Task]:
+    """A task for each item; what the source raises becomes the last one, which raises it in its turn."""
+    try:
+        for item in source:
+            yield _Task(function, item)
+    except Exception as error:
+        yield _Task(_raise, error)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+class _Task:
+    """One item, and what has become of it."""
+
+    def __init__(self, function: Callable[[Any], Any], item: Any) -> None:
+        self.item = item
+        self.elsewhere = False  # whether a thread has been given it
+        self._function = function
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    def work(self) -> None:
+        try:
+            self._result = self._function(self.item)
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+
+    def pair(self) -> tuple[Any, Any]:
+        """The item and its result, as soon as there is one."""
+        if not self.elsewhere:
+            return self.item, self._function(self.item)
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self.item, self._result
+
+
+class _Crew:
+    """Threads that work on tasks in the order they're given, and are gone when the ``with`` has ended."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._over = False
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        for _thread in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def given(self, task: _Task) -> _Task:
+        """The task, which a thread will work on where it can be given away."""
+        if isinstance(task.item, _SAFE_ELSEWHERE):
+            if len(self._threads) < self._most:
+                # a daemon: Ctrl-C pressed again, while a photo that never comes is waited for, ends the process
+                self._threads.append(threading.Thread(target=self._work, daemon=True))
+                self._threads[-1].start()
+            task.elsewhere = True
+            self._tasks.put(task)
+        return task
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if not self._over:
+                task.work()
+            del task  # it may hold a large photo
