@@ -49,5 +49,8 @@ def test_what_is_spoiled_was_good():
         tensors = targets._tensors("classifier", scheme)
         file = TensorFile(dict(tensors), dict.fromkeys(tensors, "F32"), "torch")
         assert build_checkpoint(targets.SOURCE, b"", file, None, None).task == "classifier"
+    tensors, stored = targets._quantized()
+    file = TensorFile(dict(tensors), stored, "safetensors", targets.quantization.METADATA)
+    assert build_checkpoint(targets.SOURCE, b"", file, None, None).provenance.quantization
     assert set(samples.few_tensors()) == {"stem.weight", "norm.bias", "norm.num_batches_tracked", "fc.weight"}
     assert np.isfinite(samples.few_tensors()["fc.weight"]).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from .terminal import printable, say
@@ -17,6 +18,7 @@ are known, --map adds others), or, where they have none, by order, shape and con
 An error is the largest difference over the golden tensor's largest magnitude; it's allowed to be a multiple of the
 noise floor, which is what float32 does to the reference itself. With --replay each layer is held against the reference
 on the port's own input to it: every wrong layer shows, and only those. That's the way for float16 and int8.
+--html writes a page for a browser: the network as a column of blocks coloured by error, and both tensors behind each.
 """
 
 EXAMPLES = """\
@@ -24,6 +26,7 @@ examples:
   mobilevit-np compare golden.safetensors port.npz
   mobilevit-np compare golden.safetensors port.npz --replay --weights apple/mobilevit-small
   mobilevit-np compare golden.safetensors port.npz --map names.json --json
+  mobilevit-np compare golden.safetensors port.npz --html page.html
 
 exit codes: 0 all within tolerance, 1 some are not, 2 nothing could be compared
 """
@@ -40,6 +43,7 @@ def add_parser(commands: Any) -> None:
     )
     add_port_options(parser)
     parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input (needs --weights)")
+    parser.add_argument("--html", metavar="PAGE", help="write a page with pictures: one file, to be read offline")
     parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
     add_weights(parser, "those of a golden file made by formula")
     parser.set_defaults(run=run)
@@ -72,12 +76,29 @@ def run(options: argparse.Namespace) -> int:
 
     golden = read_golden(options.golden)
     network = find_network(golden, options.weights) if options.replay else None
-    comparison = compare(golden, port_of(options), network=network, **matching_options(options))
+    port, matching = port_of(options), matching_options(options)
+    if options.html:
+        comparison, written = _page(options, golden, port, network, matching)
+    else:
+        comparison, written = compare(golden, port, network=network, **matching), []
     if options.json:
         say(json.dumps(plain(comparison.as_json())))
     else:
-        say("\n".join(printable(line) for line in comparison_lines(comparison, everything=options.all)))
+        lines = [*comparison_lines(comparison, everything=options.all), *written]
+        say("\n".join(printable(line) for line in lines))
     return 0 if comparison.ok else 1
+
+
+def _page(
+    options: argparse.Namespace, golden: Any, port: Any, network: Any, matching: dict[str, Any]
+) -> tuple[Any, list[str]]:
+    """The comparison, its page written, and the line that says so."""
+    from ..report.compare_page import compare_for_page, compare_page
+    from ..report.page import write_page
+
+    compared = compare_for_page(golden, port, network=network, **matching)
+    written = write_page(options.html, compare_page(compared, port=Path(options.port).name))
+    return compared.comparison, [f"page: {written}"]
 
 
 def port_of(options: argparse.Namespace) -> Any:

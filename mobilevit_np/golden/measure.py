@@ -7,7 +7,11 @@ within 6 floors of ours wherever it was measured (tests/parity/test_golden.py as
 machines more than twice that. No floor is taken for smaller than one rounding of the largest value: a tensor that's
 merely copied has none, and yet a port may round it.
 
-A port in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's.
+A port in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's. Not so
+int8: there the operands of a layer are rounded and their products summed exactly, so that its floor is half a step of
+the largest value everywhere, and is meant for ``replay``, one layer at a time. TFLite's dynamic-range int8 stays within
+5 such floors (tests/parity_tf asserts 8). What changes a layer by less than the tolerance, 6% for int8, can't be seen
+in such a port: compare the file before it was quantised.
 """
 
 from __future__ import annotations
@@ -49,10 +53,8 @@ def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
     if found.size == 0:
         return Difference(0.0, 0.0, 0.0, 1.0, (), 0.0, 0.0)
     theirs, ours = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    off = distances(theirs, ours)
     with np.errstate(all="ignore"):
-        off = np.abs(theirs - ours)
-        off[(theirs == ours) | (np.isnan(theirs) & np.isnan(ours))] = 0.0
-        off[np.isnan(off)] = np.inf
         place = np.unravel_index(int(off.argmax()), off.shape)
         scale = float(np.max(np.abs(ours), initial=0.0, where=np.isfinite(ours)))
         worst = float(off[place])
@@ -67,6 +69,18 @@ def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
         )
 
 
+def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How far each element is, never NaN: nothing where both are the same or both undefined, else infinitely.
+
+    Any shape twice, float64 -> the same
+    """
+    with np.errstate(all="ignore"):
+        off = np.asarray(np.abs(found - expected))
+        off[(found == expected) | (np.isnan(found) & np.isnan(expected))] = 0.0
+        off[np.isnan(off)] = np.inf
+    return off
+
+
 def error(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference over the largest magnitude expected."""
     return measure(found, expected).error
@@ -79,6 +93,8 @@ def tolerance(noise: float, precision: str = "float32", multiple: float = MULTIP
 
 def floor(noise: float, precision: str = "float32") -> float:
     """The noise floor in ``precision``, never below one rounding of the largest value."""
+    if precision == "int8":
+        return max(noise, UNITS["int8"])
     return max(noise, UNITS["float32"]) * UNITS[precision] / UNITS["float32"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bundle import LOGITS
 from .comparison import Comparison, Row
 from .diagnosis import Diagnosis, Finding, Unexplained
+from .measure import floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
 _NAMES = 6  # shown of a list of names
@@ -14,7 +15,7 @@ _HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cos
 def comparison_lines(comparison: Comparison, *, everything: bool = False) -> list[str]:
     """The verdict, the last good and the first bad layer, and the table; all of it with ``everything``."""
     rows, bad = comparison.rows, comparison.bad
-    lines = [_verdict(comparison)]
+    lines = [verdict(comparison)]
     if comparison.first_bad:
         good = comparison.last_good
         lines.append(f"last good  {_place(good) if good else 'none: the very first is off'}")
@@ -25,14 +26,14 @@ def comparison_lines(comparison: Comparison, *, everything: bool = False) -> lis
     hidden = len(bad) - sum(not row.ok for row in shown)
     if hidden:
         lines.append(f"     and {hidden} more that are off")
-    return [*lines, "", *_remarks(comparison)]
+    return [*lines, "", *remarks(comparison), *_coarser(comparison)]
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     """Each mistake with its evidence and its remedy, then what stays unexplained."""
     comparison = diagnosis.comparison
     if diagnosis.clean:
-        return [f"no mistake found: {_verdict(comparison)}", "", *_remarks(comparison)]
+        return [f"no mistake found: {verdict(comparison)}", "", *remarks(comparison)]
     lines = []
     for number, finding in enumerate(diagnosis.findings, 1):
         lines += _finding(number, finding, len(comparison.bad))
@@ -40,10 +41,11 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
         lines += _unexplained(unexplained)
     if diagnosis.still_wrong:
         lines.append(f"off as well, and not looked into: {_some(diagnosis.still_wrong)}")
-    return [*lines, *_remarks(comparison)]
+    return [*lines, *remarks(comparison)]
 
 
-def _verdict(comparison: Comparison) -> str:
+def verdict(comparison: Comparison) -> str:
+    """One line: how many tensors are off, and by what measure."""
     way = "each layer on the port's own input" if comparison.replayed else "each layer on what came before it"
     count, bad = len(comparison.rows), len(comparison.bad)
     allowed = f"{comparison.multiple:g} times the noise floor of {comparison.precision}"
@@ -79,7 +81,8 @@ def _row(row: Row) -> str:
     return f"{mark}{numbers}  {row.path}"
 
 
-def _remarks(comparison: Comparison) -> list[str]:
+def remarks(comparison: Comparison) -> list[str]:
+    """How the tensors found each other, what only one side has, and what else a reader should know."""
     lines = [f"matched by {comparison.how}; {_layouts(comparison)}"]
     if comparison.missing:
         lines.append(
@@ -90,6 +93,20 @@ def _remarks(comparison: Comparison) -> list[str]:
     if not comparison.ok and not comparison.replayed:
         lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
     return lines
+
+
+def _coarser(comparison: Comparison) -> list[str]:
+    """A word on ports that compute in less than float32 and store it as float32: their numbers don't show it."""
+    if comparison.ok or not comparison.replayed or comparison.precision != "float32":
+        return []
+    for precision in ("float16", "int8"):
+        limits = [comparison.multiple * floor(row.noise, precision) for row in comparison.bad]
+        errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
+        if all(error <= limit for error, limit in zip(errors, limits, strict=True)):
+            return [
+                f"each error is one that {precision} makes; if the port computes in it, say --precision {precision}"
+            ]
+    return []
 
 
 def _layouts(comparison: Comparison) -> str:
