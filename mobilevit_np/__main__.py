@@ -10,19 +10,12 @@ from __future__ import annotations
 import os
 import sys
 
-MATRIX_LIBRARIES = (  # the variables in which OpenBLAS, MKL, Apple's Accelerate, BLIS, and OpenMP under them, look
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-)
+from .matrix_library import keep_to_one_thread
 
 
 def main() -> int:
     """Run the command line; the exit code is the answer."""
-    if not any(name in os.environ for name in MATRIX_LIBRARIES):
-        os.environ.update(dict.fromkeys(MATRIX_LIBRARIES, "1"))
+    keep_to_one_thread()
 
     from .cli import run
 

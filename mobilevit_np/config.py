@@ -3,6 +3,8 @@
 ``NetworkConfig`` holds what the computation reads and nothing else. The names and defaults are those of
 transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
 (labels, dropout rates, files). ``VARIANTS`` are the three sizes of the paper (table 4 of arXiv 2110.02178).
+
+Explained in tutorials/08-the-whole-classifier.md.
 """
 
 from __future__ import annotations

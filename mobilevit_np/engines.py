@@ -3,6 +3,8 @@
 An engine is compiled for a task once, ``compile(scope, config) -> network``, and its network is then called with a
 batch: ``network(pixel_values) -> (output, the five maps on the way)``. The reference has nothing to prepare; the fast
 engine folds weights and plans. Either is loaded only where it's asked for.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ is marked with ``@module``. The mark buys two things without a line in the layer
   on that way; the layers stay clean.
 
 A scope never changes: both return a new one that shares the tensors. Threads can't disturb each other.
+
+Explained in tutorials/03-batch-norm-and-silu.md.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
         assert_matches_golden(my_convolution, bundle)
 
 Nothing here needs pytest; the cases are goldens made by formula, without a file or a download.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -35,6 +35,12 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
     ("weights", "convert"): ["reversed", "--names timm", "bfloat16"],
     ("weights", "quantize"): ["int8", "no faster", "Abyssinian_12.jpg", "--photos pets/"],
     ("bench",): ["answer is checked", "a new input every call", "mobilevit-np bench --json"],
+    ("explain",): [
+        "where each patch looks",
+        "-o page.html --weights pets-deeplabv3-xx-small",
+        "needs no network",
+        "ml-cvnets-segmenter",
+    ],
     ("summary",): ["multiply-accumulates", "mobilevit-np summary --size 256"],
     ("weights", "verify"): ["not proof of harm", "exit code 1", "--repository apple/mobilevit-small"],
 }

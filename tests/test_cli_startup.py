@@ -9,8 +9,8 @@ import pytest
 from tiny import REPOSITORY
 
 from mobilevit_np import cli
-from mobilevit_np.__main__ import MATRIX_LIBRARIES
 from mobilevit_np.cli import COMMANDS
+from mobilevit_np.matrix_library import VARIABLES
 
 SCRIPT = """
 import json, os, runpy, sys
@@ -23,7 +23,7 @@ print("\\n" + json.dumps([code, sorted(sys.modules), {{name: os.environ.get(name
 """
 ALWAYS = {"", "__main__", "_version", "errors", "cli"}
 CLASSIFIES = ALWAYS | {"pipelines", "preprocess", "checkpoints", "formats", "names", "ops", "engines"}
-CLASSIFIES |= {"scope", "config", "labels"}
+CLASSIFIES |= {"scope", "config", "labels", "matrix_library"}
 NOT_FOR_CLASSIFYING = {  # other commands' needs, other formats', and what's dear to load
     "mobilevit_np.pipelines.segmenter", "mobilevit_np.pipelines.agreement",
     "mobilevit_np.formats.torch_zip", "mobilevit_np.formats.torch_pickle", "mobilevit_np.formats.state_dict",
@@ -38,8 +38,8 @@ NOT_FOR_CLASSIFYING = {  # other commands' needs, other formats', and what's dea
 
 def run(*arguments: str, **environment: str | None):
     """(exit code, the modules that were loaded, the matrix libraries' variables) of one command."""
-    script = SCRIPT.format(arguments=list(map(str, arguments)), variables=MATRIX_LIBRARIES)
-    base = {name: value for name, value in os.environ.items() if name not in MATRIX_LIBRARIES}
+    script = SCRIPT.format(arguments=list(map(str, arguments)), variables=VARIABLES)
+    base = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=base | environment, capture_output=True, text=True,
         check=True, timeout=120,
@@ -95,9 +95,9 @@ def test_a_typing_mistake_is_told_all_commands():
 
 
 def test_the_matrix_library_is_kept_to_one_thread_unless_somebody_has_decided():
-    assert run("weights", "list")[2] == dict.fromkeys(MATRIX_LIBRARIES, "1")
+    assert run("weights", "list")[2] == dict.fromkeys(VARIABLES, "1")
     decided = run("weights", "list", OMP_NUM_THREADS="3")[2]
-    assert decided == {**dict.fromkeys(MATRIX_LIBRARIES), "OMP_NUM_THREADS": "3"}
+    assert decided == {**dict.fromkeys(VARIABLES), "OMP_NUM_THREADS": "3"}
 
 
 def test_the_setting_reaches_the_matrix_library(tiny_classifier):
@@ -108,8 +108,8 @@ def test_the_setting_reaches_the_matrix_library(tiny_classifier):
         f"'--weights', {str(tiny_classifier)!r}]; __main__.main(); import threadpoolctl; "
         "print(*[p['num_threads'] for p in threadpoolctl.threadpool_info() if p['user_api'] == 'blas'])"
     )
-    base = {name: value for name, value in os.environ.items() if name not in MATRIX_LIBRARIES}
-    for environment, expected in (({}, "1"), (dict.fromkeys(MATRIX_LIBRARIES, "2"), "2")):
+    base = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    for environment, expected in (({}, "1"), (dict.fromkeys(VARIABLES, "2"), "2")):
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=REPOSITORY, env=base | environment, capture_output=True, text=True,
             check=True, timeout=120,
@@ -125,7 +125,7 @@ def test_threads(tiny_classifier, arguments, expected):
         f"'--weights', {str(tiny_classifier)!r}, *{arguments!r}]; code = __main__.main(); "
         f"from mobilevit_np.fast import cores, threads; print(code, threads() == {expected})"
     )
-    base = {name: value for name, value in os.environ.items() if name not in MATRIX_LIBRARIES}
+    base = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=base, capture_output=True, text=True, timeout=120
     )

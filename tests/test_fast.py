@@ -3,8 +3,13 @@
 Oracle: the reference engine. float64: 1e-12 of the largest magnitude; float32: logits 2e-6 of it, maps on the way 5e-6.
 """
 
+import gc
+import mmap
+import os
 import threading
 import tracemalloc
+import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -14,13 +19,14 @@ from hypothesis import strategies as st
 from parameters import draw, photo
 from tiny import CHELSEA
 
-from mobilevit_np import Classifier, MobileViTForImageClassification, MobileViTModel, Segmenter, fast
+from mobilevit_np import Classifier, MobileViTForImageClassification, MobileViTModel, Segmenter, fast, matrix_library
 from mobilevit_np.checkpoints import draw_parameters, parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
 from mobilevit_np.fast import crew
 from mobilevit_np.fast import network as module
+from mobilevit_np.fast.plan import Plan
 from mobilevit_np.ops import ACTIVATIONS
 from mobilevit_np.scope import Scope
 
@@ -193,6 +199,62 @@ def test_what_is_no_number_shows(value):
     assert error(logits[:1], network(x[:1])[0]) <= LOGITS["float64"]  # the other photo doesn't see it
 
 
+@pytest.mark.parametrize("steeper", [1, 2, 5])
+def test_half_precision(steeper):
+    """Where exp(12) overflows, and scores reach that. Oracle: the reference in float64; 3% of the largest logit."""
+    scope, config = small()
+    names = [f"mobilevit.encoder.layer.{i}.transformer.layer.0.attention.attention." for i in (2, 3, 4)]
+    large = {f"{name}{part}.weight": scope[f"{name}{part}.weight"] for name in names for part in ("query", "key")}
+    scope = scope.with_tensors({name: steeper * weight for name, weight in large.items()})
+    halves = Scope(cast({name: scope[name] for name in parameter_shapes(config, "classifier")}, np.float16))
+    x = draw_pixels((1, 3, 64, 64))
+    ours = compile_network("fast", "classifier", halves, config)(x.astype(np.float16))[0]
+    assert ours.dtype == np.float16
+    theirs = compile_network("reference", "classifier", scope, config)(x)[0]
+    assert error(ours.astype(np.float64), theirs) <= 0.03
+
+
+def test_pixels_however_they_lie():
+    """The bits are those of the same numbers side by side, in the weights' dtype."""
+    scope, config = small(dtype=np.float32)
+    network = compile_network("fast", "classifier", scope, config)
+    x = draw_pixels((2, 3, 33, 47)).astype(np.float16).astype(np.float32)  # exact in all of them
+    expected = network(x)[0]
+    assert expected.dtype == np.float32
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    backwards = np.ascontiguousarray(x[:, ::-1, ::-1, ::-1])[:, ::-1, ::-1, ::-1]
+    channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    others = [x.astype(dtype) for dtype in (np.float16, np.float64, np.longdouble, ">f4", ">f8")]
+    for same in (frozen, backwards, channels_last, np.repeat(x, 2, axis=3)[..., ::2], *others):
+        np.testing.assert_array_equal(network(same)[0], expected, strict=True)
+
+
+@pytest.mark.parametrize("wide", ["conv_3x3", "query", "conv_kxk", "classifier"])
+def test_weights_of_several_dtypes_and_byte_orders(wide):
+    """All is computed in the stem's dtype."""
+    scope, config = small(dtype=np.float32)
+    tensors = {name: scope[name] for name in parameter_shapes(config, "classifier")}
+    mixed = {name: each.astype(">f8" if wide in name else ">f4") for name, each in tensors.items()}
+    x = draw_pixels((1, 3, 48, 48)).astype(np.float32)
+    ours = compile_network("fast", "classifier", Scope(mixed), config)(x)[0]
+    assert ours.dtype == np.float32
+    assert ours.dtype.isnative
+    assert error(ours, compile_network("reference", "classifier", scope, config)(x)[0]) <= LOGITS["float32"]
+
+
+def test_weights_that_make_no_numbers_warn_nobody():
+    scope, config = small(dtype=np.float32)
+    name = "mobilevit.conv_stem.normalization."
+    damaged = scope.with_tensors(
+        {f"{name}running_var": -scope[f"{name}running_var"], f"{name}weight": np.float32(3e38)}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network = compile_network("fast", "classifier", damaged, config)
+        assert np.isnan(network(np.ones((1, 3, 32, 32), np.float32))[0]).all()
+
+
 # -- bits, threads, memory ---------------------------------------------------------------------------------------------
 
 
@@ -245,11 +307,15 @@ def test_an_answer_is_the_callers_own():
     np.testing.assert_array_equal(x, kept)
 
 
-def test_memory_stays_bounded_over_many_sizes():
+def test_memory_stays_bounded_over_many_sizes(monkeypatch):
     scope, config = small(dtype=np.float32)
     network = compile_network("fast", "classifier", scope, config)
     sizes = np.random.default_rng(0).integers(16, 128, (160, 2))
+    alive = weakref.WeakSet()
+    original = module.SizedPlan.__init__
+    monkeypatch.setattr(module.SizedPlan, "__init__", lambda self, *a: (alive.add(self), original(self, *a))[1])
     tracemalloc.start()
+    gc.disable()  # a plan must go at once, not when the collector comes
     try:
         for i, (height, width) in enumerate(sizes):
             network(np.zeros((1, 3, height, width), np.float32))
@@ -257,9 +323,23 @@ def test_memory_stays_bounded_over_many_sizes():
                 after_60 = tracemalloc.get_traced_memory()[0]
         assert tracemalloc.get_traced_memory()[0] < after_60 + (5 << 20)
     finally:
+        gc.enable()
         tracemalloc.stop()
     kept = [plan for plans in network._plans.values() for plan in plans]
     assert 1 <= len(kept) <= module.MOST_PLANS
+    assert sum(plan.plan.nbytes for plan in kept) <= module.MOST_PLAN_BYTES
+    assert set(alive) == set(kept)
+
+
+def test_a_plans_memory_is_its_own_and_goes_with_it():
+    """Maps lie in mappings of their own, which the system takes back: no allocator keeps them, no fork shares them."""
+    array = Plan(1, 1, np.dtype(np.float32)).empty(2, 3, 5)
+    assert (array == 0).all()
+    assert array.flags.writeable
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    assert isinstance(getattr(owner.base, "obj", owner.base), mmap.mmap)
 
 
 def test_plans_are_used_again_and_forgotten_by_size(monkeypatch):
@@ -276,9 +356,106 @@ def test_plans_are_used_again_and_forgotten_by_size(monkeypatch):
     for side in (32, 64, 32, 64, 96, 64, 32):
         see(side)
     assert built == [(32, 32), (64, 64), (96, 96), (32, 32)]
+    see(64)
+    see(96)  # 32 was used longest ago, though 64 was made before it
+    see(64)
+    assert built[4:] == [(96, 96)]
     monkeypatch.setattr(module, "MOST_PLAN_BYTES", 1)
     see(64)
     assert len(network._plans) == 1  # the last is kept, whatever its size
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 11])
+def test_a_batch_of_any_size_finds_its_plans_again(batch, monkeypatch):
+    """Even where they're several, and more than may be kept of others."""
+    scope, config = small(dtype=np.float32)
+    with_threads(2)
+    monkeypatch.setattr(module, "MOST_PLANS", 1)
+    monkeypatch.setattr(module, "MOST_PLAN_BYTES", 1)
+    network = compile_network("fast", "classifier", scope, config)
+    x = np.zeros((batch, 3, 32, 32), np.float32)
+    network(np.zeros((2, 3, 40, 40), np.float32))
+    network(x)
+    first = [plan for plans in network._plans.values() for plan in plans]
+    assert all(key[1:3] == (32, 32) for key in network._plans)
+    network(x)
+    assert {id(plan) for plans in network._plans.values() for plan in plans} == {id(plan) for plan in first}
+
+
+def test_calls_at_once_leave_few_plans_behind():
+    scope, config = small(dtype=np.float32)
+    network = compile_network("fast", "classifier", scope, config)
+    at_once = 3 * module.MOST_PLANS
+    start = threading.Barrier(at_once)
+    key = (1, 32, 32, 1)
+
+    def run(plans, pieces):
+        start.wait()  # nobody gives a plan back before all have one
+
+    callers = [threading.Thread(target=network._with_plans, args=(run, key, [slice(0, 1)])) for _ in range(at_once)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(network._plans[key]) == module.MOST_PLANS
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError("can't start new thread")])
+def test_no_thread_waits_for_one_that_never_came(failure, monkeypatch):
+    """The user interrupts, or the system refuses, between the start of the second thread and the third."""
+    scope, config = small()
+    with_threads(3)
+    network = compile_network("fast", "classifier", scope, config)
+    x = draw_pixels((1, 3, 64, 64))
+    expected = network(x)[0]
+    started = []
+
+    class Reluctant(threading.Thread):
+        def start(self):
+            if started:
+                raise failure
+            started.append(self)
+            super().start()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crew.threading, "Thread", Reluctant)
+        with pytest.raises(failure if isinstance(failure, type) else type(failure)):
+            network(x)
+    started[0].join(60)
+    assert not started[0].is_alive()
+    np.testing.assert_array_equal(network(x)[0], expected)
+
+
+def test_a_meeting_may_be_abandoned_by_several():
+    meeting = crew.Meeting(3)
+    meeting.abandon()
+    meeting.abandon()
+    for member in range(3):
+        meeting.wait(member)  # lets everyone go
+    assert meeting.abandoned
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_never_finds_the_plans_locked():
+    """Another thread takes plans and gives them back all the time; a child must not wait for it, it isn't there."""
+    stop = threading.Event()
+
+    def hold():
+        while not stop.is_set():
+            with module._mutex:
+                stop.wait(0.01)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                os._exit(0 if module._mutex.acquire(timeout=5) else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        other.join()
 
 
 def test_an_error_in_one_thread_ends_them_all(monkeypatch):
@@ -309,15 +486,19 @@ def test_an_error_in_one_thread_ends_them_all(monkeypatch):
 
 
 def test_threads(monkeypatch):
-    for name in crew._MATRIX_LIBRARIES:
+    for name in matrix_library.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert fast.threads() == 1  # the matrix library has its own
+    assert fast.threads() == 1  # nobody has asked: the matrix library has its own
+    assert not matrix_library.has_one_thread()
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    assert fast.threads() == fast.cores() >= 1
+    assert matrix_library.has_one_thread()  # OpenBLAS asks for its own name first
+    matrix_library.keep_to_one_thread()
+    assert os.environ["OMP_NUM_THREADS"] == "4"  # who has set one has decided
     assert fast.use_threads(3) == fast.threads() == 3
     assert fast.use_threads() == fast.threads() == fast.cores()
-    for wrong in (0, -1, 1.5, True, "2"):
-        with pytest.raises(InputError, match="threads must be a whole number from 1 up"):
+    for wrong in (0, -1, 1.5, True, "2", 10**6):
+        with pytest.raises(InputError, match="threads must be a whole number from 1 to 1024"):
             fast.use_threads(wrong)
 
 

@@ -19,7 +19,7 @@ FLOORS = {
     3: {"reference", "fast"},
     2: {"layers", "checkpoints"},
     1: {"ops", "preprocess", "drawing", "formats", "names"},
-    0: {"scope", "config", "errors", "labels"},
+    0: {"scope", "config", "errors", "labels", "matrix_library"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 DOORS = {"__init__", "__main__"}  # the package's own two files open onto every floor

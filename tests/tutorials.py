@@ -73,12 +73,17 @@ def cells(chapter: Path) -> list[Cell]:
     return found
 
 
+def commands(text: str) -> list[str]:
+    """The lines that a page gives to a shell."""
+    return "".join(re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)).splitlines()
+
+
 def differences(chapter: Path) -> list[Difference]:
     """What a chapter's examples give that isn't what stands there, run one after the other in an empty folder."""
     text = chapter.read_text(encoding="utf-8")
     test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, chapter.stem, str(chapter), 0)
     runner = _Runner(optionflags=0, verbose=False)
-    with desk():
+    with desk(), as_before():
         runner.run(test, out=lambda _: None, clear_globs=True)
     marked = [range(cell.line, cell.line + cell.text.count("\n")) for cell in cells(chapter) if cell.marked]
     return [
@@ -112,6 +117,22 @@ def desk() -> Iterator[Path]:
             yield Path(folder)
         finally:
             os.chdir(here)
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """Modules that a chapter takes from its own folder, and threads that it asks for, are gone afterwards."""
+    from mobilevit_np.fast import crew
+
+    path, threads = list(sys.path), dict(crew._setting)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for script in TUTORIALS.glob("*.py"):
+            sys.modules.pop(script.stem, None)
+        crew._setting.clear()
+        crew._setting.update(threads)
 
 
 def record(chapter: Path, found: list[Difference]) -> None:

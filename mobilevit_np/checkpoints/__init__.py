@@ -8,6 +8,8 @@ Imports floors 0 and 1 (formats, names). Start with ``open_checkpoint``; names r
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
 - ``saving``: ``save_checkpoint``, ``convert`` and ``quantize``. ``quantization``: int8 weights.
 - ``published``: sums of the files others publish.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

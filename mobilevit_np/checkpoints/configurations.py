@@ -2,6 +2,8 @@
 
 A checkpoint's ``config`` is a dictionary in the form of transformers' config.json whatever the file was: timm's is
 translated. Its preprocessing stays as it was found, with a word on whose form it is; ``preprocess`` interprets it.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Widths, ratios, kernel sizes and the number of classes show in the shapes. What doesn't is taken by convention and
 said in a note: heads (4), patch size (2), output stride (32 for a classifier, 16 for a segmenter), atrous rates.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The steps: find the files (``sources``), read the tensors (``formats``; int8 one
 recognise whose names they have and translate them (``names``), take the configuration from config.json or from the
 shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the file:
 timm's expect RGB, and ``channel_order`` and the preprocessing say so.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

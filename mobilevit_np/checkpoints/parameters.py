@@ -5,6 +5,8 @@ Hugging Face's names: a head's network under ``mobilevit.`` and its head, a bare
 
 BatchNorm's ``num_batches_tracked`` counts training steps. No network here reads it; files keep it, so that they come
 out as they went in.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

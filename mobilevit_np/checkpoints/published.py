@@ -2,6 +2,8 @@
 
 The table is data, ``weights/published.json``. Its sums were read from pages about the files, not from the files: a
 mismatch is a reason to look again, not proof of harm.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

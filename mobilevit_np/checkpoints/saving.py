@@ -1,6 +1,8 @@
 """Floor 2. Checkpoints written: a folder in the hub's layout, other naming schemes, int8; imports floors 0 and 1.
 
 All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

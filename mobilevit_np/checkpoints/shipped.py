@@ -2,6 +2,8 @@
 
 In a wheel they lie inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
 unpacked sdist beside it (``weights/NAME``). Beside the models lies ``published.json``.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ belong to something else.
 
 In the hub's cache a checkpoint is whole once its weights and its config.json are there. The weights are downloaded
 last, so that a download that broke off is taken up again.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ..errors import MobileViTError, MobileViTWarning
 from .common import help_of
 from .terminal import complain, say
 
-COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "bench")
+COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "explain", "bench")
 
 DESCRIPTION = """\
 MobileViT in NumPy: classify and segment photos, and look into the checkpoints that do it.

@@ -65,12 +65,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 def engine_of(options: argparse.Namespace) -> str:
     """The engine that was asked for, with its threads set. Raises InputError for threads the reference hasn't got."""
     engine: str = options.engine
-    if options.threads is not None and engine != "fast":
-        raise InputError("--threads is for the fast engine; for the other, set OPENBLAS_NUM_THREADS before")
-    if options.threads is not None:
+    if engine == "fast":
         from ..fast import use_threads
 
         use_threads(options.threads)
+    elif options.threads is not None:
+        raise InputError("--threads is for the fast engine; for the other, set OPENBLAS_NUM_THREADS before")
     return engine
 
 

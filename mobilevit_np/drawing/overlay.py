@@ -1,4 +1,7 @@
-"""Floor 1. A mask seen over its photo, with a legend; imports Pillow, NumPy and its own package."""
+"""Floor 1. A mask seen over its photo, with a legend; imports Pillow, NumPy and its own package.
+
+Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from main memory several times that; a call costs about a microsecond before it 
    a bound shows that none is needed, no division where dividing the 16 gathered numbers instead of 256 probabilities
    does the same, sums as a product with ones (``attention.py``); a depthwise convolution in one call of ``einsum``.
 5. *Decide once.* For each input size a plan is made and kept, in which all views and scratch arrays exist already. A
-   call allocates nothing but its answer (``plan.py``).
+   call allocates next to nothing but its answer (``plan.py``).
 6. *Threads.* NumPy releases Python's lock while it computes. Two threads take a photo's strips, or places in the
    patch, or a batch's photos, with one single-threaded matrix product each (``crew.py``).
 
@@ -48,6 +48,8 @@ two threads on eight photos                                             1.9: no 
 splitting the last, smallest maps among threads too                     0.8 (L5): below ``LEAST_BYTES`` one works
 ones beside the values, so that the product gathers and sums            0.9: 17 columns suit the kernels less
 projection after the transformer on tokens, not on the map              one copy of the map saved
+a plan's memory mapped for itself, against NumPy's allocator            1,000 sizes leave 8 MB more than 100 do,
+                                                                        where holes in the heap made it 55
 block-diagonal matrix products for the depthwise convolution            not done: 8 channels together cost as much
                                                                         arithmetic as the passes they'd save
 Winograd F(2,3) along the rows of the depthwise convolution             not done: 28 passes for 34, where einsum's
@@ -57,6 +59,8 @@ Winograd F(2,3) along the rows of the depthwise convolution             not done
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number here, three to four times what a
 compiled loop needs, and it's a third of the whole; products with 16 columns run at half the speed of large ones; two
 threads wait for Python's lock between calls. ``python -m mobilevit_np bench`` measures all this anew.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from .crew import cores, threads, use_threads

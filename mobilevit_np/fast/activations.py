@@ -6,6 +6,8 @@ back. h*tanh(h) + h with h = x/2 is three passes as well, but NumPy's tanh takes
 
 The halves are apart so that the second can write where the next step wants it: between the zeros that pad a map, or
 with even and odd columns apart.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 
 A map whose sides aren't multiples of the patch is stretched before step 2 and shrunk after it; projecting must then
 wait until after the shrinking, and takes a step of its own.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations

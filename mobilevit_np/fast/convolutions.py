@@ -4,6 +4,8 @@ Channels last, a 1x1 convolution is one matrix product of a strip's pixels with 
 3x3 convolution gathers each pixel's nine neighbours side by side first (im2col), strip by strip, so that the gathered
 pixels are still in the cache when they're multiplied. The depthwise one is no matrix product; ``einsum`` sums its nine
 taps in one call, over views of the strip shifted against each other.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations
@@ -95,17 +97,13 @@ class InvertedResidual:
         padded_row = (3 * columns if stride == 2 else width + 2 * dilation) * wide
         expand_bias, filter_bias = tiled(self.expand.bias, width), tiled(self.filter.bias, columns)
         reduce_bias = tiled(self.reduce.bias, columns)
-        taps = np.tile(self.filter.weight, columns)  # (3, 3, C) -> (3, 3, W'*C)
+        taps = np.tile(self.filter.weight.astype(plan.dtype, copy=False), columns)  # (3, 3, C) -> (3, 3, W'*C)
 
         def build(strip: Strip, u_: np.ndarray, e_: np.ndarray, padded_: np.ndarray) -> Function:
             image, top, bottom, _ = strip
             count = bottom - top
-            needed = (count - 1) * stride + 2 * dilation + 1  # rows of the padded map, of which some may be padding
-            above = max(0, dilation - top * stride)
-            first = top * stride - dilation + above
-            last = min(height, first - above + needed)
-            there = last - first
-            source = x.array[image, first:last].reshape(there * width, channels)
+            needed, above, first, there = self._rows(count, top, height)
+            source = x.array[image, first : first + there].reshape(there * width, channels)
             u, e = rows_of(u_, there, width * wide), rows_of(e_, there, width * wide)
             u_matrix = u.reshape(there * width, wide)
             padded = rows_of(padded_, needed, padded_row)
@@ -136,12 +134,22 @@ class InvertedResidual:
             return run
 
         def shapes(count: int) -> list[tuple[int, ...]]:
-            tall = (count - 1) * stride + 2 * dilation + 1
+            tall = self._rows(count, 0, height)[0]
             return [(tall, width * wide), (tall, width * wide), (tall, padded_row)]
 
         row_bytes = stride * width * wide * plan.dtype.itemsize
         plan.add(self.name, plan.strips(rows, row_bytes), shapes, build)
         return Map(out, self.out_sign)
+
+    def _rows(self, count: int, top: int, height: int) -> tuple[int, int, int, int]:
+        """What ``count`` output rows from ``top`` on see of the padded map.
+
+        That is so many rows, of which so many are padding above; on the map, they begin there, and are so many.
+        """
+        needed = (count - 1) * self.stride + 2 * self.dilation + 1
+        start = top * self.stride - self.dilation
+        above = max(0, -start)
+        return needed, above, start + above, min(height, start + needed) - (start + above)
 
     def _writes(self, u: np.ndarray, e: np.ndarray, padded: np.ndarray, width: int, columns: int) -> Function:
         """Finish the activation into the padded strip: whole for stride 1, for stride 2 one copy per column of taps."""

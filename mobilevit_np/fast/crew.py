@@ -3,6 +3,8 @@
 NumPy lets go of Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
 each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its
 own meanwhile, or both fight for the cores: ``use_threads`` sees to that.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..matrix_library import has_one_thread
 from .plan import Plan
 
-_MATRIX_LIBRARIES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+MOST_THREADS = 1024
 _setting: dict[str, Any] = {}  # what use_threads was asked for: "count", and the limits that hold while it's in force
 
 
@@ -31,32 +35,32 @@ def cores() -> int:
 def threads() -> int:
     """How many threads the fast engine uses.
 
-    As many as ``use_threads`` said; never asked, as many as there are cores if the environment keeps the matrix
-    library to one (``OPENBLAS_NUM_THREADS=1``, as the command line sets it), else one, and the matrix library its own.
+    As many as ``use_threads`` said; never asked, one, and the matrix library its own.
     """
-    if "count" in _setting:
-        return int(_setting["count"])
-    alone = any(os.environ.get(name) == "1" for name in _MATRIX_LIBRARIES)
-    return cores() if alone else 1
+    return int(_setting.get("count", 1))
 
 
 def use_threads(count: int | None = None) -> int:
     """Let the fast engine use ``count`` threads from now on (None: one per core), and NumPy's matrix library one.
 
-    It holds for the whole process. The matrix library can only be limited where threadpoolctl is installed (or
-    ``OPENBLAS_NUM_THREADS=1`` was set before NumPy was imported); otherwise all is correct, only slower. Returns the
-    count. Raises InputError for a count under 1.
+    It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, or by
+    ``OPENBLAS_NUM_THREADS=1`` set before NumPy was imported, as the command line does; without either all is correct,
+    only slower. Returns the count. Raises InputError for an odd one.
     """
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise InputError(f"threads must be a whole number from 1 up, not {count!r:.40}")
-    _setting["count"] = count or cores()
+    if count is None:
+        count = cores()
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
+        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, not {count!r:.40}")
+    _setting["count"] = count
+    if has_one_thread():
+        return count
     try:
         import threadpoolctl
     except ImportError:
         pass
     else:
         _setting["limits"] = threadpoolctl.threadpool_limits(1, user_api="blas")
-    return int(_setting["count"])
+    return count
 
 
 class Meeting:
@@ -83,14 +87,15 @@ class Meeting:
             self._gates[member].acquire()
 
     def abandon(self) -> None:
-        """Let everyone go: there won't be another meeting."""
+        """Let everyone go: there won't be another meeting. It may be said more than once, and by several."""
         self.abandoned = True
         self._open()
 
     def _open(self, except_for: int | None = None) -> None:
         for member, gate in enumerate(self._gates):
-            if member != except_for and gate.locked():
-                gate.release()
+            if member != except_for:
+                with suppress(RuntimeError):  # it was open: someone has abandoned the meeting
+                    gate.release()
 
 
 def run_plan(plan: Plan) -> None:
@@ -101,19 +106,16 @@ def run_plan(plan: Plan) -> None:
     meeting = Meeting(plan.workers)
 
     def work(member: int) -> None:
-        try:
-            with np.errstate(all="ignore"):
-                for step in plan.steps:
-                    for part in step.parts[member]:
-                        part()
-                    meeting.wait(member)
-                    if meeting.abandoned:
-                        return
-        except BaseException:
-            meeting.abandon()
-            raise
+        with np.errstate(all="ignore"):
+            for step in plan.steps:
+                for part in step.parts[member]:
+                    part()
+                meeting.wait(member)
+                if meeting.abandoned:
+                    return
 
-    together([lambda member=member: work(member) for member in range(plan.workers)])  # type: ignore[misc]
+    jobs = [lambda member=member: work(member) for member in range(plan.workers)]
+    together(jobs, meeting.abandon)
 
 
 def run_plans(plans: Sequence[Plan]) -> None:
@@ -128,8 +130,12 @@ def _alone(plan: Plan) -> None:
                 part()
 
 
-def together(jobs: Sequence[Callable[[], object]]) -> None:
-    """Run the jobs at the same time, the first in this thread. The first error is raised when all have ended."""
+def together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object] = lambda: None) -> None:
+    """Run the jobs at the same time, the first in this thread. The first error is raised when all have ended.
+
+    Whatever goes wrong, ``give_up`` is called, so that no job waits for one that has failed, or was never started.
+    Where this thread is interrupted while it starts or awaits the others, they end by themselves, a little later.
+    """
     errors: list[BaseException] = []
 
     def guarded(job: Callable[[], object]) -> None:
@@ -137,12 +143,17 @@ def together(jobs: Sequence[Callable[[], object]]) -> None:
             job()
         except BaseException as error:
             errors.append(error)
+            give_up()
 
     others = [threading.Thread(target=guarded, args=(job,), daemon=True) for job in jobs[1:]]
-    for thread in others:
-        thread.start()
-    guarded(jobs[0])
-    for thread in others:
-        thread.join()
+    try:
+        for thread in others:
+            thread.start()
+        guarded(jobs[0])
+        for thread in others:
+            thread.join()
+    except BaseException:
+        give_up()
+        raise
     if errors:
         raise errors[0]

@@ -2,6 +2,8 @@
 
 Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
 before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations
@@ -91,6 +93,6 @@ def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) ->
 
 
 def _rounded(weight: np.ndarray, bias: np.ndarray, layer: Scope) -> Affine:
-    """In the dtype of the layer's own weight."""
-    dtype = layer["weight"].dtype
+    """In the dtype of the layer's own weight, in this machine's byte order."""
+    dtype = layer["weight"].dtype.newbyteorder("=")
     return Affine(np.ascontiguousarray(weight, dtype=dtype), np.ascontiguousarray(bias, dtype=dtype))

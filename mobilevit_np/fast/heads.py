@@ -1,4 +1,7 @@
-"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its package."""
+"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its package.
+
+Explained in tutorials/12-making-numpy-fast.md.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,13 @@
 """Floor 3. A network compiled for speed: its folded layers, and the plans for the sizes it has met.
 
 Imports its own package, config, errors, scope.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -22,7 +25,10 @@ from .plan import Map, Plan
 
 IMAGES_TOGETHER = 4  # of a batch, in one plan: small maps become larger matrices
 MOST_PLANS = 8  # kept, of those used last
-MOST_PLAN_BYTES = 32 << 20  # all together; the one in use isn't counted
+MOST_PLAN_BYTES = 32 << 20  # all together; what the last call used is kept whatever its size
+_mutex = threading.Lock()  # for who takes plans and gives them back, in any network
+if hasattr(os, "register_at_fork"):  # a fork while another thread has it would leave the child waiting forever
+    os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
 
 
 class Backbone:
@@ -89,7 +95,8 @@ class SizedPlan:
 class FastNetwork:
     """A task's network: call it with a batch, from as many threads as you like.
 
-    The answer's bits depend on the number of threads and on the size of the batch, and on nothing else.
+    On one machine, a photo's answer depends, to the last bit, on the number of threads, the size of the batch and the
+    photo's place in it, and on nothing else.
     """
 
     def __init__(self, task: str, scope: Scope, config: NetworkConfig, *, expand_output: bool = True):
@@ -108,7 +115,6 @@ class FastNetwork:
         elif task == "segmenter":
             self._head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
         self._plans: OrderedDict[tuple[int, ...], list[SizedPlan]] = OrderedDict()  # free ones, by size
-        self._mutex = threading.Lock()
 
     def plan_head(self, plan: Plan, last: Map) -> Map:
         """Add the head's steps, if there is a head."""
@@ -118,12 +124,11 @@ class FastNetwork:
         """The output, and with ``hidden_states`` the five maps. Raises InputError unless the batch fits the network.
 
         (B, C, H, W) -> (B, K) or (B, K, H', W'), five of (B, Ci, Hi, Wi)
+
+        dtype: that of the stem's weights, whatever that of ``pixel_values`` (the reference takes the wider).
         """
         check_pixel_values(pixel_values, self.config)
         count, _, height, width = pixel_values.shape
-        workers = threads()
-        share = count // workers
-        shares = [slice(i * share, (i + 1) * share) for i in range(workers)] if share else []
         done: list[np.ndarray] = []
 
         def run(plans: list[SizedPlan], images: list[slice]) -> None:
@@ -136,37 +141,59 @@ class FastNetwork:
             for plan, some in zip(plans, images, strict=True):
                 plan.answer(done[0][some], [state[some] for state in done[1:]])
 
-        for start in range(0, share, IMAGES_TOGETHER):
-            stop = min(start + IMAGES_TOGETHER, share)
-            pieces = [slice(each.start + start, each.start + stop) for each in shares]
-            self._with_plans(run, (stop - start, height, width, 1), pieces)
-        for i in range(share * workers, count):
-            self._with_plans(run, (1, height, width, workers), [slice(i, i + 1)])
+        portions = [((images, height, width, workers), pieces) for images, workers, pieces in _portions(count)]
+        for key, pieces in portions:
+            self._with_plans(run, key, pieces)
+        self._forget(len({key for key, _ in portions}))
         return done[0], done[1:]
 
     def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
         """Run plans of a size, one for each piece: free ones, or new ones. An interrupted plan isn't used again."""
         plans: list[SizedPlan] = []
-        with self._mutex:
+        with _mutex:
             free = self._plans.get(key, [])
             while free and len(plans) < len(pieces):
                 plans.append(free.pop())
         plans += [SizedPlan(self, *key) for _ in range(len(pieces) - len(plans))]
         run(plans, pieces)
-        with self._mutex:
-            self._plans.setdefault(key, []).extend(plans)
+        with _mutex:
+            free = self._plans.setdefault(key, [])
+            room = max(MOST_PLANS, len(pieces)) - len(free)  # many calls at once may have made many
+            free += plans[: max(0, room)]
             self._plans.move_to_end(key)
-            self._forget()
 
-    def _forget(self) -> None:
-        """Drop the plans of the sizes used longest ago, down to the bounds."""
-        while len(self._plans) > 1:
-            kept = [plan for plans in self._plans.values() for plan in plans]
-            if len(kept) <= MOST_PLANS and sum(plan.plan.nbytes for plan in kept) <= MOST_PLAN_BYTES:
-                return
-            self._plans.popitem(last=False)
+    def _forget(self, used: int) -> None:
+        """Drop the plans of the sizes used longest ago, down to the bounds, but none of the last ``used`` sizes."""
+        dropped = []  # and freed without the lock, for that takes a while
+        with _mutex:
+            while len(self._plans) > used:
+                kept = [plan for plans in self._plans.values() for plan in plans]
+                if len(kept) <= MOST_PLANS and sum(plan.plan.nbytes for plan in kept) <= MOST_PLAN_BYTES:
+                    return
+                dropped.append(self._plans.popitem(last=False))
+
+
+def _portions(count: int) -> list[tuple[int, int, list[slice]]]:
+    """Share a batch out: ``(images, workers, pieces)``, a plan for so many images by so many workers for each piece.
+
+    First as many photos for every thread, a few together in a plan of its own; what is left over, one photo after the
+    other, by all threads together.
+    """
+    workers = threads()
+    share = count // workers
+    portions = []
+    for start in range(0, share, IMAGES_TOGETHER):
+        images = min(IMAGES_TOGETHER, share - start)
+        firsts = [i * share + start for i in range(workers)]
+        portions.append((images, 1, [slice(first, first + images) for first in firsts]))
+    return portions + [(1, workers, [slice(i, i + 1)]) for i in range(share * workers, count)]
 
 
 def compile_network(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> FastNetwork:
-    """A network of the fast engine. The tasks are "backbone" (option ``expand_output``), "classifier", "segmenter"."""
-    return FastNetwork(task, scope, config, **options)
+    """A network of the fast engine. The tasks are "backbone" (option ``expand_output``), "classifier", "segmenter".
+
+    Raises InputError where someone listens to ``scope``, ConfigError, MissingTensorError. Weights that overflow when
+    they're folded show in the answers, as they do with the reference; nobody is warned.
+    """
+    with np.errstate(all="ignore"):
+        return FastNetwork(task, scope, config, **options)

@@ -6,10 +6,13 @@ scratch memory were all made when the plan was. Running it makes no array and ta
 
 Each worker owns scratch memory, used again by every part it runs, so that what a part writes and reads a moment later
 is still in the cache of the core that wrote it.
+
+Explained in tutorials/12-making-numpy-fast.md.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -74,7 +77,7 @@ class Plan:
     def empty(self, *shape: int) -> np.ndarray:
         """An array that lives as long as the plan."""
         self.nbytes += prod(shape) * self.dtype.itemsize
-        return np.zeros(shape, self.dtype)
+        return _fresh(prod(shape) * self.dtype.itemsize).view(self.dtype).reshape(shape)
 
     def strips(self, rows: int, row_bytes: int, *, multiple: int = 1) -> list[Strip]:
         """Cut maps of ``rows`` rows so that a strip's widest array fits the cache, and every worker gets as many.
@@ -108,7 +111,7 @@ class Plan:
         """Allocate the scratch, and build all functions."""
         sizes = [[_aligned(prod(shape) * self.dtype.itemsize) for shape in draft.shapes] for draft in self._drafts]
         arena_bytes = max(map(sum, sizes)) + _LINE
-        arenas = [np.zeros(arena_bytes, np.uint8) for _ in range(self.workers)]
+        arenas = [_fresh(arena_bytes) for _ in range(self.workers)]
         self.nbytes += self.workers * arena_bytes
         for draft, bytes_of in zip(self._drafts, sizes, strict=True):
             scratch = [_carve(arena, draft.shapes, bytes_of, self.dtype) for arena in arenas]
@@ -125,6 +128,18 @@ def shared(units: int, count: int, workers: int) -> list[tuple[int, int, int]]:
     count = min(units, count)
     edges = [units * i // count for i in range(count + 1)]
     return [(first, last, i * workers // count) for i, (first, last) in enumerate(pairwise(edges))]
+
+
+def _fresh(nbytes: int) -> np.ndarray:
+    """Zeroed bytes straight from the system, to which they return with the last view of them.
+
+    Where plans of a thousand sizes come and go, NumPy's allocator would be left with more holes than memory in use.
+    Raises MemoryError where there's no room.
+    """
+    try:
+        return np.frombuffer(mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY), np.uint8)  # a copy: a fork has its own
+    except OSError as error:
+        raise MemoryError(f"no room for {nbytes} bytes of a plan") from error
 
 
 def _aligned(size: int) -> int:

@@ -6,4 +6,6 @@
 - ``safetensors_file``, ``torch_zip``, ``torch_pickle``: the two formats, and the pickle inside the second.
 - ``state_dict``: the parameters inside a training checkpoint.
 - ``hub``: the local cache of the Hugging Face hub, and the download through ``huggingface_hub``.
+
+Explained in tutorials/10-checkpoints.md.
 """

@@ -1,4 +1,7 @@
-"""Floor 1. What a weights file holds, as both formats hand it over; imports NumPy."""
+"""Floor 1. What a weights file holds, as both formats hand it over; imports NumPy.
+
+Explained in tutorials/10-checkpoints.md.
+"""
 
 from __future__ import annotations
 

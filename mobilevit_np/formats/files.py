@@ -3,6 +3,8 @@
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
 file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C). Ctrl-C between two
 renames waits until the last.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

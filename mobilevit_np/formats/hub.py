@@ -4,6 +4,8 @@ The cache is looked through first and needs no extra: a repository's folder ther
 a commit) and ``snapshots`` (a commit's files). What isn't there is downloaded into it with the optional extra ``hub``,
 which brings the progress bar. The environment variables are huggingface_hub's own: HF_HUB_CACHE, HF_HOME,
 HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Eight bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets
 and without gaps. The ``safetensors`` package reads it, and checks every rule of it; what it hands over are bytes, which
 become arrays here because NumPy has no bfloat16. Writing is ours: the package's way to write bytes changed between its
 versions. The tests compare with what it writes, byte for byte.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

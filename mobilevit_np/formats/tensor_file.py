@@ -2,6 +2,8 @@
 
 The format is told by the first bytes, never by the file's name. What looks like a weights file and isn't one that can
 be read (TensorFlow's, a Git LFS pointer, a web page saved under the name) is named for what it is.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

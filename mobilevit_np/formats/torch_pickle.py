@@ -5,6 +5,8 @@ This one knows a handful of opcodes that build plain containers, and a table of 
 nothing is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out
 as a ``TensorRef``, which only says where its numbers lie; the numbers are another file's business (``torch_zip``).
 What a training checkpoint holds besides (NumPy scalars, paths, dates) becomes ``OPAQUE``.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

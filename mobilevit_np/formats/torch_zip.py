@@ -4,6 +4,8 @@ The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pick
 raw numbers per storage (``data/0``, ``data/1``...). A tensor is a strided view of a storage. Nothing a file says
 about itself is believed before it's checked against the bytes that are there: entries against the archive, storages
 against entries, views against storages.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@
 - ``tables``: both as lines of text.
 
 Names resolve on first use, as in the package itself.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Both sides are in order of execution. Pairs must agree in shape (in some layout); of all ways to pair them off without
 crossing, the best has the most in common: each pair counts for itself, and more for the likeness of its numbers. So
 where a port goes wrong and nothing looks alike any more, the order of shapes still carries the alignment through.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ there was a photo; ``pixel_values``; every activation under its path; ``logits``
 - ``noise``: for each activation how far float32 is from float64 there, over the largest magnitude.
 
 The same golden gives the same bytes: nothing in it tells when or where it was made.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Two ways. Plainly, each tensor is held against the golden's: error piles up from layer to layer, and everything after
 the first mistake is off. With ``replay`` each layer is held against what the reference gives for the port's own input
 to it: every wrong layer shows, and no other.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ once with each known mistake switched on (``scope.replace``): the one under whic
 It's then kept switched on wherever it explains the port, and what is still wrong is looked at in the same way: a second
 mistake elsewhere, or together with the first. Where nothing fits, the layer stays unexplained, and the answer says
 what was tried there and what couldn't show.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ For the number at place ``i`` (rows last, counted through the whole tensor) of t
 
 Every value is exact in float32. Activations stay of order 1 from the stem to the logits. tests/golden_reader.c is
 the same in C. (The constants of mix are those of "lowbias32", found by Chris Wellons' hash prospector.)
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -1,20 +1,26 @@
-"""Floor 5. What ports call our activations: transformers' and timm's hooks as tables; imports names.
+"""Floor 5. What ports call our activations: transformers' and timm's hooks as tables; imports names, this package.
 
 An entry is a port's name and what it is of ours: one path, or several where the port's module gives them in one tensor
 (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in one: its
 hook sees our activation, or our normalisation where there's none). The module names themselves come from the table of
 parameter names, so that they stand in one place.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..names.parameter_names import MODULES, PARTS, Module
 from .bundle import LOGITS, PIXELS
+from .graph_names import graph_choices
 
 TRANSFORMERS, TIMM, MAP = "transformers' names", "timm's names", "the map"
+GRAPH = "an exported graph's names"
+_SOFTMAX = re.compile(r"(.*attention\.attention\.)dropout(?:_\d+)?")  # Keras counts its dropouts
 
 
 class Entry(NamedTuple):
@@ -54,23 +60,30 @@ _WHOLE = {  # what holds no parameters of its own
 }
 
 
-def table(port_names: Iterable[str], paths: Container[str]) -> tuple[str, dict[str, Entry]]:
+def table(port_names: Iterable[str], paths: Collection[str]) -> tuple[str, dict[str, Entry]]:
     """The table that knows most of a port's names, what it's called, and its entries for those it knows.
 
     ``paths`` are the golden's.
     """
     names = list(port_names)
-    tables = {TRANSFORMERS: transformers_table(names, paths), TIMM: timm_table(paths)}
+    tables = {
+        TRANSFORMERS: transformers_table(names, paths),
+        TIMM: timm_table(paths),
+        GRAPH: {name: Entry(choice) for name, choice in graph_choices(names, paths).items()},
+    }
     known = {title: {name: entries[name] for name in names if name in entries} for title, entries in tables.items()}
     best = max(known, key=lambda title: len(known[title]))
     return best, known[best]
 
 
 def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict[str, Entry]:
-    """transformers' hooks see our paths; a bare model's lack their ``mobilevit.``; the softmax's dropout shows it."""
+    """transformers' hooks see our paths, as its Keras layers do; a bare model's lack their ``mobilevit.``.
+
+    The dropout after the softmax shows the probabilities.
+    """
     found = {}
     for name in port_names:
-        path = f"{name.removesuffix('dropout')}probabilities" if name.endswith("attention.attention.dropout") else name
+        path = _SOFTMAX.sub(r"\1probabilities", name)
         for ours in (path or LOGITS, f"mobilevit.{path}"):
             if ours in paths:
                 found[name] = Entry((ours,))

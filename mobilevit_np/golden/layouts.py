@@ -4,6 +4,8 @@ A layout is written as in the papers: ``b h w c``; parentheses are axes run toge
 ``c`` channels, ``h w`` height and width; ``p`` pixels in a patch, ``n`` (and ``m``) patches, ``k`` heads, ``e`` the
 width of one. Which a port has is told by shape where only one fits, and otherwise taken from the tensors where only
 one did: never by which looks best, or a mistake about axes would be undone before it's seen.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 By name where one of the tables (or the user's own) knows the names, else by order, shape and content. What comes out
 is the port's tensors under our paths and in our layout: the rest of the toolkit knows no ports.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ int8: there the operands of a layer are rounded and their products summed exactl
 the largest value everywhere, and is meant for ``replay``, one layer at a time. TFLite's dynamic-range int8 stays within
 5 such floors (tests/parity_tf asserts 8). What changes a layer by less than the tolerance, 6% for int8, can't be seen
 in such a port: compare the file before it was quantised.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

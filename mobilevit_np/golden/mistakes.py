@@ -4,6 +4,8 @@ A mistake is what ``scope.replace`` plants: patterns on paths, and what is compu
 it shows, because several can't be seen on every input or configuration: a clean comparison there proves nothing. And
 it says what to do about it: ``diagnose`` plants them one by one and prints the remedy of the one that reproduces a
 port's numbers; tests/mutants plants them to see whether our own tests would notice.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 ``pixel_values`` and the networks behind one door, so that tracing, replaying and diagnosing run the very same thing:
 the photo (where there is one) prepared as the profile says, then the reference engine. A bare backbone's tensors get
 the ``mobilevit.`` prefix they have in a classifier: the paths in golden files are the same for all three tasks.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

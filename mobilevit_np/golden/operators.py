@@ -2,6 +2,8 @@
 
 Operands and parameters come by formula, from ``<case>.<operand>``; the golden holds them (float32, exact) and what
 came out (``output``, and a layer's parts under their paths). ``config`` says which operator it is and its arguments.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

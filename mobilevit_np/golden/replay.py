@@ -6,6 +6,8 @@ module was fed. Nothing piles up; a layer after a wrong one is right if it's rig
 path, ours goes on.
 
 The noise floor is local too: the same replay in float32, layer by layer beside the float64 one.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Floor 5. Comparisons and diagnoses as lines of text, for terminals and for tests' messages; imports this package."""
+"""Floor 5. Comparisons and diagnoses as lines of text, for terminals and for tests' messages; imports this package.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
 
 from __future__ import annotations
 
@@ -99,14 +102,16 @@ def _coarser(comparison: Comparison) -> list[str]:
     """A word on ports that compute in less than float32 and store it as float32: their numbers don't show it."""
     if comparison.ok or not comparison.replayed or comparison.precision != "float32":
         return []
-    for precision in ("float16", "int8"):
-        limits = [comparison.multiple * floor(row.noise, precision) for row in comparison.bad]
-        errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
-        if all(error <= limit for error, limit in zip(errors, limits, strict=True)):
-            return [
-                f"each error is one that {precision} makes; if the port computes in it, say --precision {precision}"
-            ]
-    return []
+    fitting = [precision for precision in ("float16", "int8") if _explained_by(precision, comparison)]
+    if not fitting:
+        return []
+    return [f"each error is one that {' or '.join(fitting)} makes; if the port computes so, say it with --precision"]
+
+
+def _explained_by(precision: str, comparison: Comparison) -> bool:
+    errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
+    limits = [comparison.multiple * floor(row.noise, precision) for row in comparison.bad]
+    return all(error <= limit for error, limit in zip(errors, limits, strict=True))
 
 
 def _layouts(comparison: Comparison) -> str:

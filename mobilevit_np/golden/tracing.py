@@ -2,6 +2,8 @@
 
 The float64 run is what a port is compared with. The float32 run beside it measures the noise floor: how far honest
 float32 arithmetic strays at that very tensor, over the tensor's largest magnitude. Tolerances are multiples of it.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ ones the rest of the house uses.
 
 Two things are more than names. Query, key and value are one tensor in timm and ml-cvnets, its rows in that order.
 And timm's weights take RGB where the others take BGR: between them the stem's input axis is reversed.
+
+Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

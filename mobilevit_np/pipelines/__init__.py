@@ -1,6 +1,8 @@
 """Floor 4. Pipelines: a photo in, an answer out. Imports the floors below; the command line stands on these.
 
 Names resolve on first use: who classifies needs nothing that draws.
+
+Explained in tutorials/00-ten-lines.md.
 """
 
 from __future__ import annotations

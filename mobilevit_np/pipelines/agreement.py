@@ -2,6 +2,8 @@
 
 For what a change of the weights costs: quantised ones against those they were made from. Photos whose names carry a
 label, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), say how often each was right as well.
+
+Explained in tutorials/00-ten-lines.md.
 """
 
 from __future__ import annotations

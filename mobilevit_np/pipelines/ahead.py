@@ -8,6 +8,8 @@ this one is computed. What comes out is the same, in the same order. Things are 
 - Threads live while the generator does: once it has ended, was closed or interrupted, they have ended too.
 - The first item is prepared by the caller's own thread, so that a single one starts no other. So is, when its turn has
   come, what others may be holding: an open file, or a PIL image, which Pillow reads when it's first looked at.
+
+Explained in tutorials/13-more-photos-than-one-machine.md.
 """
 
 from __future__ import annotations

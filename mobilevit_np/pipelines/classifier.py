@@ -1,4 +1,7 @@
-"""Floor 4. Photo in, names out. Imports checkpoints, preprocess, an engine, and what they stand on."""
+"""Floor 4. Photo in, names out. Imports checkpoints, preprocess, an engine, and what they stand on.
+
+Explained in tutorials/00-ten-lines.md.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Floor 3. The backbone (arXiv 2110.02178, table 4): a stem and five stages, each half the map of the one before.
 
 Imports layers and floor 0. Golden files are made with this engine: clarity before speed.
+
+Explained in tutorials/08-the-whole-classifier.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Floor 3. The classifier: backbone, global mean, one linear layer. Imports ops, layers and floor 0."""
+"""Floor 3. The classifier: backbone, global mean, one linear layer. Imports ops, layers and floor 0.
+
+Explained in tutorials/08-the-whole-classifier.md.
+"""
 
 from __future__ import annotations
 

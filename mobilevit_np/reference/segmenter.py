@@ -1,4 +1,7 @@
-"""Floor 3. The segmenter: backbone without its expansion, DeepLabV3 head. Imports layers, floor 0."""
+"""Floor 3. The segmenter: backbone without its expansion, DeepLabV3 head. Imports layers, floor 0.
+
+Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
+"""
 
 from __future__ import annotations
 

@@ -106,6 +106,14 @@ def number(value: float, digits: int = 4) -> str:
     return f"{float(value):.{digits}g}"
 
 
+def coded(values: np.ndarray, low: float, high: float) -> str:
+    """One byte for each value, as the page draws them, in base64."""
+    with np.errstate(all="ignore"):
+        share = (np.clip(values, low, high) - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+        codes = np.where(np.isfinite(values), np.rint(share * STEPS), NOT_FINITE)
+    return base64.b64encode(codes.astype(np.uint8).tobytes()).decode("ascii")
+
+
 def _slice(ours: np.ndarray, theirs: np.ndarray, off: np.ndarray, place: np.ndarray) -> dict[str, Any]:
     low, high = _range(ours, theirs)
     expected, found = ours.ravel()[place], theirs.ravel()[place]
@@ -121,7 +129,7 @@ def _slice(ours: np.ndarray, theirs: np.ndarray, off: np.ndarray, place: np.ndar
         "mark": [mark // place.shape[1], mark % place.shape[1]],
         "beyond": int(np.count_nonzero(finite & ((theirs < low) | (theirs > high)))),
         "undefined": [int(np.count_nonzero(~np.isfinite(ours))), int(np.count_nonzero(~finite))],
-        "bytes": [_coded(expected, low, high), _coded(found, low, high), _coded(signed, -span, span)],
+        "bytes": [coded(expected, low, high), coded(found, low, high), coded(signed, -span, span)],
     }
 
 
@@ -138,13 +146,6 @@ def _range(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
         room = _ROOM * (high - low) if high > low else np.inf
         low, high = max(low - room, min(low, float(others.min()))), min(high + room, max(high, float(others.max())))
     return max(low, -_LARGEST), min(high, _LARGEST)
-
-
-def _coded(values: np.ndarray, low: float, high: float) -> str:
-    with np.errstate(all="ignore"):
-        share = (np.clip(values, low, high) - low) / (high - low) if high > low else np.full(values.shape, 0.5)
-        codes = np.where(np.isfinite(values), np.rint(share * STEPS), NOT_FINITE)
-    return base64.b64encode(codes.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _furthest_in_blocks(off: np.ndarray, down: int, across: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import matrix_library
 from ..._version import __version__
 from ...engines import ENGINES, compile_network
 from ...errors import InputError, MissingExtraError
@@ -22,7 +23,6 @@ from .cells import Cell
 
 FAST = "fast"
 VERSION = f"mobilevit_np {__version__}"
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def environment(name: str, threads: int) -> dict[str, str]:
     The fast engine's threads are Python's, so that each of its matrix products is to stay in one.
     """
     number = "1" if name == FAST else str(threads)
-    return dict.fromkeys(_BLAS_THREADS, number)
+    return dict.fromkeys(matrix_library.VARIABLES, number)
 
 
 def choose_peers(wanted: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:

@@ -1,7 +1,7 @@
 """Floor 5.5. The whole command, from the process's start to its answer. Imports pipelines, checkpoints.
 
 ``python -m mobilevit_np classify PHOTO`` against a script that does the same with transformers and PyTorch, as short as
-such scripts are. Both as a user starts them: no variable of the environment is set, whatever the threads.
+such scripts are. Both as a user starts them: no thread is limited.
 """
 
 from __future__ import annotations
@@ -59,13 +59,15 @@ class Command:
     def __init__(self, name: str, arguments: Sequence[str], classes: int, version: str):
         self.name, self.version = name, version
         self._arguments, self._classes = arguments, classes
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])}
+        paths = [ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles modules anew at every start
 
     def run(self, _: Sequence[int]) -> Turn:
         """Start it, and wait for its end. Raises ContenderError where it fails."""
         command = [sys.executable, *self._arguments]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, env=self._environment, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self._environment)
         seconds = time.perf_counter() - start
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,77 @@
+"""Floor 6. ``mobilevit-np explain``: a photo's way through a network, as a page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError
+from .common import PROFILE_HELP
+from .inputs import expand
+from .terminal import printable, say
+from .trace import add_weights
+
+DESCRIPTION = """\
+Write a page that shows how a network comes to its answer for one photo: the shape, the parameters and the time of each
+stage, its liveliest feature maps, and where each patch looks, layer by layer and head by head. Point at the photo, tap
+it, or move with the arrow keys. The page is one file, and needs no network.
+
+The photo is shown to the network as its processor prepares it: resized, and its middle cropped, for segmenters too. The
+numbers are the reference engine's, those of `mobilevit-np trace --dtype float32`.
+"""
+
+EXAMPLES = """\
+examples:
+  mobilevit-np explain cat.jpg -o page.html
+  mobilevit-np explain cat.jpg -o page.html --weights pets-deeplabv3-xx-small
+  mobilevit-np explain cat.jpg -o page.html --weights apple/mobilevit-small
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "explain",
+        help="a page through the network for your photo",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", metavar="IMAGE", help="a photo, or - for stdin")
+    parser.add_argument("-o", "--out", metavar="PAGE", required=True, help="where the page goes")
+    add_weights(parser)
+    parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the network, write the page, and say so."""
+    photos = expand([options.image])
+    if len(photos) != 1:
+        raise InputError(f"{options.image} holds {len(photos)} photos; a page explains one")
+    photo = photos[0]
+    if photo.problem:
+        raise photo.problem
+    _check_target(options.out, photo.name)
+
+    from ..report.explain_page import explain_page
+    from ..report.explanation import explain
+    from ..report.page import write_page
+
+    explanation = explain(photo.source, options.weights, options.profile)
+    name = "standard input" if photo.name == "-" else Path(photo.name).name
+    written = write_page(options.out, explain_page(explanation, name=name))
+    say(printable(f"wrote {written}"))
+    return 0
+
+
+def _check_target(target: str, photo: str) -> None:
+    """Raise OutputError, before any work, where the page can't be meant to go there."""
+    if photo != "-" and os.path.exists(target) and os.path.exists(photo) and os.path.samefile(target, photo):
+        raise OutputError(f"{target} is the photo; write the page somewhere else")
+    if not os.path.isdir(os.path.dirname(target) or "."):
+        raise OutputError(f"can't write {target}: there is no folder {os.path.dirname(target)}")
+    if os.path.isdir(target):
+        raise OutputError(f"can't write {target}: it is a folder; give the page a name in it, such as page.html")

@@ -1,0 +1,21 @@
+"""Floor 5. A port run on a golden's own input, and every activation it makes collected for ``compare``.
+
+    golden = read_golden("golden.safetensors")
+    write_port("port.safetensors", record_tflite("model.tflite", golden))
+
+One short file per framework: ``pytorch``, ``onnx_runtime``, ``keras``, ``tflite``. Each takes the port and a golden (or
+pixel values), and gives the tensors under the framework's own names, in order of execution; ``hook_names`` knows what
+they are. No framework is a dependency: the file that needs one imports it when it's called, and says what to install.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+from .collecting import write_port
+from .keras import record_keras
+from .onnx_runtime import record_onnx
+from .pytorch import record_torch
+from .tflite import record_tflite
+
+__all__ = ["record_keras", "record_onnx", "record_tflite", "record_torch", "write_port"]

@@ -1,0 +1,85 @@
+"""Floor 5. What the adapters share: the input, the frameworks on demand, the file; imports floors below.
+
+Nothing here knows MobileViT; the recorders that wrap methods know that it unfolds and folds outside of any module.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError, MissingExtraError, OutputError
+from ...formats import files
+from ...formats.safetensors_file import serialize
+from ..bundle import PIXELS, Golden
+
+METHODS = ("unfolding", "folding")  # what transformers' blocks compute in methods, where no hook sees it
+
+
+def input_of(source: Golden | np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+    """The pixel values of a golden, or those given, in the port's precision.
+
+    (B, C, H, W) -> (B, C, H, W)
+    """
+    if isinstance(source, Golden):
+        if PIXELS not in source.tensors:
+            raise InputError(f"{source} is an operator's golden file: it has no {PIXELS}; give a network's")
+        source = source.tensors[PIXELS]
+    if not isinstance(source, np.ndarray) or source.ndim != 4 or source.dtype.kind != "f":
+        raise InputError("give a golden (read_golden reads it), or pixel values as a float array (B, C, H, W)")
+    return np.ascontiguousarray(source, dtype)
+
+
+def framework(name: str, install: str) -> Any:
+    """A framework's module. Raises MissingExtraError where it isn't installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise MissingExtraError(f"{package} isn't here; to record this port, type: pip install {install}") from None
+
+
+def write_port(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Path:
+    """Write recorded tensors for ``compare``: safetensors whose metadata keep the order of execution.
+
+    Raises OutputError for another suffix, or where the file can't be written.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise OutputError(f"a port's tensors are written as .safetensors, not {Path(path).suffix or 'nothing'}: {path}")
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return files.write_file(path, serialize(arrays, metadata={"order": json.dumps(list(arrays))}))
+
+
+def first_of(output: Any) -> Any:
+    """The tensor in what a module gives: itself, the first of several, or the first in a dictionary."""
+    while isinstance(output, (Mapping, tuple, list)) and output:
+        output = next(iter(output.values() if isinstance(output, Mapping) else output))
+    return output
+
+
+def watched(compute: Callable[..., Any], keep: Callable[[Any], None]) -> Callable[..., Any]:
+    """A function that does the same, and shows ``keep`` what it gives."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        output = compute(*arguments, **options)
+        keep(output)
+        return output
+
+    return call
+
+
+def fed(pixels: np.ndarray, shape: Sequence[Any]) -> np.ndarray:
+    """Pixel values in the layout of a graph's input, told by its shape: channels first unless only last fits.
+
+    (B, C, H, W) -> (B, C, H, W) or (B, H, W, C)
+    """
+    channels = pixels.shape[1]
+    last = len(shape) == 4 and shape[1] != channels and shape[3] == channels
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels

@@ -1,0 +1,84 @@
+"""Floor 5. A PyTorch port's activations: what a forward hook on every module sees; imports this package.
+
+transformers' and timm's models come out under the names that ``hook_names`` knows; any other model, under its own.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..bundle import LOGITS, PIXELS, Golden
+from .collecting import METHODS, first_of, framework, input_of, watched
+
+_AGAIN = ("Dropout", "Identity", "Flatten", "ModuleList")  # show once more what came before them, or nothing
+_TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # but these: probabilities, and what isn't activated yet
+
+
+def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
+    """Run a model on a golden's input (or pixel values); what every module gives, by the module's name.
+
+    The input takes the dtype and the device of the model's first parameter. The model is left as it was.
+    Raises InputError for a model in training (call ``eval()`` first), MissingExtraError without torch.
+    """
+    torch = framework("torch", "torch")
+    if model.training:
+        raise InputError("the model is in training, where dropout and batch statistics change it; call model.eval()")
+    pixels = torch.from_numpy(input_of(source)).to(next(iter(model.parameters())))
+    seen = {PIXELS: _array(pixels)}
+    with torch.no_grad(), _hooks(model, seen), _methods(model, seen):
+        model(pixels)
+    return seen
+
+
+@contextmanager
+def _hooks(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
+    handles = [
+        module.register_forward_hook(_hook(seen, name or LOGITS))
+        for name, module in model.named_modules()
+        if type(module).__name__ not in _AGAIN or name.endswith(_TELLING)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _methods(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
+    """What's computed in methods, in place of which watched ones stand for a while."""
+    before = []
+    for name, module in model.named_modules():
+        for method in METHODS:
+            if hasattr(module, method):
+                before.append((module, method, vars(module).get(method)))
+                path = f"{name}.{method}".lstrip(".")
+                setattr(module, method, watched(getattr(module, method), _keeper(seen, path)))
+    try:
+        yield
+    finally:
+        for module, method, own in before:
+            delattr(module, method) if own is None else setattr(module, method, own)
+
+
+def _hook(seen: dict[str, np.ndarray], path: str) -> Callable[[Any, Any, Any], None]:
+    keep = _keeper(seen, path)
+    return lambda module, given, output: keep(output)
+
+
+def _keeper(seen: dict[str, np.ndarray], path: str) -> Callable[[Any], None]:
+    return lambda output: seen.__setitem__(path, _array(first_of(output)))
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """NumPy has no bfloat16: that comes as float32, which holds all of its numbers."""
+    tensor = tensor.detach().cpu()
+    array: np.ndarray = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    return array.copy()

@@ -1,0 +1,81 @@
+"""Floor 5. A TFLite port's activations: what every operator of the file gives, in order; imports this package.
+
+The interpreter is TensorFlow's (which also has the operators that files converted with SELECT_TF_OPS may need), else
+LiteRT's. Its delegates are off, as they keep inner tensors to themselves: the kernels are TFLite's own.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import MissingExtraError
+from ..bundle import PIXELS, Golden
+from .collecting import fed, framework, input_of
+
+
+def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
+    """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
+
+    The network's input is the first; it's given the size that it takes, and channels may come last in it. Quantised
+    tensors come back as the numbers they stand for, in float32: tell ``compare`` that they are int8.
+    Raises MissingExtraError without TensorFlow or LiteRT.
+    """
+    make, kernels = _lite()
+    where = {"model_content": model} if isinstance(model, bytes) else {"model_path": os.fspath(model)}
+    interpreter = make(
+        **where,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    given = interpreter.get_input_details()[0]
+    pixels = input_of(source)
+    fitting = fed(pixels, given["shape"])
+    interpreter.resize_tensor_input(given["index"], fitting.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], _quantised(fitting, given))
+    interpreter.invoke()
+    return {PIXELS: pixels, **_computed(interpreter)}
+
+
+def _computed(interpreter: Any) -> dict[str, np.ndarray]:
+    """What operators gave, in order: numbers only, not the shapes and indices that they also compute."""
+    details = {each["index"]: each for each in interpreter.get_tensor_details()}
+    seen = {}
+    for operator in interpreter._get_ops_details():
+        for index in operator["outputs"]:
+            if index in details and _is_number(details[index]):
+                seen[details[index]["name"]] = _real(interpreter.get_tensor(index), details[index])
+    return seen
+
+
+def _is_number(detail: dict[str, Any]) -> bool:
+    return np.dtype(detail["dtype"]).kind == "f" or detail["quantization"][0] != 0
+
+
+def _real(tensor: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    return tensor.copy() if tensor.dtype.kind == "f" else (tensor.astype(np.float32) - zero) * np.float32(scale)
+
+
+def _quantised(pixels: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    dtype, (scale, zero) = np.dtype(detail["dtype"]), detail["quantization"]
+    if dtype.kind == "f":
+        return pixels.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(pixels / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _lite() -> tuple[Any, Any]:
+    """TensorFlow's interpreter, or LiteRT's (the same under a new name), and the table of its choices of kernels."""
+    try:
+        lite = framework("tensorflow", "tensorflow").lite
+        return lite.Interpreter, lite.experimental.OpResolverType
+    except (MissingExtraError, AttributeError):
+        lite = framework("ai_edge_litert.interpreter", "tensorflow (or ai-edge-litert)")
+        return lite.Interpreter, lite.OpResolverType

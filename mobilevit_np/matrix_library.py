@@ -1,0 +1,27 @@
+"""Floor 0. The matrix library under NumPy (OpenBLAS, MKL, ...) has threads of its own; this is where they're set.
+
+Imports nothing heavy: the library reads its setting once, when NumPy is imported, so whoever makes it must come first.
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = (  # where OpenBLAS, MKL, BLIS and Apple's Accelerate look first, and OpenMP under them last
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OMP_NUM_THREADS",
+)
+
+
+def keep_to_one_thread() -> None:
+    """Set all variables to 1, unless one is set: whoever did that has decided already."""
+    if not any(name in os.environ for name in VARIABLES):
+        os.environ.update(dict.fromkeys(VARIABLES, "1"))
+
+
+def has_one_thread() -> bool:
+    """Whether the environment keeps it to one thread. The first variable that is set decides."""
+    return [os.environ[name] for name in VARIABLES if name in os.environ][:1] == ["1"]

@@ -1,0 +1,114 @@
+"""Real ports held against golden files: ``python tests/parity/ports.py`` prints the table for the README.
+
+transformers and timm in PyTorch, seen by hooks, and transformers' models exported to ONNX in both of PyTorch's ways.
+TensorFlow's and TFLite's are in tests/parity_tf, which needs an environment of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (0, 1, 2)]
+    import conftest  # noqa: F401  # timm and transformers can't be imported without it
+
+import numpy as np
+import onnxruntime
+import oracle
+import timm
+import torch
+import transformers
+from port_table import HEADER, Port, golden_and_network, line
+
+from mobilevit_np.golden.adapters import record_onnx, record_torch
+from mobilevit_np.names.parameter_names import TIMM, from_hugging_face
+
+TIMMS = {"xx_small": "mobilevit_xxs", "x_small": "mobilevit_xs", "small": "mobilevit_s"}
+WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}
+
+
+def hugging_face(task: str, variant: str = "xx_small") -> torch.nn.Module:
+    """transformers' model for a task, with the golden's weights."""
+    golden, network = golden_and_network(task, variant)
+    model = oracle.CLASSES[task](transformers.MobileViTConfig(**golden.config)).eval()
+    prefix = "mobilevit." if task == "backbone" else ""
+    fill(model, {name.removeprefix(prefix): tensor for name, tensor in network.tensors.items()})
+    return model
+
+
+def ross(variant: str = "xx_small") -> torch.nn.Module:
+    """timm's model, with the classifier's weights."""
+    golden, network = golden_and_network("classifier", variant)
+    model = timm.create_model(TIMMS[variant], num_classes=golden.config["num_labels"]).eval()
+    fill(model, from_hugging_face(dict(network.tensors), TIMM))
+    return model
+
+
+def fill(model: torch.nn.Module, tensors: dict[str, np.ndarray]) -> None:
+    """Give a model all of its weights; BatchNorm's counters have no part in it."""
+    state = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in tensors.items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected, unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing), missing
+
+
+def to_onnx(model: torch.nn.Module, task: str, way: str = "traced") -> bytes:
+    """A model as ONNX, in one of the two ways that PyTorch has."""
+    pixels = torch.from_numpy(golden_and_network(task)[0].tensors["pixel_values"].astype(np.float32))
+    buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():  # the exporters deprecate one another
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (pixels,), buffer, input_names=["pixel_values"], output_names=["logits"], **WAYS[way])
+    return buffer.getvalue()
+
+
+@functools.cache
+def onnx_file(task: str, way: str) -> bytes:
+    """transformers' model as ONNX."""
+    return to_onnx(hugging_face(task), task, way)
+
+
+def record(title: str, task: str) -> Port:
+    """One of the ports, run."""
+    golden = golden_and_network(task)[0]
+    return Port(title, task, PORTS[title, task](golden))
+
+
+def _onnx(way: str, task: str, golden: Any) -> dict[str, np.ndarray]:
+    return record_onnx(onnx_file(task, way), golden)
+
+
+HF, ROSS = f"transformers {transformers.__version__}", f"timm {timm.__version__}"
+RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
+PORTS = {
+    **{(HF, task): lambda golden, task=task: record_torch(hugging_face(task), golden) for task in oracle.CLASSES},
+    (ROSS, "classifier"): lambda golden: record_torch(ross(), golden),
+    **{
+        (f"{RUNTIME}, {way}", task): functools.partial(_onnx, way, task)
+        for way in WAYS
+        for task in ("classifier", "segmenter")
+    },
+}
+
+
+def lines() -> Iterator[str]:
+    """The table, line by line."""
+    yield from HEADER
+    for title, task in PORTS:
+        yield line(record(title, task))
+
+
+if __name__ == "__main__":
+    text = []
+    for each in lines():
+        print(each, flush=True)
+        text.append(each)
+    sys.exit("WRONG" in " ".join(text))

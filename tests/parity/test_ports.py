@@ -1,0 +1,125 @@
+"""The adapters on live ports: PyTorch's hooks and ONNX Runtime are recorded, matched by name, and found to be right.
+
+Errors stay within half of what is allowed, layer by layer; and a mistake made in the exported graph itself is named.
+"""
+
+import sys
+
+import numpy as np
+import onnx
+import ports
+import pytest
+import torch
+from port_table import golden_and_network, line, recorded_names
+
+from mobilevit_np.errors import InputError, MissingExtraError
+from mobilevit_np.golden import compare, diagnose, read_port
+from mobilevit_np.golden.adapters import record_onnx, record_torch, write_port
+from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS
+from mobilevit_np.golden.measure import MULTIPLE
+
+WITHIN = MULTIPLE / 2
+TABLES = {ports.HF: TRANSFORMERS, ports.ROSS: TIMM}
+RECORDED = {
+    ports.HF: "transformers",
+    ports.ROSS: "timm",
+    **{f"{ports.RUNTIME}, {way}": f"onnx {way}" for way in ports.WAYS},
+}
+
+
+@pytest.fixture(scope="module", params=ports.PORTS, ids=" ".join)
+def port(request):
+    return ports.record(*request.param)
+
+
+def test_a_real_port_is_right_at_every_layer(port):
+    golden, network = golden_and_network(port.task)
+    comparison = compare(golden, port.tensors, network=network, multiple=WITHIN)
+    assert comparison.ok, comparison.first_bad
+    assert comparison.how == TABLES.get(port.title, GRAPH)
+    assert comparison.precision == "float32"
+    assert len(comparison.rows) > 180
+    assert compare(golden, port.tensors).ok
+    assert line(port).endswith("| none | right |")
+
+
+def test_real_ports_still_have_the_names_that_the_plain_tests_know(port):
+    if port.task != "backbone":
+        assert list(port.tensors) == recorded_names()[f"{RECORDED[port.title]}/{port.task}/xx_small"]
+
+
+def test_a_mistake_made_in_an_onnx_file_is_named():
+    """Both inputs of every concatenation before a fusion are exchanged, in the file."""
+    golden, network = golden_and_network("classifier")
+    model = onnx.load_from_string(ports.onnx_file("classifier", "traced"))
+    fused = {node.input[0] for node in model.graph.node if node.output[0].endswith("fusion/convolution/Conv_output_0")}
+    for node in model.graph.node:
+        if node.output[0] in fused:
+            exchanged = list(node.input)[::-1]
+            del node.input[:]
+            node.input.extend(exchanged)
+    assert len(fused) == 3
+    found = record_onnx(model.SerializeToString(), golden)
+    comparison = compare(golden, found, network=network)
+    places = [f"mobilevit.encoder.layer.{i}.fusion.normalization" for i in (2, 3, 4)]
+    assert [row.path for row in comparison.bad] == places
+    diagnosis = diagnose(golden, found, network)
+    assert diagnosis.names == ("concat_order",)
+    assert not diagnosis.unexplained
+
+
+def test_a_file_goes_through_disk(tmp_path):
+    golden, network = golden_and_network("classifier")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(ports.onnx_file("classifier", "exported"))
+    found = record_onnx(path, golden)
+    back = read_port(write_port(tmp_path / "port.safetensors", found))
+    assert list(back) == list(found)
+    assert compare(golden, back, network=network).ok
+    assert list(record_onnx(str(path), golden.tensors["pixel_values"])) == list(found)
+
+
+def test_an_onnx_graph_that_takes_channels_last():
+    pixels = np.random.default_rng(0).random((1, 3, 4, 6), np.float32)
+    given = onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 4, 6, 3])
+    made = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)
+    nodes = [onnx.helper.make_node("Relu", ["image"], ["kept"]), onnx.helper.make_node("Shape", ["kept"], ["sizes"])]
+    nodes.append(onnx.helper.make_node("Neg", ["kept"], ["out"]))
+    graph = onnx.helper.make_graph(nodes, "small", [given], [made])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    found = record_onnx(model.SerializeToString(), pixels)
+    assert list(found) == ["pixel_values", "kept", "out"]  # sizes are no activation
+    np.testing.assert_array_equal(found["out"], -pixels.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_hooks_take_the_models_own_precision(dtype):
+    golden, network = golden_and_network("classifier")
+    found = record_torch(ports.hugging_face("classifier").to(dtype), golden)
+    comparison = compare(golden, found, network=network)
+    assert comparison.precision == str(dtype).removeprefix("torch.")
+    assert comparison.ok, comparison.first_bad
+
+
+def test_a_model_is_left_as_it_was():
+    model = ports.hugging_face("classifier")
+    block = model.mobilevit.encoder.layer[2]
+    own = block.folding
+    block.folding = lambda *arguments: own(*arguments)
+    kept, before = block.folding, record_torch(model, golden_and_network("classifier")[0])
+    assert block.folding is kept
+    assert "unfolding" not in vars(block)
+    assert not any(module._forward_hooks for module in model.modules())
+    again = record_torch(model, golden_and_network("classifier")[0])
+    assert all(np.array_equal(again[name], before[name]) for name in before)
+
+
+def test_what_cannot_be_recorded_is_said(monkeypatch):
+    model = ports.hugging_face("classifier")
+    with pytest.raises(InputError, match=r"model\.eval"):
+        record_torch(model.train(), golden_and_network("classifier")[0])
+    with pytest.raises(InputError, match="pixel values"):
+        record_torch(model.eval(), np.zeros((3, 8, 8), np.float32))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match="pip install onnx onnxruntime"):
+        record_onnx(b"", golden_and_network("classifier")[0])
