@@ -249,7 +249,11 @@ def test_inputs():
         input_of(make_operator("layer_norm"))
     pixels = np.zeros((1, 3, 4, 6), np.float32)
     assert fed(pixels, [1, 3, 4, 6]).shape == fed(pixels, ["batch", 3, "h", "w"]).shape == (1, 3, 4, 6)
-    assert fed(pixels, np.array([1, 4, 6, 3])).shape == (1, 4, 6, 3)
+    assert fed(pixels, np.array([-1, 4, 6, 3])).shape == (1, 4, 6, 3)
+    assert fed(pixels, []) is pixels  # nothing is known of it
+    for shape in ([1, 3, 8, 8], np.array([-1, 8, 8, 3], np.int32), [1, 3]):
+        with pytest.raises(InputError, match="for its size"):
+            fed(pixels, shape)
     assert first_of(({"a": [1, 2]}, 3)) == 1
     assert first_of(()) == ()
 

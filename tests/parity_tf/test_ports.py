@@ -66,7 +66,7 @@ def test_the_page_says_what_is_so(tmp_path):
         assert NUMBER.sub("#", shown.splitlines()[0]) == NUMBER.sub("#", now.splitlines()[0])
     assert answers[2][1].startswith("1. batch_norm_eps")
     set_batch_norm_eps(variables["model"], 1e-5)
-    right = models.convert(models.save(variables["model"], 256), quantised=True)
+    right = models.convert(models.save(variables["model"], variables["model"].config.image_size), quantised=True)
     assert right == (tmp_path / "model.tflite").read_bytes()
 
 

@@ -78,8 +78,17 @@ def watched(compute: Callable[..., Any], keep: Callable[[Any], None]) -> Callabl
 def fed(pixels: np.ndarray, shape: Sequence[Any]) -> np.ndarray:
     """Pixel values in the layout of a graph's input, told by its shape: channels first unless only last fits.
 
+    Lengths that aren't fixed are names, None or -1 in ``shape``. Raises InputError where a fixed one is another.
+
     (B, C, H, W) -> (B, C, H, W) or (B, H, W, C)
     """
     channels = pixels.shape[1]
     last = len(shape) == 4 and shape[1] != channels and shape[3] == channels
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
+    given = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if last else pixels
+    fixed = [int(n) if isinstance(n, (int, np.integer)) and n > 0 else None for n in shape]
+    if fixed and (len(fixed) != 4 or any(n not in (None, m) for n, m in zip(fixed, given.shape, strict=True))):
+        raise InputError(
+            f"the graph takes {fixed} (None: any length), and the input is {list(pixels.shape)}: "
+            "make the golden file for its size, or export it for the golden file's"
+        )
+    return given

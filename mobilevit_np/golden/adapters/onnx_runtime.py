@@ -27,7 +27,8 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
     """Run a file (or its bytes) on a golden's input (or pixel values); every value that's computed, by name.
 
     ONNX Runtime's own rewriting of the graph is off: what's seen is what the file says. The network's input is the
-    first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime.
+    first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError where the file
+    takes another size.
     """
     onnx, runtime = framework("onnx", _INSTALL), framework("onnxruntime", _INSTALL)
     graph_of = onnx.load_from_string if isinstance(model, bytes) else onnx.load

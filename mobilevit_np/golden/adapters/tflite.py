@@ -22,9 +22,9 @@ from .collecting import fed, framework, input_of
 def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
 
-    The network's input is the first; it's given the size that it takes, and channels may come last in it. Quantised
+    The network's input is the first, and channels may come last in it. Quantised
     tensors come back as the numbers they stand for, in float32: tell ``compare`` that they are int8.
-    Raises MissingExtraError without TensorFlow or LiteRT.
+    Raises MissingExtraError without TensorFlow or LiteRT, InputError where the file takes another size.
     """
     make, kernels = _lite()
     where = {"model_content": model} if isinstance(model, bytes) else {"model_path": os.fspath(model)}
@@ -35,7 +35,7 @@ def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dic
     )
     given = interpreter.get_input_details()[0]
     pixels = input_of(source)
-    fitting = fed(pixels, given["shape"])
+    fitting = fed(pixels, given["shape_signature"])
     interpreter.resize_tensor_input(given["index"], fitting.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(given["index"], _quantised(fitting, given))
