@@ -18,10 +18,10 @@ VARIABLES = (  # where OpenBLAS, MKL, BLIS and Apple's Accelerate look first, an
 
 def keep_to_one_thread() -> None:
     """Set all variables to 1, unless one is set: whoever did that has decided already."""
-    if not any(name in os.environ for name in VARIABLES):
+    if not is_decided():
         os.environ.update(dict.fromkeys(VARIABLES, "1"))
 
 
-def has_one_thread() -> bool:
-    """Whether the environment keeps it to one thread. The first variable that is set decides."""
-    return [os.environ[name] for name in VARIABLES if name in os.environ][:1] == ["1"]
+def is_decided() -> bool:
+    """Whether the environment says how many threads it has."""
+    return any(name in os.environ for name in VARIABLES)

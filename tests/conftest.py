@@ -5,6 +5,7 @@ folder that holds them; elsewhere they're deselected, and the last lines of a ru
 """
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,3 +55,13 @@ def tiny_segmenter(tmp_path_factory):
     from tiny import save_tiny
 
     return save_tiny(tmp_path_factory.mktemp("weights") / "tiny-segmenter", "segmenter")
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_s_threads():
+    """Whatever a test asked of the fast engine and of NumPy's matrix library, the next doesn't find."""
+    yield
+    if crew := sys.modules.get("mobilevit_np.fast.crew"):
+        if limits := crew._setting.pop("limits", None):
+            limits.restore_original_limits()
+        crew._setting.clear()

@@ -84,7 +84,7 @@ def desk(tmp_path, cache, monkeypatch):
 def test_commands_of_ours_run(desk, command):
     done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "" or " bench " in command  # a race tells its progress there
     assert done.stdout
     for name in re.findall(r"(?:-o|--output|--mask) (\S+)", command):
         assert Path(name).exists()

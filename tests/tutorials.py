@@ -131,6 +131,8 @@ def as_before() -> Iterator[None]:
         sys.path[:] = path
         for script in TUTORIALS.glob("*.py"):
             sys.modules.pop(script.stem, None)
+        if "limits" in crew._setting and "limits" not in threads:
+            crew._setting["limits"].restore_original_limits()
         crew._setting.clear()
         crew._setting.update(threads)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..matrix_library import has_one_thread
+from ..matrix_library import is_decided
 from .plan import Plan
 
 MOST_THREADS = 1024
@@ -43,16 +43,16 @@ def threads() -> int:
 def use_threads(count: int | None = None) -> int:
     """Let the fast engine use ``count`` threads from now on (None: one per core), and NumPy's matrix library one.
 
-    It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, or by
-    ``OPENBLAS_NUM_THREADS=1`` set before NumPy was imported, as the command line does; without either all is correct,
-    only slower. Returns the count. Raises InputError for an odd one.
+    It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, unless the
+    environment has decided: the command line sets ``OPENBLAS_NUM_THREADS=1`` and its like before NumPy is imported.
+    Without either all is correct, only slower. Returns the count. Raises InputError for an odd one.
     """
     if count is None:
         count = cores()
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
         raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, not {count!r:.40}")
     _setting["count"] = count
-    if has_one_thread():
+    if is_decided() or "limits" in _setting:
         return count
     try:
         import threadpoolctl

@@ -74,7 +74,7 @@ def save(model: Any, size: int) -> str:
     """Write a SavedModel of the call alone.
 
     TFLiteConverter.from_keras_model writes one of the whole Keras model first: it takes five times as long, and the
-    TFLite file made from it is the same to the byte.
+    TFLite file made from it is the same, but for the byte that says what it was made from.
     """
     shape = tf.TensorSpec((None, 3, size, size), tf.float32, name="pixel_values")
     call = tf.function(lambda pixel_values: model(pixel_values), input_signature=[shape])
