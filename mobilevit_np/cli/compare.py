@@ -13,8 +13,9 @@ from .trace import add_weights
 DESCRIPTION = """\
 Compare a port's tensors with a golden file's, layer by layer: the last good one and the first bad one come first.
 
-PORT is .safetensors, .npz, .npy or PyTorch's. Its tensors are found by name (transformers' and timm's module names
-are known, --map adds others), or, where they have none, by order, shape and content. Both NCHW and NHWC will do.
+PORT is .safetensors, .npz, .npy or PyTorch's. Its tensors are found by name (what transformers, timm, Keras, ONNX and
+TFLite call them is known, --map adds others), or, where they have none, by order, shape and content. Both NCHW and NHWC
+will do.
 An error is the largest difference over the golden tensor's largest magnitude; it's allowed to be a multiple of the
 noise floor, which is what float32 does to the reference itself. With --replay each layer is held against the reference
 on the port's own input to it: every wrong layer shows, and only those. That's the way for float16 and int8.
