@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
 from ..formats.safetensors_file import serialize
 from ..names import parameter_names as names
@@ -98,17 +98,27 @@ def quantize(
 ) -> Conversion:
     """Write the checkpoint at ``where`` with int8 weights (see ``quantization``), under Hugging Face's names.
 
-    ``out`` and the notes are as ``convert``'s. Raises CheckpointError where a weight doesn't fit float32, OutputError,
-    and InputError where the weights are int8 already: they'd be rounded a second time.
+    ``out`` and the notes are as ``convert``'s. Raises CheckpointError where a weight doesn't fit float32, OutputError
+    (also where ``out`` would take the place of the weights at ``where``, which can't be had back from int8), and
+    InputError where the weights are int8 already: they'd be rounded a second time.
     """
     checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
     if checkpoint.provenance.quantization:
         raise InputError(f"{checkpoint.provenance.path} is quantised already; give the weights it was made from")
+    if _takes_the_place(Path(out), Path(where), checkpoint.provenance.path):
+        raise OutputError(f"{os.fspath(out)} holds the weights that are to be quantised; write the result elsewhere")
     tensors, order, notes = _for_scheme(checkpoint, names.HUGGING_FACE)
     renamed, _ = _renamed(tensors, {}, names.HUGGING_FACE, bare=checkpoint.task == "backbone")
     steps, formats = quantization.quantize_tensors(renamed)
     data = serialize(steps, stored_as=formats, metadata=quantization.METADATA)
     return _write_conversion(checkpoint, Path(out), data, names.HUGGING_FACE, order, notes)
+
+
+def _takes_the_place(out: Path, where: Path, source: Path) -> bool:
+    """Whether what's written to ``out`` would stand where the weights of ``where``, read from ``source``, stand."""
+    written = out if out.suffix == _SAFETENSORS else out / WEIGHTS_FILE
+    pairs = ((written, source), (out, where))  # a folder with pytorch_model.bin would be opened as int8 from then on
+    return any(one.exists() and other.exists() and one.samefile(other) for one, other in pairs)
 
 
 def _for_scheme(checkpoint: Checkpoint, scheme: str) -> tuple[dict[str, np.ndarray], str, list[str]]:

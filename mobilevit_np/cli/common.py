@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError, MobileViTError, OutputError
@@ -79,6 +80,22 @@ def whole_number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 up")
     return int(text)
+
+
+def check_page(target: str, sources: Mapping[str, str | None]) -> None:
+    """Raise OutputError, before any work, where a page can't be meant to go there. ``sources``: {what it is: file}."""
+    check_kept(target, sources)
+    if not os.path.isdir(os.path.dirname(target) or "."):
+        raise OutputError(f"can't write {target}: there is no folder {os.path.dirname(target)}")
+    if os.path.isdir(target):
+        raise OutputError(f"can't write {target}: it is a folder; give the page a name in it, such as page.html")
+
+
+def check_kept(target: str, sources: Mapping[str, str | None]) -> None:
+    """Raise OutputError where a result would take the place of what it's made from. ``sources``: {what it is: file}."""
+    for what, source in sources.items():
+        if source and os.path.isfile(source) and os.path.exists(target) and os.path.samefile(target, source):
+            raise OutputError(f"{target} is {what}; write the result somewhere else")
 
 
 def walk(

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .common import check_page
 from .terminal import printable, say
 from .trace import add_weights
 
@@ -75,6 +76,9 @@ def run(options: argparse.Namespace) -> int:
     from ..golden.comparison import plain
     from ..golden.tables import comparison_lines
 
+    if options.html:
+        sources = {"the golden file": options.golden, "the port's file": options.port}
+        check_page(options.html, {**sources, "the map": options.map, "the checkpoint": options.weights})
     golden = read_golden(options.golden)
     network = find_network(golden, options.weights) if options.replay else None
     port, matching = port_of(options), matching_options(options)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError
-from .common import PROFILE_HELP
+from ..errors import InputError
+from .common import PROFILE_HELP, check_page
 from .inputs import expand
 from .terminal import printable, say
 from .trace import add_weights
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     photo = photos[0]
     if photo.problem:
         raise photo.problem
-    _check_target(options.out, photo.name)
+    check_page(options.out, {"the photo": photo.name, "the checkpoint": options.weights})
 
     from ..report.explain_page import explain_page
     from ..report.explanation import explain
@@ -65,13 +64,3 @@ def run(options: argparse.Namespace) -> int:
     written = write_page(options.out, explain_page(explanation, name=name))
     say(printable(f"wrote {written}"))
     return 0
-
-
-def _check_target(target: str, photo: str) -> None:
-    """Raise OutputError, before any work, where the page can't be meant to go there."""
-    if photo != "-" and os.path.exists(target) and os.path.exists(photo) and os.path.samefile(target, photo):
-        raise OutputError(f"{target} is the photo; write the page somewhere else")
-    if not os.path.isdir(os.path.dirname(target) or "."):
-        raise OutputError(f"can't write {target}: there is no folder {os.path.dirname(target)}")
-    if os.path.isdir(target):
-        raise OutputError(f"can't write {target}: it is a folder; give the page a name in it, such as page.html")

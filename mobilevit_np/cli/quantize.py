@@ -111,7 +111,7 @@ def _agreement_lines(found: dict[str, Any] | None, photos: str, task: str) -> li
         return []
     what = "first answer" if task == "classifier" else "class of a place"
     lines = [
-        bold(f"on {found['photos']} {photos} photos"),
+        bold(f"on {found['photos']} {photos} {'photo' if found['photos'] == 1 else 'photos'}"),
         f"  logits: off by at most {found['logits_error']:.1%} of the largest",
         f"  {what}: the same for {found['unchanged']:.1%}; its probability moved by "
         f"{100 * found['probability_change']:.2f} percentage points on average",

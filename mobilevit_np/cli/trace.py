@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import PROFILE_HELP
+from .common import PROFILE_HELP, check_kept
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from ..golden import network_of, trace
     from ..preprocess import named_profile
 
+    check_kept(options.out, {"the input": options.source, "the checkpoint": options.weights})
     profile = named_profile(options.profile) if options.profile else None
     network = network_of(open_checkpoint(options.weights or DEFAULTS["classifier"]), profile)
     golden = trace(options.source, network, dtype=options.dtype, only=options.only, depth=options.depth)

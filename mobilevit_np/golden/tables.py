@@ -122,9 +122,10 @@ def _layouts(comparison: Comparison) -> str:
 def _finding(number: int, finding: Finding, bad: int) -> list[str]:
     mistake = finding.mistake
     together = f" (together with {', '.join(finding.together_with)})" if finding.together_with else ""
+    others = len(finding.explains) - 1
     lines = [
         f"{number}. {mistake.name}: the port {mistake.sentence}",
-        f"   where     {finding.path}, and {len(finding.explains) - 1} more of the {bad} tensors that are off",
+        f"   where     {finding.path}" + (f", and {others} more of the {bad} tensors that are off" if others else ""),
         f"   evidence  with {mistake.phrase}{together} the reference gives the port's tensor to "
         f"{finding.error_with:.1g}; without, it's off by {finding.error_without:.2g} (allowed: {finding.allowed:.1g})",
         f"   remedy    {mistake.remedy}",
