@@ -2,10 +2,11 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
-from fuzz.samples import safetensors_file, tiny_config, tiny_tensors
+from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -270,6 +271,25 @@ def test_twice_is_refused_and_leaves_nothing(quantized, tmp_path):
     with pytest.raises(InputError, match="is quantised already"):
         quantize(quantized[0], tmp_path / "again")
     assert sorted(os.listdir(tmp_path)) == ["int8.safetensors", "start.safetensors"]
+
+
+@pytest.mark.parametrize("torch", [False, True])
+def test_the_original_s_place_is_never_taken(tmp_path, tiny_classifier, torch):
+    """Neither its file, by whatever way, nor its folder, in which int8 would be found first from then on."""
+    folder = shutil.copytree(tiny_classifier, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    if torch:
+        weights.unlink()
+        (folder / "pytorch_model.bin").write_bytes(torch_file(load_file(tiny_classifier / "model.safetensors")))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for where, out in [
+        (folder, folder),
+        *([] if torch else [(folder, weights), (weights, weights), (weights, folder)]),
+    ]:
+        with pytest.raises(OutputError, match="holds the weights that are to be quantised"):
+            quantize(where, out)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    quantize(folder, folder / "int8.safetensors")  # beside it is another matter
 
 
 def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path, tiny_classifier, monkeypatch):

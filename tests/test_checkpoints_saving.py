@@ -219,3 +219,12 @@ def test_a_file_that_can_not_be_written(tmp_path):
     with pytest.raises(OutputError):
         convert(path, path / "folder")
     assert os.listdir(tmp_path) == ["a.pt"]
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.onnx"])
+def test_another_format_s_name_makes_no_folder(tmp_path, tiny_classifier, name):
+    with pytest.raises(OutputError, match=r"written as \.safetensors, or into a folder"):
+        convert(tiny_classifier, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / name).mkdir()  # but who has made one means it
+    assert convert(tiny_classifier, tmp_path / name).paths[-1] == tmp_path / name / "model.safetensors"

@@ -80,7 +80,7 @@ def test_what_it_says(quantize, tiny_classifier):
     assert " bytes before, " in out[1]
     assert out[2].split() == ["weights", "tensors", "largest", "error", "mean", "error"]
     assert out[3].split()[:2] == ["stem", "1"]
-    assert "on 1 given photos" in out
+    assert "on 1 given photo" in out
     assert any(line.startswith("  logits: off by at most ") for line in out)
     assert any(line.startswith("  first answer: the same for ") for line in out)
     assert any(line.startswith("  right: ") and line.endswith(" now, of 1 named by their label") for line in out)
@@ -107,7 +107,7 @@ def test_photos_that_cannot_be_read_are_named_and_give_1(quantize, tiny_classifi
     Path("photos/b.png").write_bytes(b"no photo")
     code, out, err = quantize(tiny_classifier, "int8", "--photos", "photos", "nowhere.png", "nothing*")
     assert code == 1
-    assert "on 1 given photos" in out
+    assert "on 1 given photo" in out
     assert len(err) == 3
     for name, line in zip(("nothing*", "b.png", "nowhere.png"), err, strict=True):
         assert name in line

@@ -514,3 +514,30 @@ def test_the_command_says_where_it_can_t_write(golden_files, tmp_path, capsys):
     assert run([*arguments, "--html", str(tmp_path / "none" / "page.html")]) == 2
     assert "can't write" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "what"), [("golden.safetensors", "golden"), ("right.npz", "port's")])
+def test_a_page_takes_no_input_s_place(golden_files, capsys, name, what):
+    """A page named like a file that is compared, by another way to it, is refused before anything is written."""
+    before = (golden_files / name).read_bytes()
+    arguments = ["compare", str(golden_files / "golden.safetensors"), str(golden_files / "right.npz")]
+    assert run([*arguments, "--html", str(golden_files / ".." / golden_files.name / name)]) == 2
+    said = capsys.readouterr()
+    assert f"is the {what} file; write the result somewhere else" in said.err
+    assert said.out == ""
+    assert (golden_files / name).read_bytes() == before
+
+
+def test_a_trace_takes_no_input_s_place(golden_files, capsys):
+    path = golden_files / "right.npz"
+    before = path.read_bytes()
+    assert run(["trace", str(path), "-o", str(path)]) == 2
+    assert "is the input; write the result somewhere else" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["compare", "--replay"], ["diagnose"]])
+def test_an_operator_has_no_network_to_replay(tmp_path, capsys, arguments):
+    path = write_golden(tmp_path / "gelu.safetensors", make_operator("gelu"))
+    assert run([*arguments, str(path), str(path)]) == 2
+    assert "an operator's, with no network to replay" in capsys.readouterr().err

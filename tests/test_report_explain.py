@@ -300,6 +300,7 @@ def test_other_patches_and_maps_they_do_not_divide(tmp_path, patch_size):
         (["photo.png", "-o", "nowhere/page.html"], "can't write nowhere/page.html: there is no folder nowhere"),
         (["photo.png", "-o", "."], "it is a folder; give the page a name"),
         (["photo.png", "-o", "photo.png"], "photo.png is the photo"),
+        (["photo.png", "-o", "photos/a.png", "--weights", "photos/a.png"], "a.png is the checkpoint"),
         (["photos", "-o", "page.html"], "photos holds 2 photos; a page explains one"),
         (["empty", "-o", "page.html"], "empty holds no photos"),
         (["photo.png", "-o", "page.html", "--weights", "nowhere"], "nowhere"),

@@ -31,6 +31,7 @@ from .sources import CONFIG_FILE, PREPROCESSOR_FILE
 
 METADATA = {"format": "pt"}  # transformers refuses a safetensors file that doesn't say which framework's it is
 _SAFETENSORS = ".safetensors"
+_NEVER_WRITTEN = (".bin", ".pt", ".pth", ".npz", ".onnx", ".tflite")  # who names such a file doesn't mean a folder
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _takes_the_place(out: Path, where: Path, source: Path) -> bool:
     """Whether what's written to ``out`` would stand where the weights of ``where``, read from ``source``, stand."""
     written = out if out.suffix == _SAFETENSORS else out / WEIGHTS_FILE
     pairs = ((written, source), (out, where))  # a folder with pytorch_model.bin would be opened as int8 from then on
-    return any(one.exists() and other.exists() and one.samefile(other) for one, other in pairs)
+    return any(os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other) for one, other in pairs)
 
 
 def _for_scheme(checkpoint: Checkpoint, scheme: str) -> tuple[dict[str, np.ndarray], str, list[str]]:
@@ -136,6 +137,8 @@ def _write_conversion(
     checkpoint: Checkpoint, out: Path, data: bytes, scheme: str, order: str, notes: list[str]
 ) -> Conversion:
     """One file where ``out`` is a file's name, else a folder with the json files too."""
+    if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
+        raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
     if out.suffix == _SAFETENSORS:
         return Conversion((files.write_file(out, data),), tuple(notes))
     config, preprocessing = _settings(checkpoint, scheme, order, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import PROFILE_HELP, check_kept
+from .common import PROFILE_HELP, check_kept, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -59,7 +59,10 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", metavar="PATTERN", help="keep activations whose path matches, such as '*.layer.2.*'")
     parser.add_argument(
-        "--depth", type=int, metavar="N", help="keep activations whose path has at most N names; 4 are whole stages"
+        "--depth",
+        type=whole_number,
+        metavar="N",
+        help="keep activations whose path has at most N names; 4 are whole stages",
     )
 
 

@@ -18,8 +18,8 @@ from main memory several times that; a call costs about a microsecond before it 
    the weights after it; minus signs and 1/sqrt(d) go along for free (``folding.py``, ``attention.py``).
 3. *Strips.* An inverted residual widens its map two- to fourfold and narrows it again. Done strip by strip, from the
    first to the last operation, the wide map never leaves the cache, nor even exists as a whole (``convolutions.py``).
-4. *Fewer passes.* SiLU in three instead of eight (``activations.py``); softmax in one, the exponential: no maximum where
-   a bound shows that none is needed, no division where dividing the 16 gathered numbers instead of 256 probabilities
+4. *Fewer passes.* SiLU in three, not eight (``activations.py``); softmax in one, the exponential: no maximum where a
+   bound shows that none is needed, no division where dividing the 16 gathered numbers instead of 256 probabilities
    does the same, sums as a product with ones (``attention.py``); a depthwise convolution in one call of ``einsum``.
 5. *Decide once.* For each input size a plan is made and kept, in which all views and scratch arrays exist already. A
    call allocates next to nothing but its answer (``plan.py``).

@@ -35,7 +35,7 @@ import numpy as np
 from ..checkpoints import open_checkpoint, parameter_shapes
 from ..config import VARIANTS, NetworkConfig
 from ..errors import InputError
-from .bundle import PIXELS, Golden
+from .bundle import OPERATOR, PIXELS, Golden
 from .network import Network, digest, network_for, network_of
 from .tracing import trace
 
@@ -82,8 +82,11 @@ def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:
 def remake(golden: Golden, weights: str | Path | None = None) -> Network:
     """The network that a golden was made with: from ``weights``, or by formula where that's how it was made.
 
-    Raises InputError where it takes weights and none are given, CheckpointError where they're others.
+    Raises InputError where it takes weights and none are given, and for an operator's golden, which has no network;
+    CheckpointError where they're others.
     """
+    if golden.task == OPERATOR:
+        raise InputError("the golden file is an operator's, with no network to replay: compare without --replay")
     if weights is not None:
         given = network_of(open_checkpoint(weights, dtype="float64"))
         return network_for(golden, given.tensors)

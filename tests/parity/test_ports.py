@@ -3,6 +3,7 @@
 Errors stay within half of what is allowed, layer by layer; and a mistake made in the exported graph itself is named.
 """
 
+import re
 import sys
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_what_cannot_be_recorded_is_said(monkeypatch):
         record_torch(model.train(), golden_and_network("classifier")[0])
     with pytest.raises(InputError, match="pixel values"):
         record_torch(model.eval(), np.zeros((3, 8, 8), np.float32))
+    pixels = np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(InputError, match=r"can't read nowhere\.onnx"):
+        record_onnx("nowhere.onnx", pixels)
+    for name, junk in ((__file__, __file__), ("what was given", b"junk")):
+        with pytest.raises(InputError, match=f"{re.escape(name)} is no ONNX file"):
+            record_onnx(junk, pixels)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match="pip install onnx onnxruntime"):
         record_onnx(b"", golden_and_network("classifier")[0])

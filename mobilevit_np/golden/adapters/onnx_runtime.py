@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import InputError
+from ...formats import files
 from ..bundle import PIXELS, Golden
 from .collecting import fed, framework, input_of
 
@@ -28,11 +30,10 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
 
     ONNX Runtime's own rewriting of the graph is off: what's seen is what the file says. The network's input is the
     first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError where the file
-    takes another size.
+    can't be read or takes another size.
     """
     onnx, runtime = framework("onnx", _INSTALL), framework("onnxruntime", _INSTALL)
-    graph_of = onnx.load_from_string if isinstance(model, bytes) else onnx.load
-    proto = graph_of(os.fspath(model) if isinstance(model, Path) else model)
+    proto = _read(onnx, model)
     names = _names(proto.graph)
     known = {output.name for output in proto.graph.output}
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
@@ -45,6 +46,17 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
     found = session.run(list(names), {given.name: fed(pixels, given.shape)})
     values = zip(names.values(), map(np.asarray, found), strict=True)
     return {PIXELS: pixels, **{name: array for name, array in values if array.dtype.kind == "f"}}
+
+
+def _read(onnx: Any, model: str | Path | bytes) -> Any:
+    """The file, parsed. Raises InputError."""
+    name = "what was given" if isinstance(model, bytes) else str(model)
+    try:
+        return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
+    except OSError as error:
+        raise InputError(f"can't read {name}: {files.reason(error)}") from None
+    except Exception as error:  # protobuf's own family, which can't be named without importing it
+        raise InputError(f"{name} is no ONNX file: {files.first_line(error)}") from None
 
 
 def _names(graph: Any) -> dict[str, str]:
