@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,3 +78,14 @@ def line(port: Port) -> str:
         f"| {port.title} | {port.task} | {count} | {error:.1e} | {worst.multiple:.1f} ({worst.path}) "
         f"| {first} | {verdict} |"
     )
+
+
+def print_table(ports: Iterable[tuple[str, str]], record: Callable[[str, str], Port]) -> bool:
+    """Print the table of these (title, task), a line as soon as it's known; whether something in it is wrong."""
+    print(*HEADER, sep="\n", flush=True)
+    wrong = False
+    for title, task in ports:
+        told = line(record(title, task))
+        print(told, flush=True)
+        wrong |= "WRONG" in told
+    return wrong

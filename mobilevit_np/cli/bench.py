@@ -116,13 +116,14 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hold the race that was asked for, and print what it gave."""
-    from ..report.bench import contenders, machine
+    from ..fast import cores
+    from ..report.bench import contenders
     from ..report.bench.race import WrongAnswerError
 
     peers, left_out = ([], {}) if options.folder else contenders.choose_peers(options.peers)
     for name, remedy in left_out.items():
         _tell(f"{name} isn't installed, and left out; {remedy}")
-    threads = options.threads or machine.cores()
+    threads = options.threads or cores()
     race = _whole_command if options.whole_command else _folder if options.folder else _networks
     try:
         report, lines = race(options, peers, threads)

@@ -20,9 +20,9 @@ from ..config import NetworkConfig
 from ..scope import Scope
 from .activations import activation
 from .attention import Transformer
-from .convolutions import DenseConvolution
+from .convolutions import DenseConvolution, plan_pointwise
 from .folding import fold_convolution, fold_projection
-from .plan import Function, Map, Plan, Strip, rows_of, shared, tiled
+from .plan import Function, Map, Plan, Strip, rows_of, shared
 
 TOKENS_TOGETHER = 512  # of all the sequences that are worked on at a time: few enough for the cache
 LEAST_TOKENS = 128  # of a thread: with fewer, two threads cost each other more time than they save
@@ -60,7 +60,7 @@ class MobileViTBlock:
             self._plan_global(plan, tokens, folded)
             shrunk = plan.empty(n, height, width, features)
             _plan_resize(plan, f"{self.name}.folding", _places(folded, p, whole), shrunk, (height, width))
-            self._plan_projection(plan, shrunk, projected)
+            plan_pointwise(plan, f"{self.name}.conv_projection", shrunk, projected, self.project, self.project_act)
         return self._plan_fusion(plan, [x.array, projected])
 
     def _plan_local(self, plan: Plan, x: np.ndarray, places: np.ndarray, patch: int) -> None:
@@ -132,33 +132,6 @@ class MobileViTBlock:
             return [(rows, len(self.project.bias)), *needed]
 
         plan.add(f"{self.name}.transformer", _sequences(plan, n * places, count), shapes, build)
-
-    def _plan_projection(self, plan: Plan, x: np.ndarray, out: np.ndarray) -> None:
-        """The projection of a shrunk map, strip by strip."""
-        _, height, width, features = x.shape
-        channels = len(self.project.bias)
-        bias = tiled(self.project.bias, width)
-
-        def build(strip: Strip, e_: np.ndarray) -> Function:
-            image, top, bottom, _ = strip
-            source = x[image, top:bottom].reshape(-1, features)
-            target = out[image, top:bottom].reshape(-1, channels)
-            u, e = target.reshape(bottom - top, -1), rows_of(e_, bottom - top, width * channels)
-
-            def run() -> None:
-                np.matmul(source, self.project.weight, out=target)
-                np.add(u, bias, out=u)
-                self.project_act(u, e)
-
-            return run
-
-        row_bytes = width * features * plan.dtype.itemsize
-        plan.add(
-            f"{self.name}.conv_projection",
-            plan.strips(height, row_bytes),
-            lambda rows: [(rows, width * channels)],
-            build,
-        )
 
     def _plan_fusion(self, plan: Plan, maps: list[np.ndarray]) -> Map:
         """Step 3."""

@@ -196,6 +196,28 @@ class InvertedResidual:
         )
 
 
+def plan_pointwise(plan: Plan, name: str, x: np.ndarray, out: np.ndarray, affine: Affine, act: Activation) -> None:
+    """A step: a 1x1 convolution and its activation, strip by strip: (n, H, W, C) -> (n, H, W, O)"""
+    _, height, width, channels = x.shape
+    wide, bias = len(affine.bias), tiled(affine.bias, width)
+
+    def build(strip: Strip, begun: np.ndarray) -> Function:
+        image, top, bottom, _ = strip
+        source = x[image, top:bottom].reshape(-1, channels)
+        target = out[image, top:bottom].reshape(-1, wide)
+        u, e = target.reshape(bottom - top, -1), rows_of(begun, bottom - top, width * wide)
+
+        def run() -> None:
+            np.matmul(source, affine.weight, out=target)
+            np.add(u, bias, out=u)
+            act(u, e)
+
+        return run
+
+    strips = plan.strips(height, width * max(channels, wide) * plan.dtype.itemsize)
+    plan.add(name, strips, lambda rows: [(rows, width * wide)], build)
+
+
 def gathered_taps(padded: np.ndarray, kernel: int, out: np.ndarray) -> Function:
     """Copy each pixel's k*k neighbours side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
 

@@ -10,8 +10,9 @@ import numpy as np
 from ..config import NetworkConfig
 from ..scope import Scope
 from .activations import activation
+from .convolutions import plan_pointwise
 from .folding import Affine, fold_convolution, fold_linear
-from .plan import Function, Map, Plan, Strip, rows_of, tiled
+from .plan import Function, Map, Plan, Strip, rows_of
 
 
 class Expansion:
@@ -24,25 +25,8 @@ class Expansion:
 
     def plan(self, plan: Plan, x: Map) -> Map:
         """(n, H, W, C) -> (n, H, W, E)"""
-        n, height, width, channels = x.array.shape
-        wide = len(self.affine.bias)
-        out, bias = plan.empty(n, height, width, wide), tiled(self.affine.bias, width)
-
-        def build(strip: Strip, e_: np.ndarray) -> Function:
-            image, top, bottom, _ = strip
-            source = x.array[image, top:bottom].reshape(-1, channels)
-            target = out[image, top:bottom].reshape(-1, wide)
-            u, e = target.reshape(bottom - top, -1), rows_of(e_, bottom - top, width * wide)
-
-            def run() -> None:
-                np.matmul(source, self.affine.weight, out=target)
-                np.add(u, bias, out=u)
-                self.act(u, e)
-
-            return run
-
-        strips = plan.strips(height, width * wide * plan.dtype.itemsize)
-        plan.add(self.name, strips, lambda rows: [(rows, width * wide)], build)
+        out = plan.empty(*x.array.shape[:3], len(self.affine.bias))
+        plan_pointwise(plan, self.name, x.array, out, self.affine, self.act)
         return Map(out, self.act.sign)
 
 

@@ -1,7 +1,7 @@
 """Floor 4. The three models of transformers' API: what is called is translated, an engine computes.
 
-Imports reference, engines, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes
-when it's called, so threads may share one.
+Imports engines, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes when it's
+called, so threads may share one.
 """
 
 from __future__ import annotations

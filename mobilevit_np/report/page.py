@@ -1,8 +1,9 @@
 """Floor 5.5. Pages that stand alone: one file with its styles, scripts and data, and no way out; imports formats.
 
-``assemble`` fills a skeleton beside this file. The page's own policy (CSP) lets run the scripts that are ours, by
-their sums, and nothing else, and forbids it to fetch anything: should a hostile name ever come through unescaped, it
-would still do nothing. Names out of files go through ``plain_name``, and whatever goes into HTML through ``text``.
+``assemble`` fills page.html and a body, which stand beside this file. The page's own policy (CSP) lets run the scripts
+that are ours, by their sums, and nothing else, and forbids it to fetch anything: should a hostile name ever come
+through unescaped, it would still do nothing. Names out of files go through ``plain_name``, and whatever goes into HTML
+through ``text``.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def assemble(skeleton: str, *, styles: Sequence[str], scripts: Sequence[str], parts: Mapping[str, str]) -> str:
-    """A page: the skeleton's holes ``{{style}}``, ``{{script}}``, ``{{policy}}`` and those of ``parts`` filled.
+def assemble(body: str, *, styles: Sequence[str], scripts: Sequence[str], parts: Mapping[str, str]) -> str:
+    """A page: page.html with the file ``body`` in it, and the holes of both filled.
 
+    They are ``{{style}}``, ``{{script}}``, ``{{policy}}`` and what ``parts`` names, ``title`` and ``data`` among it.
     ``parts`` are HTML: what isn't ours must have gone through ``text`` or ``script_json``. They're filled in once: a
     hole that stands inside one stays as it is.
     """
@@ -36,7 +38,7 @@ def assemble(skeleton: str, *, styles: Sequence[str], scripts: Sequence[str], pa
         "base-uri 'none'; form-action 'none'"
     )
     filled = {**parts, "style": style, "script": script, "policy": policy}
-    return _HOLE.sub(lambda hole: filled[hole[1]], _own(skeleton))
+    return _HOLE.sub(lambda hole: filled[hole[1]], _own("page.html").replace("{{body}}", _own(body), 1))
 
 
 def write_page(path: str | Path, page: str) -> Path:

@@ -300,27 +300,9 @@ def test_it_fits_and_can_be_read(browser, tmp_path, dark, size):
     file, _ = page_of(tmp_path, planted("scale_by_width"), golden_and_network()[1])
     browser.open(file, size=size, dark=dark)
     assert browser.run("return document.documentElement.scrollWidth") <= size[0]
-    contrasts = browser.run("""
-        const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-        const light = (colour) => {
-          const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-          const [r, g, b] = parse(colour).map((c) => linear(c / 255));
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const behind = (element) => {
-          for (let at = element; at; at = at.parentElement) {
-            const found = getComputedStyle(at).backgroundColor, parts = parse(found);
-            if (parts.length < 4 || parts[3] > 0) return found;
-          }
-          return "rgb(255, 255, 255)";
-        };
-        const chosen = [".legend li", ".cell", ".tag", ".verdict *", ".status", ".name", ".lead", "td", "th",
-          "h1", "h2", "h3", ".note", ".readout", ".chips span", "footer p"];
-        return [...document.querySelectorAll(chosen.join())].map((element) => {
-          const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((x, y) => y - x);
-          return [(a + 0.05) / (b + 0.05), element.className, element.textContent.slice(0, 40)];
-        });
-    """)
+    contrasts = browser.contrasts("""[...document.querySelectorAll([
+        ".legend li", ".cell", ".tag", ".verdict *", ".status", ".name", ".lead", "td", "th", "h1", "h2", "h3", ".note",
+        ".readout", ".chips span", "footer p"].join())]""")
     assert len(contrasts) > 600
     assert [each for each in contrasts if each[0] < 4.5] == []
     paint = browser.run("return getComputedStyle(document.body).backgroundColor")

@@ -272,26 +272,9 @@ def test_it_fits_and_can_be_read(browser, cat, dark, size):
     """Nothing is wider than the window; all text has a contrast of 4.5 and more (WCAG AA)."""
     browser.open(cat[0], size=size, dark=dark)
     assert browser.run("return document.documentElement.scrollWidth") <= size[0]
-    contrasts = browser.run("""
-        const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-        const light = (colour) => {
-          const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-          const [r, g, b] = parse(colour).map((c) => linear(c / 255));
-          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const behind = (element) => {
-          for (let at = element; at; at = at.parentElement) {
-            const found = getComputedStyle(at).backgroundColor, parts = parse(found);
-            if (parts.length < 4 || parts[3] > 0) return found;
-          }
-          return "rgb(255, 255, 255)";
-        };
-        const worded = [...document.body.querySelectorAll("*")].filter((element) => element.getClientRects().length &&
-          [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
-        return worded.map((element) => {
-          const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((x, y) => y - x);
-          return [(a + 0.05) / (b + 0.05), element.tagName, element.textContent.slice(0, 40)];
-        });
+    contrasts = browser.contrasts("""[...document.body.querySelectorAll("*")].filter((element) =>
+        element.getClientRects().length &&
+        [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
     """)
     assert len(contrasts) > 100
     assert [each for each in contrasts if each[0] < 4.5] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import sys
 import time
@@ -12,13 +11,7 @@ from typing import Any
 
 import numpy as np
 
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS or Windows
-        return os.cpu_count() or 1
+from ...fast import cores
 
 
 def settings(threads: int) -> dict[str, Any]:
