@@ -150,6 +150,10 @@ def test_impossible_options_are_refused(tmp_path):
     golden, network = golden_and_network("odd")
     with pytest.raises(InputError, match="dtype"):
         trace(golden.tensors["pixel_values"], network, dtype="float16")
+    with pytest.raises(InputError, match=r"no activation's path matches 'encoder\.layer\.9'"):
+        trace(golden.tensors["pixel_values"], network, only="encoder.layer.9")
+    with pytest.raises(InputError, match=r"matches '\*qkv' within 2 names"):
+        trace(golden.tensors["pixel_values"], network, only="*qkv", depth=2)
     with pytest.raises(OutputError, match=r"\.safetensors or \.npz"):
         write_golden(tmp_path / "golden.bin", golden)
     np.savez(tmp_path / "two.npz", a=np.zeros(1), b=np.zeros(1))

@@ -49,6 +49,11 @@ def trace(
         raise InputError(f"dtype must be float64 or float32, not {dtype!s:.40}")
     given = _load(source, network)
     activations, noise = capture(given[PIXELS], network, dtype, wanted(only, depth))
+    if only is not None and not any(fnmatchcase(name, only) for name in activations):
+        raise InputError(
+            f"no activation's path matches {only!r:.80}{'' if depth is None else f' within {depth} names'}; paths look "
+            "like mobilevit.encoder.layer.2.conv_1x1, and * stands for any part of one"
+        )
     profile = network.profile if IMAGE in given else None
     return Golden(
         task=network.task,

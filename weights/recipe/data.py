@@ -121,7 +121,7 @@ def _decode(encoded: bytes, mode: str) -> np.ndarray:
 def _save_atomically(content: np.ndarray | dict[str, np.ndarray], path: Path) -> None:
     """Write one array, or several by name, so that `path` never holds half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")  # several workers may decode at once
     with beside.open("wb") as file:
         if isinstance(content, dict):
             np.savez(file, **content)

@@ -98,7 +98,7 @@ def main() -> None:
         log=state.Log(options.state / "logs" / f"{name}.csv"),
         extra={"cooldown_from": first},
     )
-    if options.cooldown:
+    if options.cooldown and loop.join_workers()[0] == 0:
         twin.save_halves(run.average.values, options.state / twin.PRETRAINED)
         own.unlink()  # finished: the next cooldown branches off afresh
 

@@ -1,6 +1,7 @@
 """What the recipe promises, checked in seconds and without the photos: `python -m pytest weights/recipe`."""
 
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import data
 import figures
 import loop
 import names
+import optimiser
 import oracles
 import segmenter
 import state
@@ -48,6 +50,52 @@ def test_an_interrupted_run_repeats_the_uninterrupted_one(tmp_path):
     train_a_little(tmp_path / "halves.pt", until=16)
     halves = train_a_little(tmp_path / "halves.pt", until=40)
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def learn_together(worker: int, workers: int, folder: Path) -> None:
+    """One of `workers` that train a linear model on ten points; the first saves its averaged weights."""
+    os.environ.update(
+        RANK=str(worker),
+        WORLD_SIZE=str(workers),
+        MASTER_ADDR="localhost",
+        MASTER_PORT=str(29_500 + os.getppid() % 1_000),
+    )
+    torch.manual_seed(0)
+    points, run = torch.randn(10, 3), loop.Run(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 1)), options())
+    loop.fit(run, lambda indices, source: (run.network(points[indices]) ** 2).mean(), lambda weights: {},
+             lambda run: 0.01, photos=10, until=40, options=options(), save_to=folder / f"{workers}.pt",
+             log=state.Log(folder / f"{workers}.csv"))  # fmt: skip
+
+
+def test_two_workers_learn_what_one_would(tmp_path):
+    for workers in (1, 2):
+        torch.multiprocessing.spawn(learn_together, (workers, tmp_path), nprocs=workers)
+    alone, together = (state.load(tmp_path / f"{workers}.pt") for workers in (1, 2))
+    assert alone["step"] == together["step"] == 10
+    for name, weight in alone["network"].items():
+        torch.testing.assert_close(weight, together["network"][name])
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (12, 12)])
+def test_muon_steps_as_far_in_every_direction(shape):
+    loud = torch.randn(shape, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.logspace(0, -1, shape[1]))
+    singular = torch.linalg.svdvals(optimiser.orthogonalise(loud))
+    assert singular.min() > 0.3
+    assert singular.max() < 1.3
+    assert (optimiser.orthogonalise(loud) * loud).sum() > 0  # downhill where the gradient is
+
+
+def test_muon_takes_the_matrices_and_leaves_the_last_layer():
+    network = twin.backbone(5)
+    kinds = optimiser.optimisers(network, "muon", 1e-3, 0.1)
+    taken = {id(p) for group in kinds[1].param_groups for p in group["params"]}
+    named = {name: id(p) in taken for name, p in network.named_parameters()}
+    assert named["stages.2.1.transformer.0.attn.qkv.weight"]
+    assert named["stem.conv.weight"]
+    assert not named["head.fc.weight"]  # a row a class
+    assert not named["stages.0.0.conv2_kxk.conv.weight"]  # depthwise
+    assert not any(mine for name, mine in named.items() if name.endswith("bias"))
+    assert sum(len(group["params"]) for each in kinds for group in each.param_groups) == len(named)
 
 
 def test_every_epoch_shows_every_photo_once():
