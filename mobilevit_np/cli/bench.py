@@ -92,7 +92,10 @@ def _add_contenders(parser: argparse.ArgumentParser) -> None:
         help="ours; ratios are to the first (default: fast). --folder takes the first",
     )
     parser.add_argument(
-        "--peers", nargs="+", metavar="P", help="others: names, or none or all alone (default: the installed ones)"
+        "--peers",
+        nargs="+",
+        metavar="P",
+        help="whom to race against: names, or the single word none or all (default: what's installed and not slow)",
     )
 
 

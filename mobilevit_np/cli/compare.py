@@ -44,10 +44,10 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_port_options(parser)
-    parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input (needs --weights)")
+    parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input")
     parser.add_argument("--html", metavar="PAGE", help="write a page with pictures: one file, to be read offline")
     parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
-    add_weights(parser, "those of a golden file made by formula")
+    add_weights(parser, "golden make's own; for a file of trace, --replay needs it")
     parser.set_defaults(run=run)
 
 

@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_port_options(parser)
-    add_weights(parser, "those of a golden file made by formula")
+    add_weights(parser, "golden make's own; for a file of trace it must be given")
     parser.set_defaults(run=run)
 
 

@@ -47,7 +47,9 @@ def add_parser(commands: Any) -> None:
     )
     what = action.add_mutually_exclusive_group(required=True)
     what.add_argument("--variant", choices=("xx_small", "x_small", "small"), help="a whole network")
-    what.add_argument("--operators", action="store_true", help="every operator, a small file each")
+    what.add_argument(
+        "--operators", action="store_true", help="every operator, a small file each (with --seed and -o only)"
+    )
     action.add_argument("-o", "--out", metavar="FILE|FOLDER", required=True, help="a file; with --operators a folder")
     action.add_argument(
         "--task", choices=("classifier", "segmenter"), default="classifier", help="which head (default: %(default)s)"

@@ -19,7 +19,7 @@ examples:
   mobilevit-np trace cat.jpg -o golden.safetensors
   mobilevit-np trace cat.jpg --weights apple/mobilevit-small -o golden.npz
   mobilevit-np trace input.npy --weights W --depth 4 -o stages.safetensors
-  mobilevit-np trace cat.jpg --only "*.layer.2.*" -o stage3.safetensors
+  mobilevit-np trace cat.jpg --only "mobilevit.encoder.layer.2*" -o stage3.safetensors
 """
 
 
@@ -57,7 +57,11 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         default="float64",
         help="precision of what is written (default: %(default)s)",
     )
-    parser.add_argument("--only", metavar="PATTERN", help="keep activations whose path matches, such as '*.layer.2.*'")
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        help="keep activations whose whole path matches, such as 'mobilevit.encoder.layer.2*' for L3 (* crosses dots)",
+    )
     parser.add_argument(
         "--depth",
         type=whole_number,

@@ -88,10 +88,12 @@ class Log:
         row = {"utc": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S"), **row}
         row = {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists()
+        columns = self.path.read_text().splitlines()[0].split(",") if self.path.exists() else list(row)
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
+            writer = csv.DictWriter(
+                file, columns, lineterminator="\n"
+            )  # the file's order, should the code's have changed since
+            if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
         print(" ".join(f"{name}={value}" for name, value in row.items()), flush=True)

@@ -48,7 +48,7 @@ def network_tables(report: Mapping[str, Any]) -> list[str]:
     cells = report["cells"]
     names = [each["name"] for each in cells[0]["contenders"]]
     first = names[0]
-    compared = f"; 1.25x: as long as {first} takes 1.25 times (median over rounds)" if len(names) > 1 else ""
+    compared = f"; 1.25x: takes 1.25 times as long as {first} (median over rounds)" if len(names) > 1 else ""
     head = ["network", "input", *names]
     times = [[*_what(cell), *(_time(each, first) for each in cell["contenders"])] for cell in cells]
     loads = [[*_what(cell), *(_load(each) for each in cell["contenders"])] for cell in cells]
