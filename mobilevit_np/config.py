@@ -55,7 +55,7 @@ class NetworkConfig:
     """
 
     num_channels: int = 3
-    image_size: int | Sequence[int] = 256  # what it was trained at; the network takes any size
+    image_size: int | Sequence[int] = 256  # the side, or (height, width), it was trained at; the network takes any
     patch_size: int = 2
     hidden_sizes: Sequence[int] = field(default_factory=lambda: [144, 192, 240])  # transformer widths, L3..L5
     neck_hidden_sizes: Sequence[int] = field(  # channels after the stem, L1..L5, and after the expansion
@@ -86,6 +86,12 @@ class NetworkConfig:
                 _check_count(name, value)
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
+        sides = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
+        if len(sides) != 2 or not all(_is_count(side, _MOST) for side in sides):
+            raise ConfigError(
+                f"image_size must be a whole number from 1 to {_MOST}, or two of them (height, width), "
+                f"not {self.image_size!r:.80}"
+            )
         for name in ("mlp_ratio", "expand_ratio", "layer_norm_eps"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
@@ -162,5 +168,9 @@ _MOST_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these,
 
 def _check_count(name: str, value: object) -> None:
     most = _MOST_OF.get(name, _MOST)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+    if not _is_count(value, most):
         raise ConfigError(f"{name} must be made of whole numbers from 1 to {most}, not {value!r}")
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most

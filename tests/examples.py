@@ -186,6 +186,11 @@ def encoder(B: int = 3, H: int = 96, W: int = 32, h: int = 2) -> Call:
     return call(array(B, 4, H, W), net.at("mobilevit.encoder"), net.config, [])
 
 
+def stem_to_last(B: int = 1, C: int = 3, H: int = 64, W: int = 128, h: int = 2) -> Call:
+    (x, scope, config), _ = just_backbone(B, C, H, W, h)
+    return call(x, scope, config, [])
+
+
 def network(head: str) -> Builder:
     def build(B: int = 1, C: int = 3, H: int = 64, W: int = 128, h: int = 2, wide: int = 1) -> Call:
         net = Network.build(head, C=C, D=8 * wide, h=h, wide=wide)
@@ -272,6 +277,7 @@ EXAMPLES: dict[str, list[Builder]] = {
     ],
     "reference.backbone.encoder": [encoder],
     "reference.backbone.backbone": [just_backbone],
+    "reference.backbone.stem_to_last": [stem_to_last],
     "reference.classifier.classifier": [network("classifier")],
     "reference.segmenter.segmenter": [network("segmenter")],
 }

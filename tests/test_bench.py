@@ -5,6 +5,7 @@ Nothing here looks at how long anything took: a test must not depend on the mach
 
 import io
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ from mobilevit_np.engines import ENGINES
 from mobilevit_np.errors import InputError, MissingExtraError
 from mobilevit_np.report.bench import contenders, figures, folder, machine, networks, peers, tables, worker
 from mobilevit_np.report.bench.cells import Cell
-from mobilevit_np.report.bench.process import ContenderError, Process, run_job
+from mobilevit_np.report.bench.process import ContenderError, Process, python_path, run_job
 from mobilevit_np.report.bench.race import LEAST, MOST, WARM_UP, Result, Rules, Turn, WrongAnswerError, race
 
 # -- statistics --------------------------------------------------------------------------------------------------------
@@ -207,6 +208,14 @@ def test_a_process_that_stops_is_named_with_what_it_said():
     job = {"kind": "network", "name": "reference", "cell": {"variant": "huge"}, "threads": 1}
     with pytest.raises(ContenderError, match=r"^reference stopped: KeyError: 'huge'"):
         run_job("reference", job, {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, []), ("", []), ("a", ["a"]), (f"a{os.pathsep}{os.pathsep}b", ["a", "b"])]
+)
+def test_a_process_imports_this_very_package(monkeypatch, before, after):
+    monkeypatch.delenv("PYTHONPATH", raising=False) if before is None else monkeypatch.setenv("PYTHONPATH", before)
+    assert python_path().split(os.pathsep) == [str(REPOSITORY), *after]
 
 
 def test_a_process_ends_with_its_block():

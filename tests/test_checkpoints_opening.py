@@ -1,5 +1,6 @@
 """``open_checkpoint``: every scheme, format, task and place; labels, channel order, preprocessing, what goes wrong."""
 
+import errno
 import json
 import os
 import warnings
@@ -128,6 +129,14 @@ def test_labels_are_numbers_where_nothing_fits(tmp_path):
     assert open_checkpoint(write(tmp_path / "c.pt", tiny_tensors("backbone"))).labels == ()
 
 
+def test_a_backbone_has_no_labels_whatever_its_config_says(tmp_path):
+    """transformers' MobileViTModel saves the two of its configuration, which no head stands behind."""
+    folder = folder_of(tmp_path, "backbone", ("LABEL_0", "LABEL_1"))
+    assert open_checkpoint(folder).labels == ()
+    assert open_checkpoint(folder).config_fields["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}  # kept as found
+    assert (info(folder)["classes"], info(folder)["labels"]) == (None, [])
+
+
 TIMM_CONFIG = {  # as in timm/mobilevit_xxs.cvnets_in1k
     "architecture": "mobilevit_xxs",
     "num_classes": 7,
@@ -181,7 +190,7 @@ def test_timms_older_form_without_pretrained_cfg(tmp_path):
 
 def test_channel_order_is_the_processors_where_it_says(tmp_path):
     for key in ("do_flip_channel_order", "do_flip_channels"):
-        for flip, order in ((True, "BGR"), (False, "RGB")):
+        for flip, order in ((True, "BGR"), (False, "RGB"), (1, "BGR"), (0, "RGB")):
             folder = folder_of(tmp_path, preprocessing={key: flip})
             checkpoint = open_checkpoint(folder)
             assert checkpoint.channel_order == order
@@ -378,6 +387,25 @@ def test_an_empty_folder_and_one_with_a_config_alone(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no weights"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pt", "config.json"])
+def test_a_folder_that_one_may_not_look_into(name, tmp_path, monkeypatch):
+    """Its names can be listed, and no more (chmod 600). Simulated: no permission stops the administrator."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / name).write_bytes(b"{}")
+    real = os.stat
+
+    def stat(path, *arguments, **options):
+        if os.path.dirname(os.fspath(path)) == str(folder):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    for where in (folder, folder / name):
+        with pytest.raises(CheckpointError, match=rf"can't read {folder}/\S+: permission denied"):
+            open_checkpoint(where)
 
 
 def test_an_unknown_task_is_an_error(tmp_path):

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 
-from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, save_checkpoint
+from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantize, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, OutputError
@@ -153,6 +153,99 @@ def test_weights_that_take_rgb_already_are_not_flipped_for_timm(tmp_path):
     conversion = convert(tmp_path / "a", tmp_path / "b")
     assert conversion.notes == ()  # the processor goes along
     assert open_checkpoint(tmp_path / "b").channel_order == "RGB"
+
+
+def _rgb(folder, scheme, key="do_flip_channel_order"):
+    """A folder of weights that take RGB, though their scheme's usually take BGR, as the processor's file says."""
+    save_checkpoint(folder, tiny_tensors(), CONFIG, {**PREPROCESSOR, "do_flip_channel_order": None, key: False})
+    (folder / "model.safetensors").write_bytes(safetensors_file(names.from_hugging_face(tiny_tensors(), scheme)))
+    return folder
+
+
+def _as_bgr(checkpoint):
+    """The stem as it would be for BGR."""
+    stem = checkpoint.tensors[names.STEM]
+    return stem if checkpoint.profile.flip_channels else stem[:, ::-1]
+
+
+CHANGES = [
+    (source, target, out)
+    for source in ("huggingface", "ml-cvnets")
+    for target in ("huggingface", "ml-cvnets", "int8", "timm")
+    for out in ("out", "out.safetensors")
+    if (target, out) != ("timm", "out")  # timm has no network of these widths to write a config.json for
+]
+
+
+@pytest.mark.parametrize("key", ["do_flip_channel_order", "do_flip_channels"])
+@pytest.mark.parametrize(("source", "target", "out"), CHANGES)
+def test_whatever_is_written_is_opened_in_its_own_channel_order(source, target, out, key, tmp_path):
+    """Where the order changes, so does what the processor's file says of it; where nothing can say it, it changes."""
+    where, out = _rgb(tmp_path / "rgb", source, key), tmp_path / out
+    conversion = quantize(where, out) if target == "int8" else convert(where, out, scheme=target)
+    before, after = open_checkpoint(where), open_checkpoint(out)
+    assert before.channel_order == "RGB"
+    assert (after.channel_order == "BGR") is after.profile.flip_channels
+    np.testing.assert_allclose(_as_bgr(after), _as_bgr(before), rtol=0, atol=1e-3 if target == "int8" else 0)
+    reversed_notes = [note for note in conversion.notes if "reversed" in note]
+    assert len(reversed_notes) == (after.channel_order != "RGB")
+    if out.is_dir():
+        assert (after.profile.size, after.profile.crop) == (72, (64, 64))
+        assert not reversed_notes or "do_flip_channels" not in after.preprocessing
+
+
+def test_an_older_processor_s_file_goes_where_none_is_written(tmp_path, monkeypatch):
+    """It would win over timm's config.json. Nothing goes where the conversion fails."""
+    source, out = _published(tmp_path), tmp_path / "out"
+    assert not any("removed" in note for note in convert(source, out).notes)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        with pytest.raises(OutputError):
+            convert(source, out, scheme="timm")
+    assert open_checkpoint(out).preprocessing == PREPROCESSOR
+    notes = convert(source, out, scheme="timm").notes
+    path = out / "preprocessor_config.json"
+    assert f"{path} was removed: it was made for the weights that these replace" in notes
+    assert sorted(os.listdir(out)) == ["config.json", "model.safetensors"]
+    assert open_checkpoint(out).channel_order == "RGB"
+    np.testing.assert_array_equal(_as_bgr(open_checkpoint(out)), _as_bgr(open_checkpoint(source)))
+
+
+def test_so_it_does_where_its_form_cannot_say_how_photos_are_prepared(tmp_path):
+    (tmp_path / "a.pt").write_bytes(torch_file(names.from_hugging_face(tiny_tensors(), names.ML_CVNETS)))
+    save_checkpoint(tmp_path / "out", tiny_tensors(), CONFIG, {"do_flip_channel_order": False})
+    notes = convert(tmp_path / "a.pt", tmp_path / "out").notes
+    assert any("preprocessor_config.json is left out" in note for note in notes)
+    assert any("preprocessor_config.json was removed" in note for note in notes)
+    assert open_checkpoint(tmp_path / "out").channel_order == "BGR"
+
+
+def test_a_bare_model_is_one_in_timms_form_too(tmp_path):
+    network = NetworkConfig(**VARIANTS["xx_small"], num_labels=2)
+    config = full_config(network, "backbone", ("LABEL_0", "LABEL_1"))
+    save_checkpoint(tmp_path / "bare", draw_parameters(network, "backbone"), config)
+    convert(tmp_path / "bare", tmp_path / "timm", scheme="timm")
+    assert json.loads((tmp_path / "timm/config.json").read_text())["num_classes"] == 0
+    assert open_checkpoint(tmp_path / "timm").task == "backbone"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("options", [{"dtype": "float16"}, {"scheme": "ml-cvnets"}])
+def test_a_conversion_never_takes_the_original_s_place(name, options, tmp_path):
+    """Neither its weights', nor that of the json files that belong to them, nor their folder."""
+    folder, links = tmp_path / "model", tmp_path / "links"
+    save_checkpoint(folder, tiny_tensors(), CONFIG, PREPROCESSOR)
+    if name.endswith(".bin"):
+        (folder / "model.safetensors").unlink()
+        (folder / name).write_bytes(torch_file(tiny_tensors()))
+    links.symlink_to(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for where in (folder, folder / name, links):
+        for out in (folder, links, *([] if name.endswith(".bin") else [folder / name])):
+            with pytest.raises(OutputError, match="holds the weights that are to be converted; write the result else"):
+                convert(where, out, **options)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    convert(folder, folder / "beside.safetensors", **options)
 
 
 def test_a_dtype_for_the_file(tmp_path):

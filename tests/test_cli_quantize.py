@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CLASSES, open_tiny, photo, save_photo, save_tiny
+from fuzz.samples import tiny_config
+from tiny import CLASSES, open_tiny, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
-from mobilevit_np.checkpoints import open_checkpoint, quantization
+from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantization, save_checkpoint
+from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
 from mobilevit_np.pipelines.agreement import agreement, differences, drawn_photos, label_in_name
@@ -100,6 +102,62 @@ def test_a_bare_model_has_no_answers_to_compare(quantize, tmp_path):
     assert (code, err) == (0, [])
     assert not any("photos" in line for line in out)
     assert open_checkpoint("int8").provenance.quantization
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [({"num_labels": 0}, "it has no classes"), ({"num_channels": 1}, "it takes 1 channels, and photos have 3")],
+)
+def test_what_gives_no_answers_to_photos_is_quantised_all_the_same(quantize, tmp_path, network, reason):
+    config = tiny_config(**network)
+    fields = {**full_config(config, "classifier", CLASSES[: config.num_labels])}
+    save_checkpoint("w", draw_parameters(config, "classifier"), {"id2label": {}, **fields})
+    save_photo(Path("a.png"))
+    code, out, err = quantize("w", "int8", "--photos", "a.png")
+    assert (code, err) == (0, [])
+    assert f"no answers were compared: {reason}" in out
+    assert any(line.startswith("feed-forward ") for line in out)
+    assert not any("logits" in line for line in out)
+    record = json.loads(quantize("--json", "w", "again")[1][0])
+    assert (record["agreement"], record["notes"][-1]) == (None, f"no answers were compared: {reason}")
+
+
+@pytest.mark.parametrize("task", ["classifier", "segmenter"])
+def test_nothing_but_the_rounding_is_measured(quantize, tmp_path, task):
+    """One file can't say how photos are prepared, nor the output stride: the figures are the folder's all the same."""
+    where = save_tiny(tmp_path / "w", task, output_stride=8)
+    folder, file = (json.loads(quantize("--json", where, out)[1][0]) for out in ("int8", "int8.safetensors"))
+    assert file["agreement"] == folder["agreement"]
+    assert file["groups"] == folder["groups"]
+
+
+def test_a_stem_that_is_reversed_is_no_error_of_the_rounding(quantize, tiny_classifier):
+    """timm's order isn't Hugging Face's: the stem, and the answers, are compared in the same one."""
+    convert(tiny_classifier, "timm.safetensors", scheme="timm")
+    stems = [json.loads(quantize("--json", where, out)[1][0])["groups"][0] for where, out in
+             [(tiny_classifier, "a"), ("timm.safetensors", "b")]]  # fmt: skip
+    assert stems[0] == pytest.approx(stems[1])
+    assert 0 < stems[1]["largest"] < 0.01
+
+
+def test_settings_that_are_wrong_are_found_before_anything_is_written(quantize, tmp_path):
+    where = save_tiny(tmp_path / "w", preprocessing={"size": "wide"})
+    code, out, err = quantize(where, "int8.safetensors")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert f"{where}/preprocessor_config.json: " in err[0]
+    assert [path.name for path in Path().iterdir()] == ["w"]
+
+
+def test_a_photo_without_an_answer_is_named(quantize, tiny_classifier, monkeypatch):
+    """What kept it from one may be no fault of the photo's, and say nothing of it."""
+    plant(monkeypatch, "classifier", lambda x, scope, config: (np.full((len(x), 5), np.nan), []), "reference")
+    save_photo(Path("a.png"))
+    code, _, err = quantize(tiny_classifier, "int8", "--photos", "a.png")
+    assert (code, len(err)) == (1, 1)
+    assert err[0].startswith("mobilevit-np: a.png: tiny-classifier gives an answer that is no number")
+    code, _, err = quantize(tiny_classifier, "again")
+    assert (code, len(err)) == (1, 8)
+    assert err[7].startswith("mobilevit-np: drawn photo 8: ")
 
 
 def test_photos_that_cannot_be_read_are_named_and_give_1(quantize, tiny_classifier):

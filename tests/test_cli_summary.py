@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 from drawing import CUT_DOWN
+from tiny import save_tiny
 
 from mobilevit_np.checkpoints import count_parameters, draw_parameters, open_checkpoint
 from mobilevit_np.cli import build_parser, run
@@ -128,6 +129,21 @@ def test_without_options_the_shipped_classifier_at_its_own_size(capsys):
     checkpoint = open_checkpoint("pets-xx-small")
     assert record["name"] == checkpoint.name
     assert record["size"] == np.broadcast_to(checkpoint.config.image_size, 2).tolist()
+
+
+def test_a_config_with_height_and_width(capsys, tmp_path):
+    assert run(["summary", "--json", "--weights", str(save_tiny(tmp_path / "w", image_size=[64, 96]))]) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == [64, 96]
+
+
+@pytest.mark.parametrize("size", [[256], {"height": 256, "width": 256}, 256.0, "256"])
+def test_a_config_whose_image_size_is_none_is_one_line(capsys, tmp_path, size):
+    folder = save_tiny(tmp_path / "w", fields={"image_size": size})
+    assert run(["summary", "--weights", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"mobilevit-np: {folder}/config.json: image_size must be a whole number from 1 to ")
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("size", ["0", "-3", "100000"])

@@ -94,12 +94,29 @@ def test_downsampling(stride, expected):
         ("num_labels", -1),
         ("num_labels", "many"),
         ("num_labels", 1 << 40),
+        ("image_size", 0),
+        ("image_size", True),
+        ("image_size", 256.0),
+        ("image_size", "256"),
+        ("image_size", None),
+        ("image_size", 1 << 40),
+        ("image_size", {"height": 256, "width": 256}),
+        ("image_size", []),
+        ("image_size", [256]),
+        ("image_size", [256, 256, 3]),
+        ("image_size", [256, -1]),
+        ("image_size", (256, "256")),
     ],
 )
 def test_impossible_values_are_named(field, value):
     mentioned = {"hidden_sizes": "hidden.size", "num_attention_heads": "num_attention_heads"}.get(field, field)
     with pytest.raises(ConfigError, match=mentioned):
         NetworkConfig(**{field: value})
+
+
+@pytest.mark.parametrize("size", [1, 256, [256, 192], (192, 256)])
+def test_an_image_size_is_one_side_or_height_and_width(size):
+    assert NetworkConfig(image_size=size).image_size == size
 
 
 def test_later_changes_are_checked_by_validate():

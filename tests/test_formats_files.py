@@ -91,6 +91,18 @@ def test_of_several_files_none_is_in_place_before_all_are_on_the_disk(tmp_path, 
     assert (tmp_path / "a").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_what_is_removed_goes_only_once_all_is_in_place(function, tmp_path, monkeypatch):
+    (tmp_path / "stale").write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        _fail_at(patch, function, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(OutputError):
+            files.write_files({tmp_path / "a": b"new"}, remove=[tmp_path / "stale"])
+    assert os.listdir(tmp_path) == ["stale"]
+    files.write_files({tmp_path / "a": b"new"}, remove=[tmp_path / "stale", tmp_path / "never there"])
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def test_ctrl_c_between_two_files_waits_for_the_second(tmp_path, monkeypatch):
     """A new config.json beside old weights would be neither checkpoint."""
     (tmp_path / "a").write_bytes(b"old")
@@ -169,7 +181,6 @@ def test_folders_made_for_what_failed_go_again(tmp_path):
 
 
 def test_reading_what_is_no_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(bytes(11))
     for path in ("missing", ".", "zero\0byte", "x" * 300):
         with pytest.raises(CheckpointError, match="can't read"):
@@ -178,6 +189,22 @@ def test_reading_what_is_no_file(tmp_path):
         files.read_bytes(tmp_path / "large", most=10)
     with pytest.raises(CheckpointError, match="regular file"):
         files.read_bytes("/dev/zero")
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said = []
+
+    def read():
+        try:
+            files.read_bytes(tmp_path / "pipe")
+        except CheckpointError as error:
+            said.append(str(error))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(timeout=20)
+    assert said == [f"{tmp_path}/pipe is not a regular file; copy it to one"]
 
 
 @pytest.mark.parametrize("text", [b"{", b"\xff", b"[" * 100_000, b'{"a": %s}' % (b"9" * 10_000), b"[]", b"3", b""])

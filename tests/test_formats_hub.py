@@ -7,7 +7,7 @@ import types
 import pytest
 
 from mobilevit_np.checkpoints import config_fields
-from mobilevit_np.checkpoints.sources import find_repository, locate
+from mobilevit_np.checkpoints.sources import locate
 from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError, MobileViTWarning
 from mobilevit_np.formats import hub
 
@@ -221,18 +221,3 @@ def test_a_folder_of_the_same_name_wins(server, tmp_path, monkeypatch):
     source = locate("apple/m")
     assert (source.kind, source.weights.name) == ("folder", "weights.pt")
     assert server.calls == []
-
-
-@pytest.mark.parametrize("place", ["apple/m", "m", "apple--m", "apple_m"])
-def test_a_folder_of_downloaded_repositories_is_looked_through(place, tmp_path):
-    assert find_repository(tmp_path, "apple/m") is None
-    (tmp_path / place).mkdir(parents=True)
-    assert find_repository(tmp_path, "apple/m") is None
-    (tmp_path / place / "pytorch_model.bin").write_bytes(b"x")
-    assert find_repository(tmp_path, "apple/m") == tmp_path / place
-
-
-def test_the_hubs_own_layout_is_looked_through_too(tmp_path):
-    assert find_repository(tmp_path, "apple/m") is None
-    folder = _put(tmp_path, "apple/m", ["pytorch_model.bin"])
-    assert find_repository(tmp_path, "apple/m") == folder

@@ -197,9 +197,9 @@ class Layer:
         return {"first": (x + 1, None), "second": x} if self.name == "model" else x + 1
 
     def _flatten_layers(self, recursive, include_self):
-        yield self
+        yield from [self] if include_self else []
         for layer in self.layers:
-            yield from layer._flatten_layers(recursive, include_self)
+            yield from layer._flatten_layers(True, True) if recursive else [layer]
 
 
 class Dropout(Layer):
@@ -226,6 +226,15 @@ def test_keras_layers_are_named_by_the_way_to_them():
     }
     assert "call" not in vars(attention)
     assert record_keras(model, pixels, channels_last=True)["stem"].shape == (1, 2, 4, 3)
+
+
+@pytest.mark.parametrize(("head", "outputs"), [((), []), ((Layer("classifier"),), ["classifier", "logits"])])
+def test_a_keras_model_without_a_head_gives_no_logits(head, outputs):
+    """transformers' has one layer, and gives once more what that does."""
+    model = Layer("model", Layer("mobilevit", Layer("conv_stem")), *head)
+    found = record_keras(model, np.zeros((1, 3, 2, 4), np.float32))
+    assert list(found) == ["pixel_values", "mobilevit.conv_stem", "mobilevit", *outputs]
+    assert found["mobilevit"].flat[0] == 2
 
 
 def test_a_failing_layer_leaves_the_model_as_it_was():

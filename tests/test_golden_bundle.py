@@ -10,11 +10,12 @@ import pytest
 from golden_ports import golden_and_network, port
 from safetensors.numpy import load
 
-from mobilevit_np.errors import CheckpointError, InputError, OutputError
+from mobilevit_np.errors import CheckpointError, InputError, MobileViTError, OutputError
 from mobilevit_np.golden import read_golden, trace, write_golden
 from mobilevit_np.golden.bundle import METADATA, read_tensors
 from mobilevit_np.golden.measure import error
 from mobilevit_np.golden.network import make_pixel_values, network_for, profile_of
+from mobilevit_np.golden.operators import make_operator
 from mobilevit_np.scope import Scope
 
 
@@ -139,6 +140,8 @@ def test_other_weights_are_refused():
         (np.zeros((1, 4, 8, 8), np.float32), "4 channels"),
         (np.full((1, 3, 8, 8), np.nan, np.float32), "aren't finite"),
         (np.zeros((3, 8), np.float32), "batch"),
+        (np.broadcast_to(np.float32(0), (1, 3, 2048, 2048)), "1 x 2048x2048 pixels would take 34.4 GB in float64"),
+        (np.broadcast_to(np.float32(0), (10**7, 3, 64, 64)), "give a smaller input"),
     ],
 )
 def test_impossible_inputs_are_refused(source, message):
@@ -186,6 +189,7 @@ def damaged(tmp_path, change):
         (lambda about: about.update(order=["nothing"]), "damaged"),
         (lambda about: about.update(noise=[1]), "damaged"),
         (lambda about: about.update(noise={"logits": "much"}), "damaged"),
+        (lambda about: about.update(noise={"logits": 10**400}), "damaged"),
         (lambda about: about.update(config=None), "damaged"),
     ],
 )
@@ -206,6 +210,67 @@ def test_files_that_are_no_golden_are_named(tmp_path):
         (tmp_path / "cut.npz").write_bytes(data[:length])
         with pytest.raises(CheckpointError):
             read_golden(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_npz_never_gives_anything_but_our_error(tmp_path, seed):
+    """Bytes of a compressed golden changed, anywhere and in the directory at its end; and its beginning alone."""
+    golden, path = make_operator("self_attention"), tmp_path / "golden.npz"
+    with np.load(write_golden(path, golden)) as archive:
+        np.savez_compressed(path, **archive)
+    data, random = path.read_bytes(), np.random.default_rng(seed)
+    assert list(read_golden(path).tensors) == list(golden.tensors)
+    said = []
+    for trial in range(100):
+        damaged = bytearray(data[: random.integers(len(data))] if trial % 10 == 0 else data)
+        start = len(damaged) * (trial % 2) * 9 // 10
+        for place in random.integers(start, len(damaged), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_golden(path)
+        except MobileViTError as error:
+            said.append(str(error))
+    assert len(said) > 50
+    assert "\n" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': (), 'fortran_order': False, 'shape': (1,), }",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (%s,), }" % (b"9" * 30),
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (1",
+        b"-" * 5000 + b"1",
+        b"(" * 5000,
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_header_is_named(tmp_path, header, packed):
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "port.npz", "w") as archive:
+            archive.writestr("a.npy", data)
+    else:
+        (tmp_path / "port.npz").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"port\.npz holds a damaged array"):
+        read_tensors(tmp_path / "port.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_npz_that_numpy_did_not_pack_is_named(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "port.npz", "w", method) as archive:
+        archive.writestr("a.npy", b"")
+    with pytest.raises(CheckpointError, match=r"write it with numpy\.savez"):
+        read_tensors(tmp_path / "port.npz")
+
+
+def test_an_npz_in_an_npz_is_named(tmp_path):
+    np.savez(tmp_path / "inner.npz", a=np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "port.npz", "w") as archive:
+        archive.write(tmp_path / "inner.npz", "a.npy")
+    with pytest.raises(CheckpointError, match="damaged array"):
+        read_tensors(tmp_path / "port.npz")
 
 
 def test_weights_have_one_sum_whatever_file_they_came_in():

@@ -1,6 +1,7 @@
 """Comparison and replay: the first bad layer, each layer's own error, precision, the exit codes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,3 +186,25 @@ def test_the_command_says_what_it_cannot_do(files, capsys, tmp_path):
     with pytest.raises(SystemExit):
         run(["compare", "a", "b", "--multiple", "-1"])
     assert trace(golden.tensors["pixel_values"], network).noise
+
+
+def test_the_backbone_is_a_module_like_any_other():
+    """Half as much again on the last map, and all that follows rightly computed from that."""
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    found["mobilevit"] *= 1.5
+    weight, bias = (network.tensors[f"classifier.{leaf}"] for leaf in ("weight", "bias"))
+    found["classifier"] = found["logits"] = (found["mobilevit"].mean(axis=(2, 3)) @ weight.T + bias).astype(np.float32)
+    for kept in (found, {path: found[path] for path in ("mobilevit", "classifier")}):
+        assert [row.path for row in compare(golden, kept, network=network).bad] == ["mobilevit"]
+    np.testing.assert_array_equal(
+        reference_tensors(network, golden, found, target="classifier")["classifier"],
+        reference_tensors(network, golden, found)["classifier"],
+    )
+
+
+def test_an_input_too_large_for_memory_is_not_replayed():
+    golden, network = golden_and_network()
+    tensors = {"pixel_values": np.broadcast_to(np.float32(0), (1, 3, 2048, 2048))}
+    with pytest.raises(InputError, match="GB is the most here"):
+        reference_tensors(network, replace(golden, tensors=tensors), {})

@@ -4,6 +4,7 @@ tests/parity plants them in PyTorch's model. ``python tests/golden_ports.py 20``
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.network import make_pixel_values
 from mobilevit_np.golden.operators import make_operator
 from mobilevit_np.golden.tables import diagnosis_lines
-from mobilevit_np.preprocess import PROFILES
+from mobilevit_np.preprocess import PROFILES, Profile
 from mobilevit_np.scope import Scope
 
 
@@ -114,6 +115,26 @@ def test_preprocessing_is_told_by_the_stem_where_the_port_has_no_pixel_values():
         assert_named(diagnosis, [name])
         also = ("stem_channels_reversed",) if name == "rgb_for_bgr" else ()
         assert diagnosis.findings[0].also == also  # the stem sees the same in both: it's said
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "straight"),
+    [
+        (288, (256, 256), 256),
+        (544, (512, 512), 512),
+        (284, (256, 256), 256),
+        (180, (160, 160), 160),
+        (144, (128, 128), 128),
+        (40, (30, 20), 20),
+        (40, None, 40),
+        ((40, 50), (30, 20), (40, 50)),
+    ],
+)
+def test_the_short_side_goes_straight_to_the_crop_whatever_the_profile(size, crop, straight):
+    photo = np.random.RandomState(0).randint(0, 256, (60, 70, 3)).astype(np.uint8)
+    profile = Profile("a profile", size, "bilinear", crop, flip_channels=True)
+    found = make_pixel_values(photo, profile, BY_NAME["no_288_step"].plant(Scope({})))
+    np.testing.assert_array_equal(found, make_pixel_values(photo, replace(profile, size=straight), Scope({})))
 
 
 def test_a_mistake_made_in_one_layer_only_is_named_there():

@@ -155,7 +155,7 @@ def test_a_golden_by_formula_needs_no_weights():
 
 @pytest.mark.parametrize(
     "options", [{"variant": "tiny"}, {"variant": "small", "task": "backbone"}, {"variant": "small", "size": 0},
-                {"variant": "small", "seed": -1}]
+                {"variant": "small", "seed": -1}, {"variant": "xx_small", "size": 2048}]
 )  # fmt: skip
 def test_impossible_requests_are_refused(options):
     with pytest.raises(InputError):

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilevit_np.errors import CheckpointError, InputError
-from mobilevit_np.golden import layouts, read_port
+from mobilevit_np.golden import compare, layouts, read_port
 from mobilevit_np.golden.alignment import align, likeness
 from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
 from mobilevit_np.golden.matching import NAMELESS, match, natural, read_map
+from mobilevit_np.golden.tables import remarks
 
 # timm's module -> the activation it shows, chosen by hand from its forward functions
 TIMM_SEES = {
@@ -70,6 +71,17 @@ def test_a_bare_models_hooks_lack_the_prefix():
     assert_found(match(golden, found), set(golden.tensors) - {"image", "mobilevit"})
 
 
+@pytest.mark.parametrize("prefix", ["", "mobilevit."])
+def test_the_whole_of_a_bare_model_is_the_last_map(prefix):
+    golden, network = golden_and_network()
+    paths = {f"{prefix}{path}": f"mobilevit.{path}" for path in ("conv_stem", "encoder.layer.0", "encoder")}
+    found = port(golden, network)
+    theirs = {name: found[path] for name, path in paths.items()}
+    whole = "logits" if prefix else "mobilevit"  # with the prefix, some of a classifier's
+    assert_found(match(golden, {**theirs, "": found[whole]}), {*paths.values(), whole})
+    assert_found(match(golden, {**theirs, "logits": found["logits"]}), {*paths.values(), "logits"})
+
+
 def test_timm_hooks_fused_and_split():
     golden, _ = golden_and_network()
     theirs, attention = timm_port()
@@ -87,6 +99,21 @@ def test_a_map_gives_names_and_parts():
     matching = match(golden, renamed, mapping=mapping)
     assert_found(matching, {"classifier", *mapping["b"]})
     assert matching.unknown == ("c",)
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_a_map_may_name_tensors_that_the_port_lacks(replayed):
+    """They're left out and said, in the remarks and to programs; so is what's mapped to nothing."""
+    golden, network = golden_and_network()
+    mapping = {"fc": "classifier", "head_not_dumped": "logits", "nor_this": ["mobilevit"], "none": []}
+    given = {"fc": port(golden, network)["classifier"], "none": np.zeros(3)}
+    comparison = compare(golden, given, mapping=mapping, network=network if replayed else None)
+    assert [(row.path, row.ok) for row in comparison.rows] == [("classifier", True)]
+    assert "2 of the map's names are not in the port: head_not_dumped, nor_this" in remarks(comparison)
+    assert "1 of the port's tensors are nobody's: none" in remarks(comparison)
+    assert comparison.as_json()["absent"] == ["head_not_dumped", "nor_this"]
+    with pytest.raises(InputError, match=r"none of the port's 2 tensors .* give a JSON map of names that both have"):
+        match(golden, given, mapping={"head_not_dumped": "logits"})
 
 
 def test_nameless_tensors_are_found_by_order_shape_and_content():

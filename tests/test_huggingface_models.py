@@ -414,6 +414,15 @@ def test_torch_dtype_is_the_older_name_of_dtype(tmp_path):
         load(tmp_path, torch_dtype="banana")
 
 
+@pytest.mark.parametrize("given", [{}, {"dtype": "auto"}, {"torch_dtype": "auto"}])
+def test_a_file_of_float16_is_widened_to_float32(tmp_path, given):
+    small(dtype=np.float16).save_pretrained(tmp_path)
+    load = MobileViTForImageClassification.from_pretrained
+    assert load(tmp_path, dtype="float16").dtype == np.float16
+    assert load(tmp_path, **given).dtype == np.float32
+    assert "float16 and bfloat16 widened to float32" in load.__doc__
+
+
 def test_a_bare_model_opens_a_classifier_s_file(tmp_path):
     model, x = small("classifier"), pixels()
     model.save_pretrained(tmp_path)

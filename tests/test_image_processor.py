@@ -214,6 +214,22 @@ def test_reduced_labels():
     assert padded[0, 0] == 0  # the padding comes after, as in transformers
 
 
+@pytest.mark.parametrize(
+    ("given", "options", "dtype"),
+    [
+        (RGB, {}, np.float32),
+        (RGB / 255, {}, np.float32),
+        (RGB, {"do_rescale": False}, np.uint8),
+        (RGB.astype(np.int64), {"do_rescale": False}, np.uint8),
+        (RGB / 255, {"do_rescale": False}, np.float32),
+        (RGB / 255, {"do_rescale": False, "do_resize": False}, np.float64),
+        (RGB.astype(np.int64), {"do_rescale": False, "do_resize": False}, np.int64),
+    ],
+)
+def test_dtypes_are_those_of_the_docstring(given, options, dtype):
+    assert PROCESSOR(given, **options).pixel_values[0].dtype == dtype
+
+
 # -- post-processing ---------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +245,15 @@ def test_post_process_semantic_segmentation():
     assert maps[0].dtype == np.int64
     arrays = PROCESSOR.post_process_semantic_segmentation(outputs, target_sizes=np.array([[17, 13], [8, 6]]))
     np.testing.assert_array_equal(arrays[0], maps[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8])
+def test_whole_numbers_for_logits_are_interpolated_as_what_they_are(dtype):
+    """A quantised network's: between 0 and 10 the first class wins until 5, in the middle of the map."""
+    outputs = SimpleNamespace(logits=np.array([[[[0, 10]], [[5, 5]]]], dtype))
+    (found,) = PROCESSOR.post_process_semantic_segmentation(outputs, target_sizes=[(1, 4)])
+    np.testing.assert_array_equal(found, [[1, 1, 0, 0]])
+    np.testing.assert_array_equal(PROCESSOR.post_process_semantic_segmentation(outputs)[0], [[1, 0]])
 
 
 def test_a_large_map_is_made_in_strips(monkeypatch):

@@ -1,6 +1,6 @@
 """The class names: counts, order, and which are given to whom."""
 
-from mobilevit_np.labels import VOC_LABELS, imagenet_labels, labels_for
+from mobilevit_np.labels import LABEL_COUNTS, VOC_LABELS, imagenet_labels, labels_for
 
 
 def test_imagenet_in_the_order_of_the_synsets():
@@ -25,3 +25,7 @@ def test_labels_for():
     assert labels_for(3) == ("0", "1", "2")
     assert labels_for(21)[20] == "20"
     assert labels_for(1000, segmenter=True)[999] == "999"
+
+
+def test_counts_of_the_published_networks():
+    assert (LABEL_COUNTS["classifier"], LABEL_COUNTS["segmenter"]) == (len(imagenet_labels()), len(VOC_LABELS))

@@ -14,6 +14,7 @@ from examples import activation_parameters
 from hypothesis import given
 from strategies import arrays, sizes
 
+from mobilevit_np.errors import ConfigError
 from mobilevit_np.ops import ACTIVATIONS, gelu, silu, softmax
 from mobilevit_np.ops.error_function import erf, erfc
 
@@ -122,3 +123,8 @@ def test_softmax_of_huge_scores():
     np.testing.assert_array_equal(softmax(np.array([[0.0, 0.0], [1e4, 1e4]])), [[0.5, 0.5], [0.5, 0.5]])
     np.testing.assert_array_equal(softmax(np.array([[1e4, -1e4, -np.inf]])), [[1, 0, 0]])
     np.testing.assert_array_equal(softmax(np.full((1, 4), 1e4, np.float32)), np.full((1, 4), 0.25, np.float32))
+
+
+def test_an_unknown_activation_is_named_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"hidden_act 'sigh' is no known activation; known are gelu, .*xielu"):
+        ACTIVATIONS["sigh"]

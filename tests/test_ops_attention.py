@@ -79,6 +79,9 @@ def test_unfold_is_no_plain_reshape():
     [
         lambda: linear(np.ones((2, 3)), np.ones((4, 2))),
         lambda: linear(np.ones((2, 3)), np.ones(3)),
+        lambda: linear(np.ones(()), np.ones((4, 3))),
+        lambda: linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(1)),
+        lambda: linear(np.ones((2, 3)), np.ones((4, 3)), np.ones(3)),
         lambda: split_heads(np.ones((1, 2, 5)), 2),
         lambda: multi_head_attention(*[np.ones((1, 2, 5))] * 3, 2),
         lambda: unfold_to_patches(np.ones((1, 2, 5, 4)), 2),

@@ -65,3 +65,9 @@ def test_stride_2_gives_half_rounded_up():
 def test_impossible_convolutions_are_named(x, weight, options):
     with pytest.raises(InputError):
         conv2d(np.ones(x), np.ones(weight), **options)
+
+
+@pytest.mark.parametrize("bias", [(1,), (3,), (4, 1), ()])
+def test_a_bias_of_another_length_is_named_and_none_is_spread(bias):
+    with pytest.raises(InputError, match=r"takes a bias of shape \(4,\), not"):
+        conv2d(np.ones((1, 2, 3, 3)), np.ones((4, 2, 1, 1)), np.ones(bias))

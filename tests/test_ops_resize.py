@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import arrays, sizes
 
 from mobilevit_np.errors import InputError
-from mobilevit_np.ops import resize_bilinear
+from mobilevit_np.ops import best_class_at_size, resize_bilinear
 
 
 @given(sizes(2), sizes(3), sizes(7), sizes(7), sizes(11), sizes(11), st.booleans(), arrays)
@@ -45,3 +45,10 @@ def test_corners_coincide_only_where_asked():
 def test_empty_sizes_are_named(shape, size):
     with pytest.raises(InputError):
         resize_bilinear(np.ones(shape), size)
+
+
+@pytest.mark.parametrize("resize", [resize_bilinear, best_class_at_size])
+@pytest.mark.parametrize("size", [(1, 4), (1, 2)])
+def test_whole_numbers_are_not_interpolated_by_fractions_of_nothing(resize, size):
+    with pytest.raises(InputError, match="a map of int64: cast it to float32 first"):
+        resize(np.array([[[[0, 10]], [[5, 5]]]], np.int64), size)

@@ -73,6 +73,25 @@ def test_without_the_expansion_the_last_map_is_l5s():
     assert expanded.shape[1] == net.config.neck_hidden_sizes[6]
 
 
+@pytest.mark.parametrize("head", NETWORKS)
+def test_the_whole_backbone_can_be_replaced(head):
+    net = Network.build(head)
+    x, given = net.photo(1, 40, 40), []
+
+    def double(compute, pixel_values, scope, config, hidden_states, **options):
+        given.append(pixel_values)
+        return 2 * compute(pixel_values, scope, config, hidden_states, **options)
+
+    heard = {}
+    scope = net.scope.replace("mobilevit", double).listen(lambda path, output: heard.setdefault(path, output))
+    _, hidden_states = NETWORKS[head](x, scope, net.config)
+    features, expected = backbone(x, net.scope / "mobilevit", net.config, expand_output=head == "classifier")
+    assert given[0] is x
+    np.testing.assert_array_equal(heard["mobilevit"], 2 * features)
+    assert all(np.array_equal(a, b) for a, b in zip(hidden_states, expected, strict=True))
+    assert (heard[""] != NETWORKS[head](x, net.scope, net.config)[0]).any()
+
+
 @pytest.mark.parametrize(
     ("pixel_values", "message"),
     [

@@ -48,7 +48,7 @@ INLINED = {  # none of them calls one before it
     "layers/transformer_layer.py": ("self_attention", "attention_out", "feed_forward_in", "feed_forward_out"),
     "layers/mobilevit_block.py": ("transformer", "unfolding", "folding", "whole_patches"),
     "layers/aspp.py": ("aspp_pooling", "global_pool"),
-    "reference/backbone.py": ("encoder", "mobilevit_stage"),
+    "reference/backbone.py": ("stem_to_last", "encoder", "mobilevit_stage"),
     "ops/pooling.py": ("global_average_pool",),
 }
 LEFT_OUT = ("padding", "rows", "align_corners", "scale", "hidden_states", "out_channels")  # parameters
@@ -56,7 +56,6 @@ LEFT_OUT = ("padding", "rows", "align_corners", "scale", "hidden_states", "out_c
 _KEY = r'\w+|"\w+"|\((?:[^()]|\([^()]*\))*\)'
 _CHAIN = re.compile(rf"\b(scope|convs|stages|down)((?: / (?:{_KEY}))+)")
 GENERAL = (  # replaced wherever they stand, after scopes have become dictionaries
-    (r"\bscope\.emit\((\w+)\)", r"\1"),
     (r"\bscope\b", "p"),
     (r"\bops\.", ""),
     (r'\bactivation\((.*), p\["\w+"\], (act|config\.hidden_act)\)', r"ACTIVATIONS[\2](\1)"),
@@ -138,9 +137,9 @@ CHANGES: dict[str, tuple[tuple[str, str], ...]] = {  # function: what stands in 
         _MAPS,
         (", and the five maps after L1 to L5", ""),
         ("hidden_states: list[np.ndarray] = []\n", ""),
-        ("config, hidden_states)", "config)"),
-        ("return scope.emit(x), hidden_states", "return scope.emit(x)"),
+        ("config, hidden_states, expand_output=expand_output), hidden_states", "config, expand_output=expand_output)"),
     ),
+    "stem_to_last": (("config, hidden_states)", "config)"),),
     "classifier": (
         _MAPS,
         (", and the five maps on the way", ""),

@@ -36,6 +36,7 @@ TIMM_PREPROCESSING = {  # timm's settings for the published weights
     "std": [1.0, 1.0, 1.0],
 }
 MOST_LABELS = 1 << 20
+FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
 
 
 def is_timm(config: Mapping[str, Any]) -> bool:
@@ -119,11 +120,16 @@ def _timm_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def choose_labels(config: Mapping[str, Any], count: int, task: str) -> tuple[str, ...]:
-    """Names for ``count`` classes: the config's, else ImageNet's or VOC's where the count fits, else numbers."""
+    """Names for ``count`` classes: the config's, else ImageNet's or VOC's where the count fits, else numbers.
+
+    A backbone has none, though its config.json may hold those of the network it was taken from.
+    """
     labels = labels_of(config)
+    if task == "backbone":
+        return ()
     if labels is not None and len(labels) == count:
         return labels
-    return labels_for(count, segmenter=task == "segmenter") if task != "backbone" else ()
+    return labels_for(count, segmenter=task == "segmenter")
 
 
 def full_config(
@@ -148,9 +154,10 @@ def build_network(fields: Mapping[str, Any], task: str) -> NetworkConfig:
 
 def channel_order_of(preprocessing: Mapping[str, Any] | None, default: str) -> str:
     """``BGR`` or ``RGB``: what a preprocessor_config.json says, else what the weights' naming scheme implies."""
-    for key in ("do_flip_channel_order", "do_flip_channels"):  # the second is the first's old name
-        if isinstance((preprocessing or {}).get(key), bool):
-            return "BGR" if (preprocessing or {})[key] else "RGB"
+    for key in FLIP_FIELDS:
+        value = (preprocessing or {}).get(key)
+        if isinstance(value, int) and value in (0, 1):  # as ``preprocess`` reads it: a bool, or its number
+            return "BGR" if value else "RGB"
     return default
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from ..formats.safetensors_file import serialize
 from ..names import parameter_names as names
 from ..preprocess import Profile, to_preprocessor_config
 from . import configurations, quantization
-from .opening import Checkpoint, open_as_stored
+from .configurations import FLIP_FIELDS
+from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX
 from .shipped import WEIGHTS_FILE
 from .sources import CONFIG_FILE, PREPROCESSOR_FILE
@@ -55,7 +56,8 @@ def save_checkpoint(
 
     ``tensors`` are under Hugging Face's names, ``config`` and ``preprocessing`` in its form; BatchNorm's counters are
     added where they're missing, as transformers expects them. ``dtype`` (``float32``, ``bfloat16``...) is that of the
-    file, by default each tensor's own. Raises OutputError, and leaves no half-written folder.
+    file, by default each tensor's own. A preprocessor_config.json that's there stays where none is given. Raises
+    OutputError, and leaves no half-written folder.
     """
     tensors = _with_counters(tensors)
     data = serialize(tensors, stored_as=_formats(tensors, dtype, {}), metadata={**METADATA, **(metadata or {})})
@@ -75,18 +77,22 @@ def convert(
     """Write the checkpoint at ``where`` under another scheme's names, as safetensors, in ``dtype`` or as it was.
 
     ``scheme`` is ``huggingface``, ``timm`` or ``ml-cvnets``. ``out`` ending in .safetensors is one file, anything else
-    a folder that gets config.json and preprocessor_config.json too. Numbers stay the same to the bit; between timm's
-    names and the others' the stem's input axis is reversed (RGB, BGR), and a note says so.
-    Raises CheckpointError where the scheme has no such network or a number doesn't fit ``dtype``; OutputError.
+    a folder that gets config.json and preprocessor_config.json too; where the latter can't be written, an older one in
+    the folder goes. Numbers stay the same to the bit; between timm's names and the others' the stem's input axis is
+    reversed (RGB, BGR), and so it is where nothing that's written can say that the weights' order isn't their scheme's
+    usual one. Notes say each of these.
+    Raises CheckpointError where the scheme has no such network or a number doesn't fit ``dtype``; OutputError, also
+    where ``out`` would take the place of the checkpoint at ``where``.
     """
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
-    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
-    tensors, order, notes = _for_scheme(checkpoint, scheme)
+    checkpoint, out = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache), Path(out)
+    _check_place(checkpoint, out, "converted")
+    tensors, order, notes = _for_scheme(checkpoint, scheme, out)
     formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
     renamed, formats = _renamed(tensors, formats, scheme, bare=checkpoint.task == "backbone")
     data = serialize(renamed, stored_as=formats, metadata=METADATA)
-    return _write_conversion(checkpoint, Path(out), data, scheme, order, notes)
+    return _write_conversion(checkpoint, out, data, scheme, order, notes)
 
 
 def quantize(
@@ -103,29 +109,54 @@ def quantize(
     (also where ``out`` would take the place of the weights at ``where``, which can't be had back from int8), and
     InputError where the weights are int8 already: they'd be rounded a second time.
     """
-    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache)
+    checkpoint, out = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache), Path(out)
     if checkpoint.provenance.quantization:
         raise InputError(f"{checkpoint.provenance.path} is quantised already; give the weights it was made from")
-    if _takes_the_place(Path(out), Path(where), checkpoint.provenance.path):
-        raise OutputError(f"{os.fspath(out)} holds the weights that are to be quantised; write the result elsewhere")
-    tensors, order, notes = _for_scheme(checkpoint, names.HUGGING_FACE)
+    _check_place(checkpoint, out, "quantised")
+    tensors, order, notes = _for_scheme(checkpoint, names.HUGGING_FACE, out)
     renamed, _ = _renamed(tensors, {}, names.HUGGING_FACE, bare=checkpoint.task == "backbone")
     steps, formats = quantization.quantize_tensors(renamed)
     data = serialize(steps, stored_as=formats, metadata=quantization.METADATA)
-    return _write_conversion(checkpoint, Path(out), data, names.HUGGING_FACE, order, notes)
+    return _write_conversion(checkpoint, out, data, names.HUGGING_FACE, order, notes)
 
 
-def _takes_the_place(out: Path, where: Path, source: Path) -> bool:
-    """Whether what's written to ``out`` would stand where the weights of ``where``, read from ``source``, stand."""
-    written = out if out.suffix == _SAFETENSORS else out / WEIGHTS_FILE
-    pairs = ((written, source), (out, where))  # a folder with pytorch_model.bin would be opened as int8 from then on
-    return any(os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other) for one, other in pairs)
+def reopen(path: Path, original: Checkpoint) -> Checkpoint:
+    """``original`` with the weights that its conversion at ``path`` holds: nothing but their numbers can differ.
+
+    The settings are the original's, and so is the channel order. Raises CheckpointError.
+    """
+    found = open_checkpoint(path)
+    tensors = _prefixed(found.tensors)
+    if found.channel_order != original.channel_order:
+        tensors = names.flip_stem(tensors)
+    tensors, _ = _renamed(tensors, {}, names.HUGGING_FACE, bare=original.task == "backbone")
+    return dataclasses.replace(original, tensors=tensors)
 
 
-def _for_scheme(checkpoint: Checkpoint, scheme: str) -> tuple[dict[str, np.ndarray], str, list[str]]:
+def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
+    """Raise OutputError where ``out`` has another format's name, or what's written there would replace the original."""
+    if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
+        raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
+    source = checkpoint.provenance.source
+    needed = [path for path in (source.weights, source.config, source.preprocessor) if path is not None]
+    if source.kind != "file":  # a folder with pytorch_model.bin would be opened as what's written beside it
+        needed.append(checkpoint.provenance.path.parent)
+    written = [out]
+    if out.suffix != _SAFETENSORS:
+        written += [out / name for name in (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE)]
+    if any(_is_same(one, other) for one in written for other in needed):
+        raise OutputError(f"{out} holds the weights that are to be {what}; write the result elsewhere")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
+def _for_scheme(checkpoint: Checkpoint, scheme: str, out: Path) -> tuple[dict[str, np.ndarray], str, list[str]]:
     """(the tensors with the stem as ``scheme`` has it, the channel order they then take, notes)."""
     tensors, notes = _prefixed(checkpoint.tensors), list(checkpoint.notes)
-    kept = scheme == checkpoint.provenance.scheme
+    told = out.suffix != _SAFETENSORS and scheme != names.TIMM  # else there's no preprocessor_config.json to say it
+    kept = told and scheme == checkpoint.provenance.scheme
     order = checkpoint.channel_order if kept else names.CHANNEL_ORDER[scheme]
     if order != checkpoint.channel_order:
         tensors = names.flip_stem(tensors)
@@ -137,23 +168,27 @@ def _write_conversion(
     checkpoint: Checkpoint, out: Path, data: bytes, scheme: str, order: str, notes: list[str]
 ) -> Conversion:
     """One file where ``out`` is a file's name, else a folder with the json files too."""
-    if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
-        raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
     if out.suffix == _SAFETENSORS:
         return Conversion((files.write_file(out, data),), tuple(notes))
     config, preprocessing = _settings(checkpoint, scheme, order, notes)
-    return Conversion(tuple(_write_folder(out, data, config, preprocessing)), tuple(notes))
+    stale = [out / PREPROCESSOR_FILE] if preprocessing is None and os.path.isfile(out / PREPROCESSOR_FILE) else []
+    notes += [f"{path} was removed: it was made for the weights that these replace" for path in stale]
+    return Conversion(tuple(_write_folder(out, data, config, preprocessing, remove=stale)), tuple(notes))
 
 
 def _write_folder(
-    folder: Path, data: bytes, config: Mapping[str, Any], preprocessing: Mapping[str, Any] | None
+    folder: Path,
+    data: bytes,
+    config: Mapping[str, Any],
+    preprocessing: Mapping[str, Any] | None,
+    remove: Sequence[Path] = (),
 ) -> list[Path]:
     contents = {folder / CONFIG_FILE: _json(config)}
     if preprocessing is not None:
         contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
     contents[folder / WEIGHTS_FILE] = data
     with files.made_folders([folder]):
-        return files.write_files(contents)
+        return files.write_files(contents, remove=remove)
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
@@ -211,12 +246,21 @@ def _settings(
         config["pretrained_cfg"].update(_timm_preprocessing(profile, notes))
         return config, None
     if checkpoint.provenance.scheme != names.TIMM and checkpoint.preprocessing is not None:
-        return checkpoint.config_fields, checkpoint.preprocessing
+        return checkpoint.config_fields, _in_order(checkpoint, order)
     try:
         return checkpoint.config_fields, to_preprocessor_config(profile)
     except ConfigError as error:
         notes.append(f"preprocessor_config.json is left out: {error}")
         return checkpoint.config_fields, None
+
+
+def _in_order(checkpoint: Checkpoint, order: str) -> dict[str, Any] | None:
+    """The preprocessor_config.json as it was found, but for the channel order where that's no longer the same."""
+    found = checkpoint.preprocessing
+    if found is None or order == checkpoint.channel_order:
+        return found
+    kept = {name: value for name, value in found.items() if name not in FLIP_FIELDS}
+    return {**kept, FLIP_FIELDS[0]: order == "BGR"}
 
 
 def _timm_preprocessing(profile: Profile, notes: list[str]) -> dict[str, Any]:

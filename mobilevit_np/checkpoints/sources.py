@@ -14,13 +14,14 @@ Explained in tutorials/10-checkpoints.md.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..errors import CheckpointError, InputError, MobileViTWarning
-from ..formats import hub
+from ..formats import files, hub
 from .shipped import WEIGHTS_FILE, shipped
 
 WEIGHTS_FILES = (WEIGHTS_FILE, "pytorch_model.bin")
@@ -73,8 +74,8 @@ def locate(
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError("a checkpoint is given as a path or a name; this is neither")
     path = Path(os.path.expanduser(text))  # pathlib's raises where there's no such user
-    if _exists(path):
-        return _of_folder(path, path.resolve().name, "folder", needs) if path.is_dir() else _of_file(path)
+    if mode := _mode(path):
+        return _of_folder(path, path.resolve().name, "folder", needs) if stat.S_ISDIR(mode) else _of_file(path)
     if text in (models := shipped()):
         return _of_folder(models[text], text, "shipped", needs)
     if hub.is_repository(text) and not isinstance(where, Path):
@@ -130,12 +131,13 @@ def _is_usable(snapshot: Path, repository: str, needs: Needs) -> bool:
 def _weights_in(folder: Path) -> Path | None:
     """The hub's names first, in their order; else the only file that looks like weights."""
     for name in WEIGHTS_FILES:
-        if (folder / name).is_file():
-            return folder / name
+        if (found := _inside(folder, name)) is not None:
+            return found
     try:
-        others = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS_ENDINGS and path.is_file())
+        entries = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS_ENDINGS)
     except OSError as error:
-        raise CheckpointError(f"can't read the folder {folder}: {(error.strerror or 'it failed').lower()}") from None
+        raise CheckpointError(f"can't read the folder {folder}: {files.reason(error)}") from None
+    others = [path for path in entries if stat.S_ISREG(_mode(path))]
     if len(others) > 1:
         names = ", ".join(path.name for path in others[:5])
         raise CheckpointError(f"the folder {folder} holds several weights files ({names}); give the one you mean")
@@ -143,23 +145,14 @@ def _weights_in(folder: Path) -> Path | None:
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    return folder / name if (folder / name).is_file() else None
+    return folder / name if stat.S_ISREG(_mode(folder / name)) else None
 
 
-def _exists(path: Path) -> bool:
+def _mode(path: Path) -> int:
+    """What stands at ``path``; 0 for nothing. Raises CheckpointError where one may not look: there, Pythons differ."""
     try:
-        return path.exists()
-    except (OSError, ValueError):  # too long for a file name, or without permission to look
-        return False
-
-
-def find_repository(folder: str | Path, repository: str) -> Path | None:
-    """The folder of ``owner/name``'s files under ``folder``, however they were put there; None where they aren't.
-
-    Looked for are ``owner/name``, ``name``, ``owner--name``, ``owner_name``, and the hub's cache layout.
-    """
-    folder, (owner, name) = Path(folder).expanduser(), repository.split("/")
-    for path in (folder / owner / name, folder / name, folder / f"{owner}--{name}", folder / f"{owner}_{name}"):
-        if path.is_dir() and _weights_in(path) is not None:
-            return path
-    return hub.cached_snapshot(repository, cache=folder)
+        return path.stat().st_mode
+    except PermissionError as error:
+        raise CheckpointError(f"can't read {path}: {files.reason(error)}") from None
+    except (OSError, ValueError):  # a name that is too long, or can't be one
+        return 0

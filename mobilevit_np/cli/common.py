@@ -1,4 +1,4 @@
-"""Floor 6. What classify and segment share: options, the walk over photos, exit codes."""
+"""Floor 6. What commands share: options, the walk over photos and its exit codes, whether a result may go somewhere."""
 
 from __future__ import annotations
 
@@ -82,20 +82,44 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def check_page(target: str, sources: Mapping[str, str | None]) -> None:
-    """Raise OutputError, before any work, where a page can't be meant to go there. ``sources``: {what it is: file}."""
-    check_kept(target, sources)
+def check_page(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
+    """Raise OutputError, before any work, where a page can't be meant to go there; see ``check_target``."""
+    check_target(target, sources, weights, "give the page a name in it, such as page.html")
+
+
+def check_target(target: str, sources: Mapping[str, str | None], weights: str | None, remedy: str) -> None:
+    """Raise OutputError, before any work, where a file can't be written to ``target``, or would replace an input.
+
+    ``sources``: {what it is: file}. ``weights``: the checkpoint, named in any way. ``remedy``: what to do for a folder.
+    """
+    _check_kept(target, sources, weights)
     if not os.path.isdir(os.path.dirname(target) or "."):
         raise OutputError(f"can't write {target}: there is no folder {os.path.dirname(target)}")
     if os.path.isdir(target):
-        raise OutputError(f"can't write {target}: it is a folder; give the page a name in it, such as page.html")
+        raise OutputError(f"can't write {target}: it is a folder; {remedy}")
 
 
-def check_kept(target: str, sources: Mapping[str, str | None]) -> None:
-    """Raise OutputError where a result would take the place of what it's made from. ``sources``: {what it is: file}."""
-    for what, source in sources.items():
-        if source and os.path.isfile(source) and os.path.exists(target) and os.path.samefile(target, source):
+def _check_kept(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
+    if not os.path.exists(target):  # nothing is replaced, so there's no need to find the checkpoint, maybe on the hub
+        return
+    files = [(what, source) for what, source in sources.items() if source]
+    files += [("the checkpoint's file", path) for path in _files_of(weights)]
+    for what, source in files:
+        if os.path.isfile(source) and os.path.samefile(target, source):
             raise OutputError(f"{target} is {what}; write the result somewhere else")
+
+
+def _files_of(weights: str | None) -> list[str]:
+    """The files of a checkpoint; none where it can't be found, which the attempt to open it will say."""
+    if not weights:
+        return []
+    from ..checkpoints.sources import locate
+
+    try:
+        source = locate(weights)
+    except MobileViTError:
+        return []
+    return [str(path) for path in (source.weights, source.config, source.preprocessor) if path]
 
 
 def walk(
@@ -130,6 +154,11 @@ def _tell(photo: Photo, result: Any, show: Callable[[Photo, Any], None]) -> bool
     if not isinstance(result, MobileViTError):
         show(photo, result)
         return True
-    named = photo.name in str(result) or photo.name == "-"
-    complain(result if named else f"{photo.name}: {result}")
+    complain(complaint(photo, result))
     return False
+
+
+def complaint(photo: Photo, problem: MobileViTError) -> str:
+    """What kept the photo from an answer, with its name."""
+    named = photo.name in str(problem) or photo.name == "-"
+    return str(problem) if named else f"{photo.name}: {problem}"

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.html:
         sources = {"the golden file": options.golden, "the port's file": options.port}
-        check_page(options.html, {**sources, "the map": options.map, "the checkpoint": options.weights})
+        check_page(options.html, {**sources, "the map": options.map}, options.weights)
     golden = read_golden(options.golden)
     network = find_network(golden, options.weights) if options.replay else None
     port, matching = port_of(options), matching_options(options)

@@ -53,7 +53,10 @@ def run(options: argparse.Namespace) -> int:
     photo = photos[0]
     if photo.problem:
         raise photo.problem
-    check_page(options.out, {"the photo": photo.name, "the checkpoint": options.weights})
+
+    from ..checkpoints.shipped import DEFAULTS
+
+    check_page(options.out, {"the photo": photo.name}, options.weights or DEFAULTS["classifier"])
 
     from ..report.explain_page import explain_page
     from ..report.explanation import explain

@@ -8,7 +8,7 @@ from typing import Any
 
 from .common import help_of
 from .terminal import printable, say
-from .trace import add_trace_options, write
+from .trace import add_trace_options, check_golden, write
 
 DESCRIPTION = """\
 Golden files for a port to be compared with, made without any download: weights and input come by a formula of integer
@@ -68,6 +68,7 @@ def run_make(options: argparse.Namespace) -> int:
 
     if options.operators:
         return _run_operators(options)
+    check_golden(options.out, {}, None)
     golden = make(
         options.variant,
         task=options.task,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError, MobileViTError
-from .common import add_engine_options, engine_of
+from .common import add_engine_options, complaint, engine_of
 from .inputs import Photo, expand
 from .terminal import Progress, bold, complain, printable, say, standard_error_to_ourselves
 
@@ -51,16 +51,19 @@ def run(options: argparse.Namespace) -> int:
 
     from ..checkpoints import open_checkpoint, quantize
     from ..checkpoints.quantization import errors_by_group
+    from ..checkpoints.saving import reopen
 
+    before = open_checkpoint(options.where)
+    reason = _why_not(before)
+    first = _pipeline(before, engine) if reason is None else None  # wrong settings are said before writing
     conversion = quantize(options.where, options.out)
-    before, after = open_checkpoint(options.where), open_checkpoint(conversion.paths[-1])
+    after = reopen(conversion.paths[-1], before)
     groups = errors_by_group(before.tensors, after.tensors)
-    found, failed = (None, 0) if before.task == "backbone" else _compare(before, after, photos, engine)
-    sizes = (before.provenance.size, after.provenance.size)
+    found, failed = (None, 0) if first is None else _compare(first, _pipeline(after, engine), photos)
     record = {
         "written": [str(path) for path in conversion.paths],
-        "notes": list(conversion.notes),
-        "bytes": sizes,
+        "notes": [*conversion.notes, *([] if reason is None else [f"no answers were compared: {reason}"])],
+        "bytes": (before.provenance.size, conversion.paths[-1].stat().st_size),
         "groups": [dataclasses.asdict(group) for group in groups],
         "photos": "given" if photos else "drawn",
         "agreement": None if found is None else dataclasses.asdict(found),
@@ -69,20 +72,34 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _compare(before: Any, after: Any, photos: Sequence[Photo], engine: str) -> tuple[Any, int]:
-    """(how far the two agree, how many photos could not be compared)."""
+def _why_not(checkpoint: Any) -> str | None:
+    """Why it gives no answers to photos; None where it does."""
+    if not checkpoint.labels:
+        return "it has no classes"
+    channels = checkpoint.config.num_channels
+    return None if channels == 3 else f"it takes {channels} channels, and photos have 3"
+
+
+def _pipeline(checkpoint: Any, engine: str) -> Any:
     from ..pipelines import Classifier, Segmenter
+
+    return (Classifier if checkpoint.task == "classifier" else Segmenter)(checkpoint, engine=engine)
+
+
+def _compare(first: Any, second: Any, photos: Sequence[Photo]) -> tuple[Any, int]:
+    """(how far the two pipelines agree, how many photos could not be compared)."""
     from ..pipelines.agreement import agreement, differences, drawn_photos
 
-    pipeline = Classifier if before.task == "classifier" else Segmenter
-    first, second = (pipeline(checkpoint, engine=engine) for checkpoint in (before, after))
-    problems: list[MobileViTError] = [photo.problem for photo in photos if photo.problem is not None]
-    images = [photo.source for photo in photos if photo.problem is None] if photos else drawn_photos(DRAWN)
+    if not photos:
+        photos = [Photo(f"drawn photo {i}", image) for i, image in enumerate(drawn_photos(DRAWN), start=1)]
+    problems = [complaint(photo, photo.problem) for photo in photos if photo.problem is not None]
+    readable = [photo for photo in photos if photo.problem is None]
+    results = differences(first, second, [photo.source for photo in readable])
     found: list[Any] = []
-    with standard_error_to_ourselves(), Progress(len(images), "photos") as progress:
-        for result in differences(first, second, images):
+    with standard_error_to_ourselves(), Progress(len(readable), "photos") as progress:
+        for photo, result in zip(readable, results, strict=True):
             if isinstance(result, MobileViTError):
-                problems.append(result)
+                problems.append(complaint(photo, result))
             else:
                 found.append(result)
             progress.step()

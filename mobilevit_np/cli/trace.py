@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from typing import Any
 
-from .common import PROFILE_HELP, check_kept, whole_number
+from ..errors import OutputError
+from .common import PROFILE_HELP, check_target, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -21,6 +24,9 @@ examples:
   mobilevit-np trace input.npy --weights W --depth 4 -o stages.safetensors
   mobilevit-np trace cat.jpg --only "mobilevit.encoder.layer.2*" -o stage3.safetensors
 """
+
+
+SUFFIXES = (".safetensors", ".npz")  # those of write_golden, which would say so only after the run
 
 
 def add_parser(commands: Any) -> None:
@@ -77,12 +83,21 @@ def run(options: argparse.Namespace) -> int:
     from ..golden import network_of, trace
     from ..preprocess import named_profile
 
-    check_kept(options.out, {"the input": options.source, "the checkpoint": options.weights})
+    weights = options.weights or DEFAULTS["classifier"]
+    check_golden(options.out, {"the input": options.source}, weights)
     profile = named_profile(options.profile) if options.profile else None
-    network = network_of(open_checkpoint(options.weights or DEFAULTS["classifier"]), profile)
+    network = network_of(open_checkpoint(weights), profile)
     golden = trace(options.source, network, dtype=options.dtype, only=options.only, depth=options.depth)
     write(options.out, golden)
     return 0
+
+
+def check_golden(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
+    """Raise OutputError, before any work, where a golden file can't be meant to go there; see ``check_target``."""
+    check_target(target, sources, weights, "give the golden file a name in it, such as golden.safetensors")
+    suffix = os.path.splitext(target)[1]
+    if suffix not in SUFFIXES:
+        raise OutputError(f"a golden file ends in {' or '.join(SUFFIXES)}, not {suffix or 'nothing'}: {target}")
 
 
 def write(path: str, golden: Any) -> None:

@@ -43,7 +43,8 @@ examples:
 
 CONVERT_DESCRIPTION = """\
 Write W as safetensors. The numbers stay the same to the bit, unless --dtype asks for narrower ones. Between timm's
-names and the others' the stem's input channels are reversed: timm's weights expect RGB, the others BGR.
+names and the others' the stem's input channels are reversed: timm's weights expect RGB, the others BGR. Weights that
+differ from that, as their preprocessor_config.json says, are made to agree where OUT is one file, which can't say it.
 """
 
 CONVERT_EXAMPLES = """\

@@ -1,4 +1,4 @@
-"""Floor 3. Activations in two halves, in place, and with a sign. Imports ops, scope, errors.
+"""Floor 3. Activations in two halves, in place, and with a sign. Imports ops, scope.
 
 SiLU is x / (1 + exp(-x)). If the layer before computes u = -x (its weights negated when they were loaded), then
 e = exp(u), e += 1, u / e is three passes over memory, and gives *minus* SiLU; the next layer's weights take the sign
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops
-from ..errors import ConfigError
 from ..scope import Scope
 
 
@@ -41,10 +40,8 @@ def activation(scope: Scope, name: str | None) -> Activation:
 
     Twin: ``layers.activation``.
     """
-    if name in _QUICK:
+    if name is None or name in _QUICK:
         return _QUICK[name]
-    if name not in ops.ACTIVATIONS:
-        raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(ops.ACTIVATIONS)}")
     function, parameters = ops.ACTIVATIONS[name]
     values = [scope[parameter] for parameter in parameters]
     return Activation(1.0, lambda u, begun: np.copyto(begun, function(u, *values)), _keep)

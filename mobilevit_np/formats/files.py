@@ -29,7 +29,7 @@ MOST_JSON_BYTES = 16 << 20
 def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
     """The whole file. Raises CheckpointError where it can't be read, is no regular file, or holds over ``most``."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CheckpointError(f"{path} is not a regular file; copy it to one")
@@ -63,9 +63,10 @@ def write_file(path: str | Path, data: bytes) -> Path:
     return write_files({path: data})[0]
 
 
-def write_files(contents: Mapping[Any, bytes]) -> list[Path]:
+def write_files(contents: Mapping[Any, bytes], *, remove: Iterable[Path] = ()) -> list[Path]:
     """Write ``{path: bytes}``: each whole or not at all, none before all of them are on the disk.
 
+    The files ``remove``, which what's written makes invalid, go once all are in place.
     A symbolic link stays and the file it leads to is replaced; a device or a pipe (``/dev/stdout``) is written to.
     Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
     """
@@ -87,6 +88,8 @@ def write_files(contents: Mapping[Any, bytes]) -> list[Path]:
         with _ctrl_c_waits():
             for temporary, target in staged:
                 os.replace(temporary, target)
+            for target in remove:
+                target.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise OutputError(f"can't write {target}: {reason(error)}") from None
     finally:
@@ -153,6 +156,11 @@ def _ctrl_c_waits() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if waiting:
             handler(*waiting[0])
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """The file's descriptor. Without the flag, which Windows hasn't, a pipe would be opened once somebody writes."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _write_temporary(temporary: Path, target: Path, data: bytes) -> None:

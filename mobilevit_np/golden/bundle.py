@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,8 @@ LAYOUT = "NCHW"
 IMAGE, PIXELS, LOGITS, OUTPUT = "image", "pixel_values", "logits", "output"
 OPERATOR = "operator"  # the task of a golden that is no network's
 _NPZ_METADATA = "__metadata__"
+_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, struct.error,
+               zlib.error, OverflowError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def read_golden(path: str | Path) -> Golden:
             input=_typed(about, "input", dict),
             name=Path(path).stem,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path} is a damaged golden file: {files.first_line(error)}; make it anew") from None
 
 
@@ -159,7 +163,7 @@ def _is_npz(data: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return all(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except _ZIP_ERRORS:
         return False
 
 
@@ -170,17 +174,21 @@ def _read_npz(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, 
             if sum(entry.file_size for entry in archive.infolist()) > files.MOST_BYTES:
                 raise CheckpointError(f"{name} unpacks to more than {files.MOST_BYTES:,} bytes; store fewer tensors")
             for entry in archive.infolist():
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise CheckpointError(f"{name} is packed in a way that NumPy doesn't; write it with numpy.savez")
                 tensors[entry.filename.removesuffix(".npy")] = _read_array(io.BytesIO(archive.read(entry)), name)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError) as error:
-        raise CheckpointError(f"{name} is a damaged .npz: {files.first_line(error)}") from None
+    except CheckpointError:  # which is a ValueError
+        raise
+    except _ZIP_ERRORS as error:
+        raise CheckpointError(f"{name} is a damaged .npz: {files.first_line(error)}; make it anew") from None
     about = tensors.pop(_NPZ_METADATA, None)
     return tensors, {} if about is None else _texts(files.parse_json(about.tobytes(), f"the metadata of {name}"))
 
 
 def _read_array(file: io.BytesIO, name: str) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # a damaged header goes to Python's own parser, which may raise anything
         raise CheckpointError(f"{name} holds a damaged array, or one of objects: {files.first_line(error)}") from None
     return array
 

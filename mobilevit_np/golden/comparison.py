@@ -48,6 +48,7 @@ class Comparison:
     rows: tuple[Row, ...]
     missing: tuple[str, ...]  # the golden's, not in the port
     unknown: tuple[str, ...]  # the port's, not in the golden
+    absent: tuple[str, ...]  # what the user's map names, not in the port
     how: str
     layouts: dict[str, str]
     precision: str
@@ -94,6 +95,7 @@ class Comparison:
             "compared": len(self.rows),
             "missing": list(self.missing),
             "unknown": list(self.unknown),
+            "absent": list(self.absent),
             "tensors": [_row_json(row) for row in self.rows],
         }
 
@@ -138,6 +140,7 @@ def compare_matched(
         tuple(rows),
         missing,
         matching.unknown,
+        matching.absent,
         matching.how,
         matching.layouts,
         precision,

@@ -33,15 +33,15 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import open_checkpoint, parameter_shapes
+from ..checkpoints.inference import OUTPUT_STRIDE
 from ..config import VARIANTS, NetworkConfig
 from ..errors import InputError
+from ..labels import LABEL_COUNTS
 from .bundle import OPERATOR, PIXELS, Golden
-from .network import Network, digest, network_for, network_of
+from .network import Network, check_memory, digest, network_for, network_of
 from .tracing import trace
 
 VERSION = 1
-_LABELS = {"classifier": 1000, "segmenter": 21}
-_STRIDES = {"classifier": 32, "segmenter": 16}
 
 
 def make(
@@ -58,15 +58,17 @@ def make(
 
     Raises InputError for an unknown variant or task, or an impossible size or seed.
     """
-    if variant not in VARIANTS or task not in _LABELS:
+    if variant not in VARIANTS or task not in LABEL_COUNTS:
         raise InputError(
-            f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(_LABELS)}"
+            f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(LABEL_COUNTS)}"
         )
     if not 0 <= seed < 2**32 or not 1 <= size <= 4096:
         raise InputError(f"seed must be in 0..2^32-1 and size in 1..4096, not {seed} and {size}")
-    config = NetworkConfig(**VARIANTS[variant], num_labels=_LABELS[task], output_stride=_STRIDES[task])
+    config = NetworkConfig(**VARIANTS[variant], num_labels=LABEL_COUNTS[task], output_stride=OUTPUT_STRIDE[task])
+    shape = (1, config.num_channels, size, size)
+    check_memory(shape, config)
     network = network_by_formula(config, task, seed)
-    pixels = tensor(PIXELS, (1, config.num_channels, size, size), seed)
+    pixels = tensor(PIXELS, shape, seed)
     return trace(pixels, network, dtype=dtype, only=only, depth=depth)
 
 

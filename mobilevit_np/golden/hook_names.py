@@ -49,6 +49,7 @@ _CONVOLUTION = (  # timm's module inside a convolution layer -> ours, the first 
     (".bn", (".activation", ".normalization")),
     ("", ("",)),
 )
+_BARE = {"conv_stem", "encoder", "conv_1x1_exp"}  # what transformers' model without a head consists of
 _WHOLE = {  # what holds no parameters of its own
     "stages": "mobilevit.encoder",
     "final_conv": "mobilevit.conv_1x1_exp",
@@ -81,14 +82,22 @@ def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict
 
     The dropout after the softmax shows the probabilities.
     """
+    names = list(port_names)
+    whole = name_of_whole(names)
     found = {}
-    for name in port_names:
+    for name in names:
         path = _SOFTMAX.sub(r"\1probabilities", name)
-        for ours in (path or LOGITS, f"mobilevit.{path}"):
+        for ours in (path or whole, f"mobilevit.{path}"):
             if ours in paths:
                 found[name] = Entry((ours,))
                 break
     return found
+
+
+def name_of_whole(module_names: Iterable[str]) -> str:
+    """What the output of a whole model is of ours: the logits; the last map where the names are a bare model's."""
+    parts = {name.partition(".")[0] for name in module_names} - {"", PIXELS, LOGITS}
+    return "mobilevit" if parts and parts <= _BARE else LOGITS
 
 
 def timm_table(paths: Container[str]) -> dict[str, Entry]:
@@ -101,12 +110,17 @@ def timm_table(paths: Container[str]) -> dict[str, Entry]:
     return found
 
 
-def from_map(mapping: Mapping[str, str | list[str]], paths: Container[str]) -> dict[str, Entry]:
-    """A user's own table: ``{"port's name": "our path"}``, or a list of paths that stand side by side."""
+def from_map(
+    mapping: Mapping[str, str | list[str]], port_names: Container[str], paths: Container[str]
+) -> dict[str, Entry]:
+    """A user's own table: ``{"port's name": "our path"}``, or a list of paths that stand side by side.
+
+    What names a tensor that one of the two sides doesn't have, or no path, is left out.
+    """
     return {
         name: Entry((ours,)) if isinstance(ours, str) else Entry(parts=tuple(ours))
         for name, ours in mapping.items()
-        if all(path in paths for path in ([ours] if isinstance(ours, str) else ours))
+        if name in port_names and ours and all(path in paths for path in ([ours] if isinstance(ours, str) else ours))
     }
 
 

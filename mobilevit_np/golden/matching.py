@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Matching:
     unknown: tuple[str, ...]  # the port's names that are nobody's
     how: str  # the table's name, or how else
     layouts: dict[str, str] = field(default_factory=dict)  # our layout -> the port's
+    absent: tuple[str, ...] = ()  # what the user's map names, and the port doesn't have
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
@@ -92,13 +93,13 @@ def match(
 ) -> Matching:
     """The port's tensors under the golden's paths. ``by``: ``names``, ``order``, or whichever fits (``auto``).
 
-    Raises InputError where nothing can be matched.
+    ``mapping`` is a table of the port's names, see ``from_map``. Raises InputError where nothing can be matched.
     """
     if by not in BY:
         raise InputError(f"tensors are matched by one of {', '.join(BY)}, not {by!r}")
     targets = {name: tensor for name, tensor in golden.tensors.items() if name in golden.noise or name == PIXELS}
     if mapping is not None:
-        how, entries = MAP, from_map(mapping, targets)
+        how, entries = MAP, from_map(mapping, port, targets)
     else:
         how, entries = table(port, targets)
     nameless = by == "order" or (by == "auto" and mapping is None and not _known(entries, port, targets))
@@ -106,9 +107,9 @@ def match(
     if not matching.found and not matching.misshapen:
         raise InputError(
             f"none of the port's {len(port)} tensors could be matched with the golden's {len(targets)}; "
-            "give a JSON map of names (--map)"
+            f"give a JSON map of {'names' if mapping is None else 'names that both have'} (--map)"
         )
-    return matching
+    return replace(matching, absent=tuple(name for name in mapping or () if name not in port))
 
 
 def _known(entries: Mapping[str, Entry], port: Mapping[str, Any], targets: Mapping[str, Any]) -> bool:

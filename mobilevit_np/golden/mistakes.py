@@ -1,9 +1,9 @@
-"""Floor 5. The known mistakes of MobileViT ports, as data; imports ops, layers and floor 0. Each was made in public.
+"""Floor 5. The known mistakes of MobileViT ports, as data; imports ops, layers, preprocess and floor 0.
 
-A mistake is what ``scope.replace`` plants: patterns on paths, and what is computed there instead. Each also says where
-it shows, because several can't be seen on every input or configuration: a clean comparison there proves nothing. And
-it says what to do about it: ``diagnose`` plants them one by one and prints the remedy of the one that reproduces a
-port's numbers; tests/mutants plants them to see whether our own tests would notice.
+Each was made in public. A mistake is what ``scope.replace`` plants: patterns on paths, and what is computed there
+instead. Each also says where it shows, because several can't be seen on every input or configuration: a clean
+comparison there proves nothing. And it says what to do about it: ``diagnose`` plants them one by one and prints the
+remedy of the one that reproduces a port's numbers; tests/mutants plants them to see whether our own tests would notice.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from .. import ops
 from ..config import NetworkConfig
 from ..layers.mobilevit_block import whole_patches
+from ..preprocess import Profile
 from ..scope import Scope
 
 Compute = Callable[..., np.ndarray]
@@ -61,10 +62,10 @@ def _resize_by(resample: str) -> Compute:
     return resize
 
 
-def _resize_to_the_crop(
-    compute: Compute, image: np.ndarray, scope: Scope, size: Any, resample: str, *keep: Any
-) -> np.ndarray:
-    return compute(image, scope, size * 8 // 9 if isinstance(size, int) else size, resample)  # 288 -> 256
+def _resize_to_the_crop(compute: Compute, image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.ndarray:
+    if profile.crop is not None and isinstance(profile.size, int):
+        profile = replace(profile, size=min(profile.crop))
+    return compute(image, scope, profile, dtype)
 
 
 def _normalise(compute: Compute, image: np.ndarray, scope: Scope, *args: Any) -> np.ndarray:
@@ -226,11 +227,11 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "no_288_step",
-        "resizes the short side straight to the crop's 256, where 288 comes first",
+        "resizes the short side straight to the crop's size, where a larger one comes first (288 before 256)",
         "any photo",
-        (("preprocessing.resize", _resize_to_the_crop),),
+        (("preprocessing", _resize_to_the_crop),),
         "a resize straight to the crop's size",
-        "resize the short side to 288 (544 for segmenters) first, then crop the centre",
+        "resize the short side to the profile's size first (288 for a crop of 256, 544 for 512), then crop the centre",
     ),
     Mistake(
         "mean_and_std",

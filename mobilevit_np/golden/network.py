@@ -21,6 +21,7 @@ from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
 from ..checkpoints.parameters import COUNTER, PREFIX
 from ..config import NetworkConfig, check_pixel_values
 from ..errors import CheckpointError, InputError
+from ..pipelines.common import MOST_BYTES, probability_bytes
 from ..preprocess import Profile, preprocess
 from ..reference import backbone, classifier, segmenter
 from ..scope import Scope
@@ -126,16 +127,29 @@ def make_pixel_values(photo: np.ndarray, profile: Profile | None, scope: Scope) 
 
 
 def check_input(pixel_values: np.ndarray, network: Network) -> np.ndarray:
-    """``pixel_values`` with a batch axis. Raises InputError unless they fit the network and are finite.
+    """``pixel_values`` with a batch axis. Raises InputError unless they fit the network and memory, and are finite.
 
     (B, C, H, W) -> (B, C, H, W)
     """
     if pixel_values.ndim == 3:
         pixel_values = pixel_values[None]
     check_pixel_values(pixel_values, network.config)
+    check_memory(pixel_values.shape, network.config)
     if not np.isfinite(pixel_values).all():
         raise InputError("the input holds numbers that aren't finite; look at where it was made")
     return pixel_values
+
+
+def check_memory(shape: tuple[int, ...], config: NetworkConfig) -> None:
+    """Raise InputError where attention over an input of ``shape`` = (B, C, H, W) would take gigabytes in float64."""
+    batch, _, height, width = shape
+    needed = batch * probability_bytes(height, width, config, np.dtype(np.float64))
+    if needed > MOST_BYTES:
+        raise InputError(
+            f"one layer's attention over {batch} x {width}x{height} pixels would take {needed / 1e9:.1f} GB in "
+            f"float64, and {MOST_BYTES / 1e9:.1f} GB is the most here; give a smaller input, or a profile that makes "
+            "the photo smaller"
+        )
 
 
 def name_of_output(path: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from ..scope import Scope
 from .bundle import IMAGE, PIXELS, Golden
 from .measure import UNITS, Difference, error, measure
-from .network import Network, make_pixel_values, name_of_output
+from .network import Network, check_input, make_pixel_values, name_of_output
 
 _RESIZED = (".unfolding", ".folding")  # where maps that aren't whole patches are resized
 Plant = Callable[[Scope], Scope]
@@ -93,7 +93,7 @@ def reference_tensors(
             keep(path, output)
 
     try:
-        pixels = keep(PIXELS, _pixel_values(golden, network, planted))
+        pixels = keep(PIXELS, check_input(_pixel_values(golden, network, planted), network))
         network.run(pixels.astype(dtype), planted.replace("*", feed).listen(listen))
     except _ReachedError:
         pass

@@ -93,6 +93,8 @@ def remarks(comparison: Comparison) -> list[str]:
         )
     if comparison.unknown:
         lines.append(f"{len(comparison.unknown)} of the port's tensors are nobody's: {_some(comparison.unknown)}")
+    if comparison.absent:
+        lines.append(f"{len(comparison.absent)} of the map's names are not in the port: {_some(comparison.absent)}")
     if not comparison.ok and not comparison.replayed:
         lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
     return lines

@@ -140,8 +140,8 @@ class MobileViTImageProcessor:
 
         Shape: ``pixel_values``: a list of (C, H, W), or (H, W, C) with ``data_format="channels_last"``; one array
         (B, C, H, W) with ``return_tensors="np"``. ``labels``: the same of (H, W), int64.
-        float32 where rescaled; else uint8 where resized; else the images' dtype. Floats in 0..1 lose all but eight
-        bits where they're resized.
+        float32 where rescaled; else, where resized, uint8, or float32 for floats in 0..1 (which lose all but eight
+        bits there); else the images' dtype.
         Raises InputError, ConfigError or ImageError.
         """
         settings = self._with(
@@ -182,6 +182,7 @@ class MobileViTImageProcessor:
         Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
 
         Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
+        Logits that are whole numbers (a quantised network's) are interpolated as float64, which holds them.
         Raises InputError (a ValueError, as in transformers) where there are more or fewer of them, or no such logits.
         """
         logits = _segmenter_logits(outputs)
@@ -359,7 +360,7 @@ def _segmenter_logits(outputs: Any) -> np.ndarray:
         raise InputError(f"the logits can't be taken as an array: {str(error)[:200]}") from None
     if logits.ndim != 4 or logits.size == 0 or logits.dtype.kind not in "fiu":
         raise InputError(f"a segmenter's logits are numbers (B, K, H, W), not {logits.dtype} of shape {logits.shape}")
-    return logits
+    return logits if logits.dtype.kind == "f" else logits.astype(np.float64)
 
 
 def _pair(size: Any) -> tuple[int, int]:

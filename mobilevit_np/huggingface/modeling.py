@@ -27,7 +27,7 @@ from ..checkpoints import (
 )
 from ..config import check_pixel_values
 from ..engines import Network, compile_network
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..scope import Scope
 from .configuration import MobileViTConfig
 from .keywords import settings_only
@@ -65,9 +65,7 @@ class MobileViTPreTrainedModel(ABC):
                 f"a model takes a MobileViTConfig, not a {type(config).__name__}; from_pretrained opens files"
             )
         config.validate()
-        if config.hidden_act not in ops.ACTIVATIONS:
-            known = ", ".join(ops.ACTIVATIONS)
-            raise ConfigError(f"hidden_act {config.hidden_act!r} is no known activation; known are {known}")
+        _ = ops.ACTIVATIONS[config.hidden_act]  # an unknown one is an error here, not at the first call
         self.config = config
         if tensors is None:
             tensors = draw_parameters(config, self.task, seed, _float_type(dtype), expand_output=self.expand_output)
@@ -90,9 +88,10 @@ class MobileViTPreTrainedModel(ABC):
         cache_dir: str | Path | None = None,
         **overrides: Any,
     ) -> Model:
-        """The model of a folder, a file, a shipped name or a hub id, in the file's dtype or ``dtype``.
+        """The model of a folder, a file, a shipped name or a hub id, in ``dtype``.
 
-        ``torch_dtype`` is the older name of ``dtype``; "auto" is the file's.
+        Without ``dtype``, or with "auto", it's the file's, float16 and bfloat16 widened to float32: transformers keeps
+        them, but NumPy has no bfloat16, and its float16 is slow. ``torch_dtype`` is the older name of ``dtype``.
         ``overrides`` replace fields of its configuration, ``config`` the whole. A bare model leaves a head's tensors
         out, with a warning. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
         """
@@ -325,7 +324,7 @@ def classification_loss(logits: np.ndarray, labels: np.ndarray, config: MobileVi
         several = "single_label_classification" if single else "multi_label_classification"
         problem = "regression" if config.num_labels == 1 else several
     if problem == "single_label_classification":
-        return ops.cross_entropy(logits.reshape(-1, config.num_labels), _classes(labels).reshape(-1))
+        return ops.cross_entropy(logits.reshape(-1, config.num_labels), labels.reshape(-1))
     if problem == "multi_label_classification":
         return ops.binary_cross_entropy_with_logits(logits, labels)
     return ops.mean_squared_error(
@@ -342,13 +341,7 @@ def segmentation_loss(logits: np.ndarray, labels: np.ndarray, config: MobileViTC
         raise InputError(
             f"segmentation labels must be ({logits.shape[0]}, H, W), one class per pixel, not {labels.shape}"
         )
-    return ops.semantic_segmentation_loss(logits, _classes(labels), ignore_index=config.semantic_loss_ignore_index)
-
-
-def _classes(labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"labels must be whole numbers, one class each, not {labels.dtype}")
-    return labels
+    return ops.semantic_segmentation_loss(logits, labels, ignore_index=config.semantic_loss_ignore_index)
 
 
 def _array(values: Any, name: str) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 
 from .. import ops
 from ..config import BATCH_NORM_EPS
-from ..errors import ConfigError
 from ..scope import Scope, module
 
 
@@ -68,7 +67,5 @@ def activation(x: np.ndarray, scope: Scope, name: str) -> np.ndarray:
 
     (...) -> (...)
     """
-    if name not in ops.ACTIVATIONS:
-        raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(ops.ACTIVATIONS)}")
     function, parameters = ops.ACTIVATIONS[name]
     return function(x, *(scope[parameter] for parameter in parameters))

@@ -1,4 +1,4 @@
-"""Floor 1. Activation functions and softmax; imports NumPy and its own package.
+"""Floor 1. Activation functions and softmax; imports NumPy, errors and its own package.
 
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
 ``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, no exponential in them overflows, and
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 
+from ..errors import ConfigError
 from .error_function import erfc
 
 
@@ -221,31 +223,42 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return out
 
 
-# hidden_act -> the function, and the names of its learned parameters where it has any. Several of transformers' names
-# are one function computed in different ways, which agree to rounding.
-ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
-    "gelu": (gelu, ()),
-    "gelu_10": (clipped_gelu, ()),
-    "gelu_accurate": (gelu_tanh, ()),
-    "gelu_fast": (gelu_fast, ()),
-    "gelu_new": (gelu_tanh, ()),
-    "gelu_python": (gelu, ()),
-    "gelu_python_tanh": (gelu_tanh, ()),
-    "gelu_pytorch_tanh": (gelu_tanh, ()),
-    "hardswish": (hardswish, ()),
-    "laplace": (laplace, ()),
-    "leaky_relu": (leaky_relu, ()),
-    "linear": (identity, ()),
-    "mish": (mish, ()),
-    "prelu": (prelu, ("weight",)),
-    "quick_gelu": (quick_gelu, ()),
-    "relu": (relu, ()),
-    "relu2": (relu_squared, ()),
-    "relu6": (relu6, ()),
-    "sigmoid": (sigmoid, ()),
-    "silu": (silu, ()),
-    "sqrtsoftplus": (sqrt_softplus, ()),
-    "swish": (silu, ()),
-    "tanh": (tanh, ()),
-    "xielu": (xielu, ("alpha_p", "alpha_n", "beta", "eps")),
-}
+class _Activations(dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]]):
+    """hidden_act -> the function, and the names of its learned parameters where it has any.
+
+    Looking up any other name raises ConfigError.
+    """
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(self)}")
+
+
+# Several of transformers' names are one function computed in different ways, which agree to rounding.
+ACTIVATIONS = _Activations(
+    {
+        "gelu": (gelu, ()),
+        "gelu_10": (clipped_gelu, ()),
+        "gelu_accurate": (gelu_tanh, ()),
+        "gelu_fast": (gelu_fast, ()),
+        "gelu_new": (gelu_tanh, ()),
+        "gelu_python": (gelu, ()),
+        "gelu_python_tanh": (gelu_tanh, ()),
+        "gelu_pytorch_tanh": (gelu_tanh, ()),
+        "hardswish": (hardswish, ()),
+        "laplace": (laplace, ()),
+        "leaky_relu": (leaky_relu, ()),
+        "linear": (identity, ()),
+        "mish": (mish, ()),
+        "prelu": (prelu, ("weight",)),
+        "quick_gelu": (quick_gelu, ()),
+        "relu": (relu, ()),
+        "relu2": (relu_squared, ()),
+        "relu6": (relu6, ()),
+        "sigmoid": (sigmoid, ()),
+        "silu": (silu, ()),
+        "sqrtsoftplus": (sqrt_softplus, ()),
+        "swish": (silu, ()),
+        "tanh": (tanh, ()),
+        "xielu": (xielu, ("alpha_p", "alpha_n", "beta", "eps")),
+    }
+)

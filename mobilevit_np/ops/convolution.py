@@ -40,7 +40,7 @@ def conv2d(
     dtype: that of ``x``, which ``weight`` and ``bias`` should share. Raises InputError where the shapes don't fit.
     Source: ``torch.nn.functional.conv2d``.
     """
-    _check(x, weight, stride, padding, dilation, groups)
+    _check(x, weight, bias, stride, padding, dilation, groups)
     out_channels, group_channels, kernel_height, kernel_width = weight.shape
     if padding:
         x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
@@ -93,7 +93,9 @@ def _im2col(windows: np.ndarray, weight: np.ndarray, groups: int) -> np.ndarray:
     return out.reshape(B, -1, H, W)
 
 
-def _check(x: np.ndarray, weight: np.ndarray, stride: int, padding: int, dilation: int, groups: int) -> None:
+def _check(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: int, padding: int, dilation: int, groups: int
+) -> None:
     if x.ndim != 4 or weight.ndim != 4:
         raise InputError(f"conv2d takes x (B, C, H, W) and weight (O, C/groups, kh, kw), not {x.shape}, {weight.shape}")
     if min(stride, dilation, groups) < 1 or padding < 0:
@@ -103,3 +105,5 @@ def _check(x: np.ndarray, weight: np.ndarray, stride: int, padding: int, dilatio
             f"a weight of shape {weight.shape} in {groups} groups takes {weight.shape[1] * groups} channels "
             f"(and its {weight.shape[0]} outputs must divide by the groups); x has {x.shape[1]}"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise InputError(f"a weight of shape {weight.shape} takes a bias of shape {weight.shape[:1]}, not {bias.shape}")

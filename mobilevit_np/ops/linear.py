@@ -15,10 +15,12 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
 
     (..., D), (O, D), (O) -> (..., O)
 
-    dtype: that of ``x``. Raises InputError where the widths differ. Source: ``torch.nn.functional.linear``.
+    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.functional.linear``.
     """
-    if weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         raise InputError(f"a linear layer of weight {weight.shape} takes a last axis of that width; x is {x.shape}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise InputError(f"a weight of shape {weight.shape} takes a bias of shape {weight.shape[:1]}, not {bias.shape}")
     out = x @ weight.T
     if bias is not None:
         out += bias

@@ -31,8 +31,10 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int =
     (B, C, ...), (B, ...) -> ()
 
     All labels ignored gives NaN, as in PyTorch. dtype: that of ``logits``. Raises InputError for labels that are no
-    class. Source: ``torch.nn.CrossEntropyLoss``.
+    class, or no whole numbers. Source: ``torch.nn.CrossEntropyLoss``.
     """
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"labels must be whole numbers, one class each, not {labels.dtype}")
     if labels.shape != logits.shape[:1] + logits.shape[2:]:
         raise InputError(f"labels of shape {labels.shape} don't match logits of shape {logits.shape}")
     counted = labels != ignore_index

@@ -27,7 +27,8 @@ def resize_bilinear(
     No antialiasing in either. ``rows`` asks for some of the H' rows only: how a mask of 100 megapixels is made from
     logits in bounded memory.
 
-    dtype: that of ``x``. Raises InputError for an empty size. Source: ``torch.nn.functional.interpolate``.
+    dtype: that of ``x``. Raises InputError for an empty size, and for whole numbers, which would cut fractions off.
+    Source: ``torch.nn.functional.interpolate``.
     """
     _check(x, size)
     if size == x.shape[2:]:
@@ -44,8 +45,8 @@ def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type
     (B, K, H, W), (H', W') -> (B, H', W')
 
     Goes strip by strip: at full size the logits of a 100-megapixel photo would be gigabytes, and its classes are asked
-    for in a smaller ``dtype``. Raises InputError for an empty size. Source: ``post_process_semantic_segmentation`` of
-    transformers' MobileViTImageProcessor.
+    for in a smaller ``dtype``. Raises InputError as ``resize_bilinear``. Source: ``post_process_semantic_segmentation``
+    of transformers' MobileViTImageProcessor.
     """
     _check(logits, size)
     classes: np.ndarray = np.empty((len(logits), *size), dtype)
@@ -59,6 +60,8 @@ def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type
 def _check(x: np.ndarray, size: tuple[int, int]) -> None:
     if min(*size, *x.shape[2:]) < 1:
         raise InputError(f"can't resize a map of {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}")
+    if x.dtype.kind != "f":
+        raise InputError(f"can't interpolate a map of {x.dtype}: cast it to float32 first")
 
 
 def _neighbours(

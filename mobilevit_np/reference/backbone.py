@@ -26,14 +26,30 @@ def backbone(
     InputError unless ``pixel_values`` fit the network. Source: transformers' MobileViTModel.
     """
     check_pixel_values(pixel_values, config)
+    hidden_states: list[np.ndarray] = []
+    return stem_to_last(pixel_values, scope, config, hidden_states, expand_output=expand_output), hidden_states
+
+
+@module
+def stem_to_last(
+    pixel_values: np.ndarray,
+    scope: Scope,
+    config: NetworkConfig,
+    hidden_states: list[np.ndarray],
+    *,
+    expand_output: bool = True,
+) -> np.ndarray:
+    """All that ``backbone`` computes; the five maps are appended to ``hidden_states``.
+
+    (B, C, H, W) -> (B, E, H', W')
+    """
     x = conv_layer(
         pixel_values, scope / "conv_stem", act=config.hidden_act, stride=2
     )  # -> (B, C0, ceil(H/2), ceil(W/2))
-    hidden_states: list[np.ndarray] = []
     x = encoder(x, scope / "encoder", config, hidden_states)
     if expand_output:
         x = conv_layer(x, scope / "conv_1x1_exp", act=config.hidden_act)
-    return scope.emit(x), hidden_states
+    return x
 
 
 @module

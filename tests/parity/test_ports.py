@@ -93,6 +93,18 @@ def test_an_onnx_graph_that_takes_channels_last():
     np.testing.assert_array_equal(found["out"], -pixels.transpose(0, 2, 3, 1))
 
 
+def test_a_bare_model_has_a_last_map_and_no_logits():
+    """Held against a classifier's golden, all that it has is right."""
+    golden, network = golden_and_network("classifier")
+    found = record_torch(ports.hugging_face("classifier").mobilevit, golden)
+    assert ("mobilevit" in found, "logits" in found) == (True, False)
+    for given in (found, {"" if name == "mobilevit" else name: tensor for name, tensor in found.items()}):
+        comparison = compare(golden, given, network=network)
+        assert comparison.ok, comparison.first_bad
+        assert comparison.rows[-1].path == "mobilevit"
+        assert set(comparison.missing) == {"classifier", "logits"}
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_hooks_take_the_models_own_precision(dtype):
     golden, network = golden_and_network("classifier")

@@ -24,6 +24,9 @@ _PROBABILITIES = "attention.attention"  # but the dropout in here shows the soft
 def record_keras(model: Any, source: Golden | np.ndarray, *, channels_last: bool = False) -> dict[str, np.ndarray]:
     """Run a model on a golden's input (or pixel values); what every layer gives, by the path of layers' names.
 
+    What the model itself gives is called ``logits``. transformers' model without a head has none: it gives what its one
+    layer does, ``mobilevit``.
+
     transformers' models take channels first; with ``channels_last`` the input is turned for those that don't.
     The model is left as it was. It isn't told to be in inference: that's how a Keras model is called by default.
     """
@@ -32,6 +35,8 @@ def record_keras(model: Any, source: Golden | np.ndarray, *, channels_last: bool
     given = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if channels_last else pixels
     with _watching(model, seen):
         model(given)
+    if [layer.name for layer in model._flatten_layers(recursive=False, include_self=False)] == ["mobilevit"]:
+        del seen[LOGITS]
     return seen
 
 

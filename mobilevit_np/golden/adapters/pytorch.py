@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ..bundle import LOGITS, PIXELS, Golden
+from ..bundle import PIXELS, Golden
+from ..hook_names import name_of_whole
 from .collecting import METHODS, first_of, framework, input_of, watched
 
 _AGAIN = ("Dropout", "Identity", "Flatten", "ModuleList")  # show once more what came before them, or nothing
@@ -24,7 +25,8 @@ _TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # but these: prob
 def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a model on a golden's input (or pixel values); what every module gives, by the module's name.
 
-    The input takes the dtype and the device of the model's first parameter. The model is left as it was.
+    What the model itself gives is called ``logits``, and ``mobilevit`` where it's transformers' without a head. The
+    input takes the dtype and the device of the model's first parameter. The model is left as it was.
     Raises InputError for a model in training (call ``eval()`` first), MissingExtraError without torch.
     """
     torch = framework("torch", "torch")
@@ -39,8 +41,9 @@ def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarra
 
 @contextmanager
 def _hooks(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
+    whole = name_of_whole(name for name, _ in model.named_modules())
     handles = [
-        module.register_forward_hook(_hook(seen, name or LOGITS))
+        module.register_forward_hook(_hook(seen, name or whole))
         for name, module in model.named_modules()
         if type(module).__name__ not in _AGAIN or name.endswith(_TELLING)
     ]

@@ -1,4 +1,4 @@
-"""Floor 5.5. What is run in a race of networks: the network, its weights, its inputs. Imports checkpoints, config."""
+"""Floor 5.5. What is run in a race of networks: the network, its weights, its inputs. Imports checkpoints, floor 0."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...checkpoints import draw_parameters
+from ...checkpoints.inference import IMAGE_SIZE, OUTPUT_STRIDE
 from ...config import VARIANTS, NetworkConfig
+from ...labels import LABEL_COUNTS
 
-LABELS = {"classifier": 1000, "segmenter": 21}  # ImageNet's and Pascal VOC's, as published
-STRIDES = {"classifier": 32, "segmenter": 16}
-SIZES = {"classifier": 256, "segmenter": 512}  # what the published ones are shown
+SIZES = IMAGE_SIZE  # what the published ones are shown
 _PATCHES = 8  # of one colour, along each side of an input
 
 
@@ -30,7 +30,9 @@ class Cell:
     @property
     def config(self) -> NetworkConfig:
         """The published network's numbers."""
-        return NetworkConfig(**VARIANTS[self.variant], num_labels=LABELS[self.task], output_stride=STRIDES[self.task])
+        return NetworkConfig(
+            **VARIANTS[self.variant], num_labels=LABEL_COUNTS[self.task], output_stride=OUTPUT_STRIDE[self.task]
+        )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Drawn weights with which every activation is of order 1; the same in every process."""

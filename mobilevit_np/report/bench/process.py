@@ -18,8 +18,13 @@ import numpy as np
 from ...errors import MobileViTError
 from .race import Turn
 
-ROOT = str(Path(__file__).resolve().parents[3])  # what this package was imported from
 _PATIENCE = 10.0  # seconds for a process that was told to end
+
+
+def python_path() -> str:
+    """PYTHONPATH for a process that is to import this very package: where it lies first, then what was there before."""
+    here = str(Path(__file__).resolve().parents[3])
+    return os.pathsep.join(filter(None, [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
 
 
 class ContenderError(MobileViTError):
@@ -34,10 +39,9 @@ class Process:
         self.version = ""
         self.peak_bytes: int | None = None
         self._problems = tempfile.TemporaryFile()  # noqa: SIM115  # closed by ``close``
-        path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mobilevit_np.report.bench.worker"],
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": python_path()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._problems,

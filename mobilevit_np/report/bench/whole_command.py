@@ -21,7 +21,7 @@ from ...checkpoints.shipped import DEFAULTS, shipped
 from ...pipelines import Classifier
 from . import peers
 from .contenders import VERSION
-from .process import ROOT, ContenderError
+from .process import ContenderError, python_path
 from .race import Rules, Turn, race
 from .tables import records
 
@@ -59,8 +59,7 @@ class Command:
     def __init__(self, name: str, arguments: Sequence[str], classes: int, version: str):
         self.name, self.version = name, version
         self._arguments, self._classes = arguments, classes
-        paths = [ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self._environment = {**os.environ, "PYTHONPATH": python_path()}
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles modules anew at every start
 
     def run(self, _: Sequence[int]) -> Turn:
