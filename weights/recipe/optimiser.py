@@ -42,6 +42,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             for weight in group["params"]:
+                if weight.grad is None:  # not in use: a segmenter leaves the classifier's last expansion out
+                    continue
                 momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 momentum.lerp_(weight.grad, 1 - group["momentum"])
                 direction = weight.grad.lerp(momentum, group["momentum"]).flatten(1)

@@ -121,7 +121,8 @@ def main() -> None:
     train, held_out = pets.indices("train"), pets.indices("validation")
     train = train[believable(pets.masks[train])]
     masks, photos = pets.masks[train], pets.photos[train]
-    truths = ignore_edges(truth_of(masks, pets.is_cat[train]), masks)
+    chunks = zip(masks.split(256), pets.is_cat[train].split(256), strict=True)  # all at once takes gigabytes
+    truths = torch.cat([ignore_edges(truth_of(some, is_cat), some) for some, is_cat in chunks])
     if options.teacher:
         truths = clean(truths, photos, state.load(options.state / options.teacher)["average"]["values"], options.side)
     photos, truths = photos.to(options.device), truths.to(options.device)
