@@ -151,7 +151,7 @@ def _inside(folder: Path, name: str) -> Path | None:
 def _mode(path: Path) -> int:
     """What stands at ``path``; 0 for nothing. Raises CheckpointError where one may not look: there, Pythons differ."""
     try:
-        return path.stat().st_mode
+        return os.stat(path).st_mode
     except PermissionError as error:
         raise CheckpointError(f"can't read {path}: {files.reason(error)}") from None
     except (OSError, ValueError):  # a name that is too long, or can't be one
