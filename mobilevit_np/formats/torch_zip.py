@@ -29,8 +29,9 @@ from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, TensorRef, read_pickle
 
 MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
 _BYTE_ORDERS = {b"little": "<", b"big": ">"}
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError,
-               struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
+# All that zipfile has raised for damaged archives; NotImplementedError is its word for a way of packing it lacks.
+ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError,
+              struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
 
 
 def parse(data: bytes, *, use_ema: bool = True) -> TensorFile:
@@ -58,7 +59,7 @@ class _Archive:
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise CheckpointError(f"its zip directory is damaged or cut off: {first_line(error)}") from None
         entries = self._zip.infolist()
         self.entries = {entry.filename: entry for entry in entries}
@@ -98,7 +99,7 @@ class _Archive:
                 entry.CRC = None  # type: ignore[assignment]  # zipfile's way to say: don't compare
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise CheckpointError(f"its zip entry {name[:200]!r} is damaged: {first_line(error)}") from None
         if len(data) != entry.file_size:
             raise CheckpointError(

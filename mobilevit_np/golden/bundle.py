@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +30,7 @@ from ..errors import CheckpointError, OutputError
 from ..formats import files
 from ..formats.safetensors_file import serialize
 from ..formats.tensor_file import parse_tensor_file
+from ..formats.torch_zip import ZIP_ERRORS
 
 VERSION = 1
 METADATA = "mobilevit_np.golden"
@@ -39,8 +38,6 @@ LAYOUT = "NCHW"
 IMAGE, PIXELS, LOGITS, OUTPUT = "image", "pixel_values", "logits", "output"
 OPERATOR = "operator"  # the task of a golden that is no network's
 _NPZ_METADATA = "__metadata__"
-_ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError, struct.error,
-               zlib.error, OverflowError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ def _is_npz(data: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return all(name.endswith(".npy") for name in archive.namelist())
-    except _ZIP_ERRORS:
+    except ZIP_ERRORS:
         return False
 
 
@@ -179,7 +176,7 @@ def _read_npz(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, 
                 tensors[entry.filename.removesuffix(".npy")] = _read_array(io.BytesIO(archive.read(entry)), name)
     except CheckpointError:  # which is a ValueError
         raise
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise CheckpointError(f"{name} is a damaged .npz: {files.first_line(error)}; make it anew") from None
     about = tensors.pop(_NPZ_METADATA, None)
     return tensors, {} if about is None else _texts(files.parse_json(about.tobytes(), f"the metadata of {name}"))
