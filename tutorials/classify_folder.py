@@ -129,7 +129,8 @@ def main() -> int:
             workers.add(row[4])
     if not options.scheduler:
         cluster.close()
-    print(f"{total} photos by {len(workers)} workers, {problems} of them unreadable: {options.out}")
+    by = "1 worker" if len(workers) == 1 else f"{len(workers)} workers"
+    print(f"{total} photos by {by}, {problems} of them unreadable: {options.out}")
     return 0 if total and problems < total else 1
 
 

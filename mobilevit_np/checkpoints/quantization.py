@@ -13,8 +13,8 @@ the stem and the depthwise convolutions among them. BatchNorm's counters, which 
 file's metadata say ``"quantization": "int8-per-output-channel"``.
 
 It's the plainest scheme there is: symmetric (0 stays 0, no offsets), scale = max|w| / 127, round half to even. So every
-weight is within half a step of what it was. What was tried, on the shipped classifier and 749 photos (the logits' error
-is the root of the mean square, relative to theirs; bytes are those of a thousand classes more or less):
+weight is within half a step of what it was. What was tried, on an earlier classifier of ours and 749 photos (the
+logits' error is the root of the mean square, relative to theirs; bytes are those of a thousand classes more or less):
 
     every weight int8                          2.3%    first answer the same for 97.2%
     scales with the smallest squared error     2.4%    96.5%: the weights' own error fell by 1%, that's all

@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     add_deployed_size(parser)
     parser.add_argument("--mix", type=float, default=0.5, help="share of batches with mixup or CutMix (default: 0.5)")
     parser.add_argument("--name", default="classifier", help="of the state and log files (default: classifier)")
-    loop.add_options(parser, batch=64, rate=1e-3, warmup=100, weight_decay=0.05)
+    loop.add_options(parser, batch=64, rate=1e-2, warmup=100, weight_decay=0.05)
     return parser.parse_args()
 
 

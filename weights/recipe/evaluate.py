@@ -9,6 +9,7 @@ With `--library transformers` the same figures come from the other implementatio
 """
 
 import argparse
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -119,7 +120,8 @@ def main() -> None:
         found = classifier_figures(answers, pets, chosen, strangers)
     else:
         found = segmenter_figures(answers, pets, chosen, strangers)
-    found = {"split": options.split, "measured_through": options.library, **found}
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    found = {"split": options.split, "sha256": sha256, "measured_through": options.library, **found}
     print(json.dumps(found, indent=2))
     if options.split == "test":
         (HERE / "logs" / f"{options.what}-test.json").write_text(json.dumps(found, indent=2) + "\n")

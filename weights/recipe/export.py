@@ -2,7 +2,8 @@
 
 A folder holds model.safetensors (float16), config.json, preprocessor_config.json and README.md, the model card. The
 classifier's logits are calibrated on the way: a temperature is fitted on the validation photos and folded into the last
-layer. All figures written are of the validation photos and of the rounded weights; `evaluate.py` opens the test photos.
+layer. All figures are of the rounded weights. Those of the validation photos are measured here; those of the test
+photos come onto the card when `evaluate.py --split test` has measured these very weights and the export is repeated.
 
     python export.py pretrained      the pretrained weights, beside this script
     python export.py classifier      to ../pets-xx-small
@@ -31,6 +32,7 @@ import state
 import twin
 
 HERE = Path(__file__).parent
+STRANGERS = "Photos without animals are 500 of Tiny ImageNet's things and plants, 64x64 pixels enlarged."
 TOLERANCE = 1e-4  # of logits, between transformers reading the folder and the twin with the same rounded weights
 XX_SMALL = {
     "hidden_sizes": [64, 80, 96],
@@ -135,7 +137,8 @@ def write_folder(folder: Path, tensors: dict, labels: Sequence[str], found: dict
         (beside / "preprocessor_config.json").write_text(json.dumps(processor(**sides), indent=2) + "\n")
         sha256 = hashlib.sha256((beside / "model.safetensors").read_bytes()).hexdigest()
         card = (HERE / f"card-{options.what}.md").read_text()
-        (beside / "README.md").write_text(card.format(figures=card_figures(found), sha256=sha256, **sides))
+        filled = {"figures": card_figures(found), "test_figures": final_figures(options.what, sha256), **sides}
+        (beside / "README.md").write_text(card.format(sha256=sha256, **filled))
         folder.mkdir(exist_ok=True)
         for file in beside.iterdir():
             file.chmod(0o644)
@@ -176,6 +179,16 @@ def card_figures(found: dict, indent: str = "") -> str:
         else:
             lines.append(f"{indent}- {name}: {value:.3f}" if isinstance(value, float) else f"{indent}- {name}: {value}")
     return "\n".join(lines)
+
+
+def final_figures(what: str, sha256: str) -> str:
+    """What `evaluate.py --split test` found, for the card, if it was of the weights with this sha256."""
+    log = HERE / "logs" / f"{what}-test.json"
+    found = json.loads(log.read_text()) if log.exists() else {}
+    if found.get("sha256") != sha256:
+        return "Not measured for these weights yet: `weights/recipe/evaluate.py --split test` does, once."
+    measured = card_figures({name: value for name, value in found.items() if name not in ("split", "sha256")})
+    return f"Measured once, after everything was chosen. {STRANGERS}\n\n{measured}"
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ GRADIENT_NORM = 5.0  # only the odd batch of a young transformer exceeds it
 def add_options(parser: argparse.ArgumentParser, *, batch: int, rate: float, warmup: int, weight_decay: float) -> None:
     """The options of the optimiser, with a stage's own defaults."""
     parser.add_argument("--batch", type=int, default=batch, help=f"photos per step (default: {batch})")
-    parser.add_argument("--rate", type=float, default=rate, help=f"AdamW's highest learning rate (default: {rate})")
+    parser.add_argument("--rate", type=float, default=rate, help=f"the highest learning rate (default: {rate})")
     parser.add_argument("--warmup", type=int, default=warmup, help=f"steps until that rate (default: {warmup})")
     parser.add_argument("--weight-decay", type=float, default=weight_decay, help=f"(default: {weight_decay})")
     parser.add_argument("--seed", type=int, default=1, help="of every random draw (default: 1)")

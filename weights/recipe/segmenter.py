@@ -43,7 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=SIDE,
                         help=f"short side of photos when deployed, for validation (default: {SIDE})")  # fmt: skip
     parser.add_argument("--name", default="segmenter", help="of the state and log files (default: segmenter)")
-    loop.add_options(parser, batch=32, rate=1e-3, warmup=100, weight_decay=0.05)
+    loop.add_options(parser, batch=32, rate=6e-3, warmup=100, weight_decay=0.05)
     return parser.parse_args()
 
 

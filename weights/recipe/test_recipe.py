@@ -1,6 +1,7 @@
 """What the recipe promises, checked in seconds and without the photos: `python -m pytest weights/recipe`."""
 
 import argparse
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 import augment
 import data
+import export
 import figures
 import loop
 import names
@@ -169,3 +171,13 @@ def test_figures_of_known_answers():
     assert figures.calibration_error(honest * 3, labels) > 0.1
     assert figures.fit_temperature(honest * 3, labels) == pytest.approx(3, rel=0.1)
     assert F.cross_entropy(honest, labels) < F.cross_entropy(honest * 3, labels)
+
+
+def test_a_card_shows_test_figures_of_its_own_weights_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "HERE", tmp_path)
+    assert "Not measured" in export.final_figures("classifier", "abc")
+    (tmp_path / "logs").mkdir()
+    found = {"split": "test", "sha256": "abc", "breed_top1": 0.75}
+    (tmp_path / "logs" / "classifier-test.json").write_text(json.dumps(found))
+    assert "breed top1: 0.750" in export.final_figures("classifier", "abc")
+    assert "Not measured" in export.final_figures("classifier", "abd")
