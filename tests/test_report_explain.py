@@ -161,7 +161,8 @@ def test_what_the_network_sees_is_what_it_was_given():
     found = re.search(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/>', page)
     left, top, width, height = map(float, found.groups())
     H, W = explanation.photo.shape[:2]
-    part = Image.fromarray(explanation.photo).resize((128, 128), 2, box=(left, top, left + width, top + height))
+    size = explanation.seen.shape[1::-1]
+    part = Image.fromarray(explanation.photo).resize(size, 2, box=(left, top, left + width, top + height))
     assert width == pytest.approx(height, abs=1)  # a resized photo has whole pixels
     assert 0 < left < left + width < W
     assert 0 < top < top + height < H
