@@ -122,6 +122,7 @@ def main() -> None:
         found = segmenter_figures(answers, pets, chosen, strangers)
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     found = {"split": options.split, "sha256": sha256, "measured_through": options.library, **found}
+    found["photos_without_animals"] = len(strangers)
     print(json.dumps(found, indent=2))
     if options.split == "test":
         (HERE / "logs" / f"{options.what}-test.json").write_text(json.dumps(found, indent=2) + "\n")

@@ -32,7 +32,6 @@ import state
 import twin
 
 HERE = Path(__file__).parent
-STRANGERS = "Photos without animals are 500 of Tiny ImageNet's things and plants, 64x64 pixels enlarged."
 TOLERANCE = 1e-4  # of logits, between transformers reading the folder and the twin with the same rounded weights
 XX_SMALL = {
     "hidden_sizes": [64, 80, 96],
@@ -188,7 +187,10 @@ def final_figures(what: str, sha256: str) -> str:
     if found.get("sha256") != sha256:
         return "Not measured for these weights yet: `weights/recipe/evaluate.py --split test` does, once."
     measured = card_figures({name: value for name, value in found.items() if name not in ("split", "sha256")})
-    return f"Measured once, after everything was chosen. {STRANGERS}\n\n{measured}"
+    return f"""Measured once, after everything was chosen. The photos without animals are Tiny ImageNet's things and
+plants, 64x64 pixels enlarged.
+
+{measured}"""
 
 
 @torch.no_grad()
