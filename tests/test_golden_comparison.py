@@ -22,10 +22,15 @@ FUSION = "mobilevit.encoder.layer.3.fusion"
 def off_at(path, by=0.01):
     """A port that is right up to one layer, adds something there, and computes on with it."""
     golden, network = golden_and_network()
-    scope = network.scope(np.float32).replace(path, lambda compute, x, here, *a, **k: compute(x, here, *a, **k) + by)
+    return golden, network, port_with(golden, network, path, lambda f, x, here, *a, **k: f(x, here, *a, **k) + by)
+
+
+def port_with(golden, network, path, replacement):
+    """A port's tensors in float32, with what one layer computes replaced."""
+    scope = network.scope(np.float32).replace(path, replacement)
     found = {"pixel_values": golden.tensors["pixel_values"].astype(np.float32)}
     network.run(found["pixel_values"], scope.listen(lambda name, x: found.__setitem__(name or "logits", x.copy())))
-    return golden, network, found
+    return found
 
 
 @pytest.mark.parametrize("setting", ["classifier", "odd", "segmenter"])
@@ -149,6 +154,45 @@ def test_the_table_names_place_and_values():
     assert sum(">>" in line for line in lines) == 12
     assert any(f"and {len(comparison.bad) - 12} more that are off" in line for line in lines)
     assert sum(">>" in line for line in comparison_lines(comparison, everything=True)) == len(comparison.bad)
+
+
+def cancelling():
+    """A network with a layer whose products nearly cancel: its input's far from 0, its kernels' sums are 0."""
+    _, network = golden_and_network()
+    block = "mobilevit.encoder.layer.3"
+    kernel = network.tensors[f"{block}.conv_projection.convolution.weight"]
+    tensors = {
+        **network.tensors,
+        f"{block}.layernorm.bias": network.tensors[f"{block}.layernorm.bias"] + 100,
+        f"{block}.conv_projection.convolution.weight": kernel - kernel.mean(axis=1, keepdims=True),
+    }
+    network = replace(network, tensors=tensors)
+    golden = trace(golden_and_network()[0].tensors["pixel_values"], network)
+    return golden, network, f"{block}.conv_projection.convolution"
+
+
+def in_int8(x, axes):
+    step = np.abs(x).max(axis=axes, keepdims=True) / 127
+    return np.rint(x / step) * step
+
+
+def test_int8_allows_what_rounding_a_layers_operands_does():
+    """Where products nearly cancel that's more than any share of the output; a wrong layer is still wrong."""
+    golden, network, path = cancelling()
+
+    def rounded(compute, x, here, *args, **kwargs):
+        there = here.with_tensors({"weight": in_int8(here["weight"], (1, 2, 3))})
+        return compute(in_int8(x, (0, 1, 2, 3)), there, *args, **kwargs)
+
+    def swapped(compute, x, here, *args, **kwargs):
+        return compute(x[:, ::-1], here, *args, **kwargs)
+
+    for replacement, right in ((rounded, True), (swapped, False)):
+        found = port_with(golden, network, path, replacement)
+        comparison = compare(golden, found, network=network, precision="int8")
+        assert [row.path for row in comparison.bad] == ([] if right else [path])
+        row = next(row for row in comparison.rows if row.path == path)
+        assert row.difference.error > 16 / 256  # of a floor that only looked at the output
 
 
 @pytest.fixture(scope="module")

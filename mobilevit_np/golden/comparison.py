@@ -167,7 +167,7 @@ def _plain_rows(golden: Golden, matching: Matching, precision: str, multiple: fl
 
 
 def _replayed_rows(golden: Golden, matching: Matching, network: Network, precision: str, multiple: float) -> list[Row]:
-    locally = replay(network, golden, matching.tensors)
+    locally = replay(network, golden, matching.tensors, precision)
     rows = []
     for path in golden.tensors:
         if path in matching.misshapen:

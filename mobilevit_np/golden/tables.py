@@ -12,6 +12,7 @@ from .measure import floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
 _NAMES = 6  # shown of a list of names
+_MOST = 0.95  # of the errors are as a precision makes them where it's suggested: int8's may be larger here and there
 _HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cosine':>11}  tensor"
 
 
@@ -107,13 +108,15 @@ def _coarser(comparison: Comparison) -> list[str]:
     fitting = [precision for precision in ("float16", "int8") if _explained_by(precision, comparison)]
     if not fitting:
         return []
-    return [f"each error is one that {' or '.join(fitting)} makes; if the port computes so, say it with --precision"]
+    makes = f"nearly every error is one that {' or '.join(fitting)} makes"
+    return [f"{makes}; if the port computes so, say it with --precision"]
 
 
 def _explained_by(precision: str, comparison: Comparison) -> bool:
     errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
     limits = [comparison.multiple * floor(row.noise, precision) for row in comparison.bad]
-    return all(error <= limit for error, limit in zip(errors, limits, strict=True))
+    within = sum(error <= limit for error, limit in zip(errors, limits, strict=True))
+    return within >= _MOST * len(errors)
 
 
 def _layouts(comparison: Comparison) -> str:
