@@ -88,6 +88,21 @@ def clean(truths: torch.Tensor, photos: torch.Tensor, teacher: dict[str, torch.T
     return torch.cat(cleaned)
 
 
+def jaccard_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """One minus the IoU of the probabilities, the mean of the batch's classes (Rahman and Wang, ISVC 2016).
+
+    Cross-entropy counts pixels, of which most are background; this counts what the segmenter is judged by.
+    (B, classes, H, W), (B, H, W) -> ()
+    """
+    seen = (wanted != IGNORED)[:, None]
+    probabilities = logits.softmax(1) * seen
+    truth = (wanted[:, None] == torch.arange(logits.shape[1], device=logits.device)[:, None, None]).float()
+    both = (probabilities * truth).sum((0, 2, 3))
+    either = (probabilities + truth).sum((0, 2, 3)) - both
+    present = truth.sum((0, 2, 3)) > 0
+    return 1 - (both / either.clamp(min=1))[present].mean()
+
+
 def draw_loss(indices, source, *, run: loop.Run, photos, truths, options) -> torch.Tensor:
     """The loss of the photos numbered `indices`, augmented together with their masks."""
     side = loop.grown_size(run, options.phases, len(photos))
@@ -97,7 +112,7 @@ def draw_loss(indices, source, *, run: loop.Run, photos, truths, options) -> tor
     wanted = augment.crop(truths[indices][:, None].float(), maps, side, mode="nearest")[:, 0].long()
     logits = run.network(loop.channels_last(images))
     logits = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-    return F.cross_entropy(logits, wanted, ignore_index=IGNORED)
+    return F.cross_entropy(logits, wanted, ignore_index=IGNORED) + jaccard_loss(logits, wanted)
 
 
 def validate(weights: dict[str, torch.Tensor], *, photos: torch.Tensor, truths: torch.Tensor) -> dict:
