@@ -156,19 +156,17 @@ def test_the_table_names_place_and_values():
     assert sum(">>" in line for line in comparison_lines(comparison, everything=True)) == len(comparison.bad)
 
 
-def cancelling():
-    """A network with a layer whose products nearly cancel: its input's far from 0, its kernels' sums are 0."""
-    _, network = golden_and_network()
-    block = "mobilevit.encoder.layer.3"
-    kernel = network.tensors[f"{block}.conv_projection.convolution.weight"]
-    tensors = {
-        **network.tensors,
-        f"{block}.layernorm.bias": network.tensors[f"{block}.layernorm.bias"] + 100,
-        f"{block}.conv_projection.convolution.weight": kernel - kernel.mean(axis=1, keepdims=True),
-    }
-    network = replace(network, tensors=tensors)
-    golden = trace(golden_and_network()[0].tensors["pixel_values"], network)
-    return golden, network, f"{block}.conv_projection.convolution"
+CANCELLING = "mobilevit.encoder.layer.3.conv_projection.convolution"
+
+
+def with_cancelling_products():
+    """A network with a layer whose products nearly cancel: its input is far from 0, and its kernels' sums are 0."""
+    network = golden_and_network(full=True)[1]
+    bias, weight = "mobilevit.encoder.layer.3.layernorm.bias", f"{CANCELLING}.weight"
+    kernel = network.tensors[weight]
+    changed = {bias: network.tensors[bias] + 30, weight: kernel - kernel.mean(axis=1, keepdims=True)}
+    network = replace(network, tensors={**network.tensors, **changed})
+    return trace(golden_and_network(full=True)[0].tensors["pixel_values"], network), network
 
 
 def in_int8(x, axes):
@@ -176,23 +174,63 @@ def in_int8(x, axes):
     return np.rint(x / step) * step
 
 
+def rounded(compute, x, here, *args, **kwargs):
+    there = here.with_tensors({"weight": in_int8(here["weight"], (1, 2, 3))})
+    return compute(in_int8(x, (1, 2, 3)), there, *args, **kwargs)
+
+
+def doubled(compute, x, here, *args, **kwargs):
+    return 2 * compute(x, here, *args, **kwargs)
+
+
+def zeroed(compute, x, here, *args, **kwargs):
+    return 0 * compute(x, here, *args, **kwargs)
+
+
 def test_int8_allows_what_rounding_a_layers_operands_does():
-    """Where products nearly cancel that's more than any share of the output; a wrong layer is still wrong."""
-    golden, network, path = cancelling()
-
-    def rounded(compute, x, here, *args, **kwargs):
-        there = here.with_tensors({"weight": in_int8(here["weight"], (1, 2, 3))})
-        return compute(in_int8(x, (0, 1, 2, 3)), there, *args, **kwargs)
-
-    def swapped(compute, x, here, *args, **kwargs):
-        return compute(x[:, ::-1], here, *args, **kwargs)
-
-    for replacement, right in ((rounded, True), (swapped, False)):
-        found = port_with(golden, network, path, replacement)
+    """Where products nearly cancel that's more than 16 half steps of the output; a wrong layer is still wrong."""
+    golden, network = with_cancelling_products()
+    for replacement, wrong in ((rounded, []), (doubled, [CANCELLING]), (zeroed, [CANCELLING])):
+        found = port_with(golden, network, CANCELLING, replacement)
         comparison = compare(golden, found, network=network, precision="int8")
-        assert [row.path for row in comparison.bad] == ([] if right else [path])
-        row = next(row for row in comparison.rows if row.path == path)
-        assert row.difference.error > 16 / 256  # of a floor that only looked at the output
+        assert [row.path for row in comparison.bad] == wrong
+        row = next(row for row in comparison.rows if row.path == CANCELLING)
+        assert row.difference.error > 16 / 256
+    assert row.noise > 2 / 256
+
+
+def test_int8_allows_no_more_for_a_weight_too_small_to_be_rounded():
+    golden, network = golden_and_network(full=True)
+    small = "mobilevit.encoder.layer.1.layer.0.conv_3x3.convolution"
+    assert network.tensors[f"{small}.weight"].size < 1024
+    comparison = compare(golden, port(golden, network), network=network, precision="int8")
+    assert next(row for row in comparison.rows if row.path == small).noise == 1 / 256
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_excuses_no_layer_in_int8(value):
+    golden, network = golden_and_network(full=True)
+    expand = "mobilevit.encoder.layer.1.layer.1.expand_1x1.convolution"
+    found = port_with(golden, network, expand, doubled)
+    found["mobilevit.encoder.layer.1.layer.0"][0, 0, 0, 0] = value
+    comparison = compare(golden, found, network=network, precision="int8")
+    assert {"mobilevit.encoder.layer.1.layer.0", expand} <= {row.path for row in comparison.bad}
+    assert all(np.isfinite(row.noise) for row in comparison.rows)
+
+
+@pytest.mark.parametrize(
+    ("larger", "by", "said"), [(0, 0.1, True), (3, 0.1, True), (10, 0.1, False), (1, np.inf, False)]
+)
+def test_a_word_on_int8_where_nearly_all_errors_are_as_it_makes_them(larger, by, said):
+    """Not where one in ten is larger, nor where something is no number."""
+    golden, network = golden_and_network()
+    right = compare(golden, port(golden, network), network=network)
+    rows = [
+        replace(row, ok=False, difference=replace(row.difference, error=by if i < larger else 0.02))
+        for i, row in enumerate(right.rows[:100])
+    ]
+    last = comparison_lines(replace(right, rows=tuple(rows)))[-1]
+    assert ("int8" in last and "--precision" in last) == said
 
 
 @pytest.fixture(scope="module")

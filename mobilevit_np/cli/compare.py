@@ -18,8 +18,9 @@ PORT is .safetensors, .npz, .npy or PyTorch's. Its tensors are found by name (wh
 TFLite call them is known, --map adds others), or, where they have none, by order, shape and content. Both NCHW and NHWC
 will do.
 An error is the largest difference over the golden tensor's largest magnitude; it's allowed to be a multiple of the
-noise floor, which is what float32 does to the reference itself. With --replay each layer is held against the reference
-on the port's own input to it: every wrong layer shows, and only those. That's the way for float16 and int8.
+noise floor, which is what float32, or a coarser --precision, does to the reference itself. With --replay each layer is
+held against the reference on the port's own input to it: every wrong layer shows, and only those. That's the way for
+float16 and int8.
 --html writes a page for a browser: the network as a column of blocks coloured by error, and both tensors behind each.
 """
 

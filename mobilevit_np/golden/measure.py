@@ -9,10 +9,10 @@ merely copied has none, and yet a port may round it.
 
 A port in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's. Not so
 int8: there the operands of a layer are rounded and their products summed exactly. Its floor is half a step of the
-largest value everywhere, and in ``replay``, which it's meant for, an eighth of what rounding its operands does to a
-layer where that's more: twice that is allowed. TFLite's dynamic-range int8 stays within 5 such floors with drawn
-weights, and within 8 with the shipped classifier's (tests/parity_tf asserts 8, and the page 16). What changes a layer
-by less than the tolerance, 6% and more, can't be seen in such a port: compare the file before it was quantised.
+largest value, and in ``replay``, which it's meant for, more where rounding its operands does more to a layer
+(``int8``). TFLite's dynamic-range int8 stays within 5 half steps with drawn weights (tests/parity_tf asserts 8), and
+comes to 25 in one layer of the shipped classifier. What changes a layer by less than the tolerance, at least 6%, can't
+be seen in such a port: compare the file before it was quantised.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

@@ -5,9 +5,8 @@ tensor of the same path, and hands on the port's tensor in place of it: the next
 module was fed. Nothing piles up; a layer after a wrong one is right if it's right. Where the port has no tensor for a
 path, ours goes on.
 
-The noise floor is local too: the same replay in float32, layer by layer beside the float64 one. For an int8 port its
-layers are also given operands in int8's steps: in one whose products nearly cancel, that's far more than half a step of
-its output, which is the floor otherwise.
+The noise floor is local too: the same replay in float32, layer by layer beside the float64 one, and for an int8 port
+another with operands in int8's steps.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -23,17 +22,17 @@ import numpy as np
 
 from ..scope import Scope
 from .bundle import IMAGE, PIXELS, Golden
+from .int8 import operand_noise, round_operands
 from .measure import UNITS, Difference, error, measure
 from .network import Network, check_input, make_pixel_values, name_of_output
 
 _RESIZED = (".unfolding", ".folding")  # where maps that aren't whole patches are resized
-_OPERANDS = 1 / 8  # of what rounding its operands does to a layer is its floor in int8: of 16 floors, twice that
 Plant = Callable[[Scope], Scope]
 
 
 @dataclass(frozen=True)
 class Local:
-    """How far the port's tensor is from what the reference gives for the port's own input, and float32's noise."""
+    """How far the port's tensor is from what the reference gives for the port's own input, and the noise there."""
 
     difference: Difference
     noise: float
@@ -48,14 +47,14 @@ def replay(
 ) -> dict[str, Local]:
     """For every path that the port has a tensor for, in order of execution: how far it is from the reference there.
 
-    ``port`` is under our paths and in our layout. The noise is float32's whatever the ``precision``, but for int8's.
+    ``port`` is under our paths and in our layout. The noise is float32's; for int8 also what rounding operands does.
     """
     exact = reference_tensors(network, golden, port)
     coarse = reference_tensors(network, golden, port, dtype=np.float32)
     noise = {path: _noise(path, coarse[path], ours) for path, ours in exact.items()}
     if precision == "int8":
-        stepped = reference_tensors(network, golden, port, plant=_in_steps(network))
-        noise = {path: max(noise[path], _OPERANDS * error(stepped[path], ours)) for path, ours in exact.items()}
+        rounded = reference_tensors(network, golden, port, plant=round_operands(network))
+        noise = {path: max(noise[path], operand_noise(rounded[path], ours)) for path, ours in exact.items()}
     return {path: Local(measure(port[path], ours), noise[path]) for path, ours in exact.items()}
 
 
@@ -119,26 +118,6 @@ def _noise(path: str, coarse: np.ndarray, exact: np.ndarray) -> float:
         return found
     pixels = exact.shape[0] * exact.shape[1] if exact.ndim == 3 else exact.shape[2] * exact.shape[3]
     return max(found, UNITS["float32"] * math.sqrt(pixels))
-
-
-def _in_steps(network: Network) -> Plant:
-    """A change after which what multiplies by a matrix or a kernel is given operands in int8's steps.
-
-    As TFLite's dynamic range rounds them: the input between its least and its largest value, which 0 is always among,
-    and every output's weights evenly around 0.
-    """
-
-    def multiply(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> Any:
-        weight = network.tensors.get(f"{here.path}.weight")
-        if weight is None or weight.ndim < 2:  # there is none, or it's a normalisation's
-            return compute(x, here, *args, **kwargs)
-        step = (x.max(initial=0) - x.min(initial=0)) / 255 or 1.0
-        largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)), keepdims=True)
-        steps = np.where(largest > 0, largest, 1.0) / 127
-        there = here.with_tensors({"weight": np.rint(weight / steps) * steps})
-        return compute(np.rint(x / step) * step, there, *args, **kwargs)
-
-    return lambda scope: scope.replace("*", multiply)
 
 
 def _pixel_values(golden: Golden, network: Network, planted: Scope) -> np.ndarray:
