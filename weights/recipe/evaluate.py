@@ -1,7 +1,7 @@
 """Measure an exported folder the way it will be used: read by mobilevit_np, one photo in, one answer out.
 
 The validation photos are for choosing; the test photos are there to be opened once, when nothing is left to choose.
-With `--library transformers` the same figures come from the other implementation, which is faster where PyTorch is.
+`--split test` measures the shipped folders once; `--library transformers` asks the other implementation.
 
     python evaluate.py classifier                   validation figures of ../pets-xx-small
     python evaluate.py segmenter                    validation figures of ../pets-deeplabv3-xx-small
@@ -110,22 +110,42 @@ def photos_without_animals(options: argparse.Namespace) -> torch.Tensor:
     return photos[things][spread]
 
 
+def identity_of(folder: Path) -> dict:
+    """The weights' sha256 and the processor's sizes: what figures belong to."""
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    sides = {"short_side": processor["size"]["shortest_edge"], "crop": processor["crop_size"]["height"]}
+    return {"sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(), "processor": sides}
+
+
+def check_unopened(log: Path, identity: dict, options: argparse.Namespace) -> None:
+    """Raise SystemExit where the test photos would be used to choose: for other weights, or a second time."""
+    if options.weights:
+        raise SystemExit("the test photos are for the shipped folders, when nothing is left to choose: no --weights")
+    if options.library == "mobilevit_np" and log.exists():
+        found = json.loads(log.read_text())
+        if {name: found.get(name) for name in identity} == identity:
+            raise SystemExit(f"{log} has the test figures of these weights already")
+
+
 def main() -> None:
     options = parse()
+    folder = options.weights or HERE.parent / KINDS[options.what]["folder"]
+    identity, log = identity_of(folder), HERE / "logs" / f"{options.what}-test.json"
+    if options.split == "test":
+        check_unopened(log, identity, options)
     pets = data.Pets(options.data, options.state)
     chosen, strangers = pets.indices(options.split), photos_without_animals(options)
-    folder = options.weights or HERE.parent / KINDS[options.what]["folder"]
     answers = Answers(options.library, KINDS[options.what]["architecture"], folder)
     if options.what == "classifier":
         found = classifier_figures(answers, pets, chosen, strangers)
     else:
         found = segmenter_figures(answers, pets, chosen, strangers)
-    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    found = {"split": options.split, "sha256": sha256, "measured_through": options.library, **found}
+    found = {"split": options.split, **identity, "measured_through": options.library, **found}
     found["photos_without_animals"] = len(strangers)
+    found["photos_identical_to_one_trained_on"] = pets.repeated(options.split)
     print(json.dumps(found, indent=2))
-    if options.split == "test":
-        (HERE / "logs" / f"{options.what}-test.json").write_text(json.dumps(found, indent=2) + "\n")
+    if options.split == "test" and options.library == "mobilevit_np":
+        log.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -87,8 +88,8 @@ def export_classifier(pets: data.Pets, weights: dict[str, torch.Tensor], folder:
         "temperature_folded_in": temperature,
         "confusions": figures.confusions(logits, labels, pets.breeds),
     }
-    write_folder(folder, names.classifier_to_hugging_face(weights), pets.breeds, found, options)
-    check(folder, options.what, loaded(twin.backbone(classes), weights), photos[:4])
+    proof = partial(check, options.what, loaded(twin.backbone(classes), weights), photos[:4])
+    write_folder(folder, names.classifier_to_hugging_face(weights), pets.breeds, found, proof, options)
     return found
 
 
@@ -105,8 +106,8 @@ def export_segmenter(pets: data.Pets, weights: dict[str, torch.Tensor], folder: 
         "photos_with_believable_masks": int(trusted.sum()),
         "believable": segmenter.validate(weights, photos=photos[trusted], truths=truths[trusted]),
     }
-    write_folder(folder, names.segmenter_to_hugging_face(weights), classes, found, options)
-    check(folder, options.what, loaded(twin.Segmenter(len(classes)), weights), photos[:4])
+    proof = partial(check, options.what, loaded(twin.Segmenter(len(classes)), weights), photos[:4])
+    write_folder(folder, names.segmenter_to_hugging_face(weights), classes, found, proof, options)
     return found
 
 
@@ -115,8 +116,10 @@ def loaded(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> torch.
     return network.eval()
 
 
-def write_folder(folder: Path, tensors: dict, labels: Sequence[str], found: dict, options) -> None:
-    """The four files, all written beside their place and then renamed into it."""
+def write_folder(
+    folder: Path, tensors: dict, labels: Sequence[str], found: dict, proof: Callable[[Path], None], options
+) -> None:
+    """The four files, all written beside their place, proved right there and then renamed into it."""
     kind = KINDS[options.what]
     config = oracles.transformers().MobileViTConfig(
         **XX_SMALL,
@@ -134,9 +137,10 @@ def write_folder(folder: Path, tensors: dict, labels: Sequence[str], found: dict
         safetensors.torch.save_file(as_stored(tensors), beside / "model.safetensors", metadata={"format": "pt"})
         (beside / "config.json").write_text(config.to_json_string(use_diff=False))
         (beside / "preprocessor_config.json").write_text(json.dumps(processor(**sides), indent=2) + "\n")
+        proof(beside)
         sha256 = hashlib.sha256((beside / "model.safetensors").read_bytes()).hexdigest()
         card = (HERE / f"card-{options.what}.md").read_text()
-        filled = {"figures": card_figures(found), "test_figures": final_figures(options.what, sha256), **sides}
+        filled = {"figures": card_figures(found), "test_figures": final_figures(options.what, sha256, sides), **sides}
         (beside / "README.md").write_text(card.format(sha256=sha256, **filled))
         folder.mkdir(exist_ok=True)
         for file in beside.iterdir():
@@ -180,13 +184,13 @@ def card_figures(found: dict, indent: str = "") -> str:
     return "\n".join(lines)
 
 
-def final_figures(what: str, sha256: str) -> str:
-    """What `evaluate.py --split test` found, for the card, if it was of the weights with this sha256."""
+def final_figures(what: str, sha256: str, processor: dict[str, int]) -> str:
+    """What `evaluate.py --split test` found, for the card, if it was of these weights behind this processor."""
     log = HERE / "logs" / f"{what}-test.json"
     found = json.loads(log.read_text()) if log.exists() else {}
-    if found.get("sha256") != sha256:
+    if (found.get("sha256"), found.get("processor")) != (sha256, processor):
         return "Not measured for these weights yet: `weights/recipe/evaluate.py --split test` does, once."
-    measured = card_figures({name: value for name, value in found.items() if name not in ("split", "sha256")})
+    measured = card_figures({name: found[name] for name in found if name not in ("split", "sha256", "processor")})
     return f"""Measured once, after everything was chosen. The photos without animals are Tiny ImageNet's things and
 plants, 64x64 pixels enlarged.
 
@@ -194,7 +198,7 @@ plants, 64x64 pixels enlarged.
 
 
 @torch.no_grad()
-def check(folder: Path, what: str, network: torch.nn.Module, photos: torch.Tensor) -> None:
+def check(what: str, network: torch.nn.Module, photos: torch.Tensor, folder: Path) -> None:
     """Raise SystemExit unless transformers, reading the folder, agrees with the twin on photos and on noise."""
     model_class = getattr(oracles.transformers(), KINDS[what]["architecture"])
     model, report = model_class.from_pretrained(folder, output_loading_info=True)
@@ -204,7 +208,7 @@ def check(folder: Path, what: str, network: torch.nn.Module, photos: torch.Tenso
     for images in (data.to_float(photos), noise):
         ours, theirs = network(images), model.eval()(images.flip(1)).logits
         apart = (ours - theirs).abs().max().item()
-        print(f"{folder.name} {tuple(images.shape)}: logits up to {ours.abs().max():.3g}, apart by {apart:.2g}")
+        print(f"{what} {tuple(images.shape)}: logits up to {ours.abs().max():.3g}, apart by {apart:.2g}")
         if apart > TOLERANCE:
             raise SystemExit(f"{folder}: transformers and the twin differ by more than {TOLERANCE}")
 
@@ -221,6 +225,8 @@ def main() -> None:
         folder = options.to or HERE.parent / KINDS[options.what]["folder"]
         found = export(data.Pets(options.data, options.state), weights, folder, options)
         print(json.dumps(found, indent=2))
+        if options.to:
+            return  # the logs are of what is shipped
         (HERE / "logs").mkdir(exist_ok=True)
         (HERE / "logs" / f"{options.what}-validation.json").write_text(json.dumps(found, indent=2) + "\n")
         logs = (name,)

@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+IGNORED = 255  # the label of pixels that count for nothing
+
 
 def top1(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of photos whose largest logit is the right one."""
@@ -45,8 +47,8 @@ def confusions(logits: torch.Tensor, labels: torch.Tensor, names: list[str], mos
 
 
 def intersection_over_union(answers: torch.Tensor, truths: torch.Tensor, classes: int) -> list[float]:
-    """IoU of each class over all pixels of all photos together; label 255 is left out."""
-    seen = truths != 255
+    """IoU of each class over all pixels of all photos together, but IGNORED ones."""
+    seen = truths != IGNORED
     pairs = truths[seen].long() * classes + answers[seen].long()
     counts = torch.bincount(pairs, minlength=classes**2).view(classes, classes).double()
     both = counts.diagonal()

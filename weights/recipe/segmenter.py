@@ -2,13 +2,15 @@
 
 The masks are automatic (GrabCut) and noisy: a band along their edge is ignored, photos whose mask covers less than a
 tenth or more than seven tenths are left out, and `--teacher` retrains on masks cleaned by an earlier segmenter: where
-the teacher is sure and the mask disagrees, the pixel is ignored. Interrupted, the same command goes on.
+the teacher is sure and the mask disagrees, the pixel is ignored. The loss is cross-entropy, which counts pixels, plus
+one minus the IoU of the probabilities, which is what the segmenter is judged by. Interrupted, the same command goes on.
 
-    python segmenter.py                                              about twenty minutes on two cores
-    python segmenter.py --name segmenter-2 --teacher segmenter.pt    once more, on cleaned masks
+    python segmenter.py                                                            an hour and a half on two cores
+    python segmenter.py --name segmenter-2 --teacher $RECIPE_STATE/segmenter.pt    once more, on cleaned masks
 """
 
 import argparse
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +25,10 @@ import state
 import twin
 
 CLASSES = ("background", "cat", "dog")
-IGNORED = 255
+IGNORED = figures.IGNORED
 EDGE = 4  # pixels ignored on either side of a mask's outline, of a photo's 224
 COVER = (0.1, 0.7)  # shares of the photo outside of which a mask is not believed
+PHASES = "128:4,192:9,256:4"
 SIDE = 256  # at which photos are segmented
 
 
@@ -36,10 +39,10 @@ def parse() -> argparse.Namespace:
                         help="classifier whose backbone to start from (default: classifier.pt of the state folder, "
                              "else pretrained weights)")  # fmt: skip
     parser.add_argument("--teacher", type=Path, metavar="FILE",
-                        help="state of an earlier segmenter, in the state folder, to clean the masks with")  # fmt: skip
-    parser.add_argument("--phases", type=loop.parse_phases, default="192:4,256:2", metavar="SIDE:EPOCHS,...",
-                        help="side of the crops and for how many epochs, in order (default: 192:4,256:2)")  # fmt: skip
-    parser.add_argument("--scale", type=float, default=0.3, help="least area of a crop (default: 0.3)")
+                        help="state of an earlier segmenter, to clean the masks with")  # fmt: skip
+    parser.add_argument("--phases", type=loop.parse_phases, default=PHASES, metavar="SIDE:EPOCHS,...",
+                        help=f"side of the crops and for how many epochs, in order (default: {PHASES})")  # fmt: skip
+    parser.add_argument("--scale", type=float, default=0.2, help="least area of a crop (default: 0.2)")
     parser.add_argument("--side", type=int, default=SIDE,
                         help=f"short side of photos when deployed, for validation (default: {SIDE})")  # fmt: skip
     parser.add_argument("--name", default="segmenter", help="of the state and log files (default: segmenter)")
@@ -68,8 +71,8 @@ def believable(masks: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def logits_of(weights: dict[str, torch.Tensor], photos: torch.Tensor, side: int) -> torch.Tensor:
-    """Yield the answers to uint8 photos (N, H, W, 3), upsampled: (B, 3, side, side), batch by batch."""
+def logits_of(weights: dict[str, torch.Tensor], photos: torch.Tensor, side: int) -> Iterator[torch.Tensor]:
+    """The answers to uint8 photos (N, H, W, 3), upsampled: (B, 3, side, side), batch by batch."""
     device = loop.device_of(weights)
     network = twin.Segmenter(len(CLASSES)).to(device).eval()
     network.load_state_dict(weights)
@@ -78,7 +81,9 @@ def logits_of(weights: dict[str, torch.Tensor], photos: torch.Tensor, side: int)
         yield F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False).cpu()
 
 
-def clean(truths: torch.Tensor, photos: torch.Tensor, teacher: dict[str, torch.Tensor], side: int, sure: float = 0.9):
+def clean(
+    truths: torch.Tensor, photos: torch.Tensor, teacher: dict[str, torch.Tensor], side: int, sure: float = 0.9
+) -> torch.Tensor:
     """`truths` with the pixels ignored where the teacher, shown photos of `side` pixels, is `sure` of another class."""
     deployed = data.as_deployed(photos, side, side)
     cleaned = []
@@ -89,9 +94,9 @@ def clean(truths: torch.Tensor, photos: torch.Tensor, teacher: dict[str, torch.T
 
 
 def jaccard_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """One minus the IoU of the probabilities, the mean of the batch's classes (Rahman and Wang, ISVC 2016).
+    """One minus the IoU of the probabilities over all pixels of a worker's photos (Rahman and Wang, ISVC 2016).
 
-    Cross-entropy counts pixels, of which most are background; this counts what the segmenter is judged by.
+    The mean of the classes that occur in them; ignored pixels count on neither side.
     (B, classes, H, W), (B, H, W) -> ()
     """
     seen = (wanted != IGNORED)[:, None]
@@ -139,7 +144,7 @@ def main() -> None:
     chunks = zip(masks.split(256), pets.is_cat[train].split(256), strict=True)  # all at once takes gigabytes
     truths = torch.cat([ignore_edges(truth_of(some, is_cat), some) for some, is_cat in chunks])
     if options.teacher:
-        truths = clean(truths, photos, state.load(options.state / options.teacher)["average"]["values"], options.side)
+        truths = clean(truths, photos, state.load(options.teacher)["average"]["values"], options.side)
     photos, truths = photos.to(options.device), truths.to(options.device)
     torch.manual_seed(options.seed)  # the fresh head and its dropout
     network = twin.Segmenter(len(CLASSES))

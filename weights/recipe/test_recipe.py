@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import augment
 import data
+import evaluate
 import export
 import figures
 import loop
@@ -33,9 +34,9 @@ def options(**changes) -> argparse.Namespace:
 
 
 def train_a_little(file: Path, until: int) -> dict[str, torch.Tensor]:
-    """A linear model on ten points, saved after every step and resumed from `file` where that exists."""
+    """A linear model with dropout on ten points, saved after every step and resumed from `file` if that exists."""
     torch.manual_seed(0)
-    points, run = torch.randn(10, 3), loop.Run(nn.Linear(3, 1), options())
+    points, run = torch.randn(10, 3), loop.Run(nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1)), options())
     if file.exists():
         run.load_state_dict(state.load(file))
 
@@ -161,6 +162,20 @@ def test_edges_of_masks_are_ignored_on_both_sides():
     )
 
 
+def test_jaccard_loss_is_one_minus_the_iou_of_what_counts():
+    wanted = torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))  # the third class is absent
+    wanted[0, :4] = segmenter.IGNORED
+    right = F.one_hot(wanted % segmenter.IGNORED, 3).permute(0, 3, 1, 2).float() * 50
+    assert segmenter.jaccard_loss(right, wanted) == 0
+    assert segmenter.jaccard_loss(-right, wanted) == 1
+    answers = torch.zeros_like(wanted)
+    sure = F.one_hot(answers, 3).permute(0, 3, 1, 2).float() * 50
+    expected = 1 - sum(figures.intersection_over_union(answers, wanted, 2)) / 2
+    assert segmenter.jaccard_loss(sure, wanted) == pytest.approx(expected, abs=1e-6)
+    sure[0, :, :4] = torch.randn(3, 4, 8)  # ignored
+    assert segmenter.jaccard_loss(sure, wanted) == pytest.approx(expected, abs=1e-6)
+
+
 def test_figures_of_known_answers():
     assert figures.intersection_over_union(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 255]), 2) == [0.5, 0.5]
     labels = torch.randint(0, 3, (4000,), generator=torch.Generator().manual_seed(0))
@@ -175,9 +190,23 @@ def test_figures_of_known_answers():
 
 def test_a_card_shows_test_figures_of_its_own_weights_only(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "HERE", tmp_path)
-    assert "Not measured" in export.final_figures("classifier", "abc")
+    assert "Not measured" in export.final_figures("classifier", "abc", {})
     (tmp_path / "logs").mkdir()
-    found = {"split": "test", "sha256": "abc", "breed_top1": 0.75}
+    sides = {"short_side": 288, "crop": 256}
+    found = {"split": "test", "sha256": "abc", "processor": sides, "breed_top1": 0.75}
     (tmp_path / "logs" / "classifier-test.json").write_text(json.dumps(found))
-    assert "breed top1: 0.750" in export.final_figures("classifier", "abc")
-    assert "Not measured" in export.final_figures("classifier", "abd")
+    assert "breed top1: 0.750" in export.final_figures("classifier", "abc", sides)
+    assert "Not measured" in export.final_figures("classifier", "abd", sides)
+    assert "Not measured" in export.final_figures("classifier", "abc", {**sides, "crop": 224})
+
+
+def test_the_test_photos_are_opened_once(tmp_path):
+    log, identity = tmp_path / "log.json", {"sha256": "abc", "processor": {"short_side": 288, "crop": 256}}
+    shipped = argparse.Namespace(weights=None, library="mobilevit_np")
+    evaluate.check_unopened(log, identity, shipped)
+    log.write_text(json.dumps({**identity, "breed_top1": 0.75}))
+    evaluate.check_unopened(log, {**identity, "sha256": "abd"}, shipped)
+    with pytest.raises(SystemExit, match="already"):
+        evaluate.check_unopened(log, identity, shipped)
+    with pytest.raises(SystemExit, match="to choose"):
+        evaluate.check_unopened(log, identity, argparse.Namespace(weights=tmp_path, library="transformers"))

@@ -8,6 +8,7 @@ All twins take float32 RGB in 0..1, shape (B, 3, H, W); the export reverses the 
 weights expect BGR.
 """
 
+import os
 from pathlib import Path
 
 import safetensors.torch
@@ -110,5 +111,7 @@ def pretrained(file: Path | None, state_folder: Path) -> dict[str, torch.Tensor]
 def save_halves(weights: dict[str, torch.Tensor], file: Path) -> None:
     """Write the weights as float16 safetensors, without BatchNorm's step counters, which inference ignores."""
     values = {name: value for name, value in weights.items() if value.is_floating_point()}
-    safetensors.torch.save_file({name: value.half().contiguous() for name, value in values.items()}, file)
-    file.chmod(0o644)  # safetensors makes files for their owner alone
+    beside = file.with_suffix(".part")
+    safetensors.torch.save_file({name: value.half().contiguous() for name, value in values.items()}, beside)
+    beside.chmod(0o644)  # safetensors makes files for their owner alone
+    os.replace(beside, file)
