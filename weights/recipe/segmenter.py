@@ -28,8 +28,8 @@ CLASSES = ("background", "cat", "dog")
 IGNORED = figures.IGNORED
 EDGE = 4  # pixels ignored on either side of a mask's outline, of a photo's 224
 COVER = (0.1, 0.7)  # shares of the photo outside of which a mask is not believed
-PHASES = "128:4,192:9,256:4"
-SIDE = 256  # at which photos are segmented
+PHASES = "128:4,192:9,224:4"
+SIDE = 224  # at which photos are segmented: as large as they are
 
 
 def parse() -> argparse.Namespace:
