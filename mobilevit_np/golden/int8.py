@@ -5,7 +5,7 @@ products which nearly cancel: its operands' rounding remains where the products 
 with operands in int8's steps, as TFLite's dynamic range rounds them. Attention's two products have no weights, and stay
 in float there.
 
-Explained in tutorials/port_checked_tflite.md.
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
