@@ -9,6 +9,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
+from tiny import CLASSES, save_tiny
 
 from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantize, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
@@ -144,6 +145,22 @@ def test_the_stem_is_flipped_between_timm_and_the_others(tmp_path):
     assert not any("reversed" in note for note in convert(path, tmp_path / "c.safetensors", scheme="ml-cvnets").notes)
     converted = read_tensor_file(tmp_path / "c.safetensors").tensors["conv_1.block.conv.weight"]
     np.testing.assert_array_equal(converted, stem)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"), [("multi_label_classification", 5), ("regression", 1), (None, 5), (None, 1)]
+)
+def test_a_problem_type_goes_along_or_is_said_to_be_lost(tmp_path, kind, classes):
+    source = save_tiny(tmp_path / "w", labels=CLASSES[:classes], fields={"problem_type": kind})
+    expected = open_checkpoint(source).problem_type
+    for out in ("folder", "cvnets"):
+        conversion = convert(source, tmp_path / out, scheme="ml-cvnets" if out == "cvnets" else "huggingface")
+        assert open_checkpoint(tmp_path / out).problem_type == expected
+        assert not any("problem_type" in note for note in conversion.notes)
+    notes = convert(source, tmp_path / "one.safetensors").notes
+    lost = open_checkpoint(tmp_path / "one.safetensors").problem_type != expected
+    assert lost == (kind is not None)
+    assert (f"nothing that's written says that the problem_type is {expected}" in notes) == lost
 
 
 def test_weights_that_take_rgb_already_are_not_flipped_for_timm(tmp_path):

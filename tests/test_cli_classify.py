@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import hub_cache, photo, plant, save_photo, save_tiny
+from tiny import CLASSES, hub_cache, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
 from mobilevit_np.cli import run
@@ -92,6 +92,49 @@ def test_json(classify, cat, tiny_classifier):
         for found, p in zip(record["predictions"], expected.predictions, strict=True):
             assert (found["label"], found["index"]) == (p.label, p.index)
             assert found["probability"] == pytest.approx(p.probability, abs=1e-6)
+
+
+def of_kind(folder, kind, count=5):
+    return save_tiny(folder, labels=CLASSES[:count], fields={"problem_type": kind})
+
+
+def test_each_answer_on_its_own_says_so(classify, cat, tmp_path):
+    folder = of_kind(tmp_path / "tags", "multi_label_classification")
+    code, out, err = classify(cat, weights=folder)
+    assert (code, err) == (0, [])
+    assert out[0] == "tags (knows 5 classes: stone, paper, scissors ...; each answer is a yes or no of its own)"
+    assert rows(out[2:]) == expected_rows(folder, cat)
+    shares = [float(share.rstrip("%")) for _, share in rows(out[2:])]
+    assert sum(shares) > 105  # they'd be 100 together by softmax
+    record = json.loads(classify(cat, "--json", weights=folder)[1][0])
+    assert record["problem_type"] == "multi_label_classification"
+    assert {frozenset(each) for each in record["predictions"]} == {frozenset(("label", "index", "probability"))}
+
+
+@pytest.mark.parametrize(("count", "knows"), [(1, "gives one number: stone"), (2, "gives 2 numbers: stone, paper")])
+def test_a_regression_gives_its_numbers(classify, cat, tmp_path, count, knows):
+    """No percentage, no bar: the logits themselves."""
+    folder = of_kind(tmp_path / "ages", "regression", count)
+    expected = Classifier.from_pretrained(folder)(cat)
+    code, out, err = classify(cat, weights=folder)
+    assert (code, err) == (0, [])
+    assert out[0] == f"ages ({knows}; numbers, not probabilities)"
+    assert [line.split()[0] for line in out[2:]] == [p.label for p in expected.predictions]
+    scores = sorted(expected.logits.tolist(), reverse=True)
+    assert [float(line.split()[1]) for line in out[2:]] == pytest.approx(scores, rel=1e-5)
+    assert len({len(line) for line in out[2:]}) == 1  # in columns
+    record = json.loads(classify(cat, "--json", weights=folder)[1][0])
+    assert record["problem_type"] == "regression"
+    assert [set(each) for each in record["predictions"]] == [{"label", "index", "score"}] * count
+    assert [each["score"] for each in record["predictions"]] == pytest.approx(scores, rel=1e-5)
+
+
+def test_one_class_is_never_certain_by_having_no_other(classify, cat, tmp_path):
+    code, out, _ = classify(cat, weights=save_tiny(tmp_path / "one", labels=["cat"]))
+    assert code == 0
+    assert out[0] == "one (knows one class: cat; each answer is a yes or no of its own)"
+    assert rows(out[2:]) == expected_rows(tmp_path / "one", cat)
+    assert "100.0%" not in out[2]
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -88,6 +88,35 @@ def test_what_it_says(quantize, tiny_classifier):
     assert any(line.startswith("  right: ") and line.endswith(" now, of 1 named by their label") for line in out)
 
 
+def with_kind(folder, kind, count=5):
+    return save_tiny(folder, labels=CLASSES[:count], fields={"problem_type": kind})
+
+
+def test_yes_and_no_of_each_class_are_compared_where_each_is_a_question(quantize, tmp_path):
+    """Oracle: the share of classes whose sigmoid stays on its side of a half, and how far the sigmoids moved."""
+    folder = with_kind(tmp_path / "w", "multi_label_classification")
+    paths = sorted(save_photo(Path("photos", f"stone_{i}.png"), seed=i) for i in range(4))
+    record = json.loads(quantize("--json", folder, "int8", "--photos", "photos")[1][0])
+    before, after = (1 / (1 + np.exp(-logits_of(where, paths))) for where in (folder, "int8"))
+    found = record["agreement"]
+    assert found["unchanged"] == pytest.approx(((before > 0.5) == (after > 0.5)).mean())
+    assert found["probability_change"] == pytest.approx(np.abs(after - before).mean(), rel=1e-2)
+    assert (found["labelled"], found["right"]) == (0, None)  # a photo's name tells one class, and not that it's alone
+    lines = quantize(folder, "again", "--photos", "photos")[1]
+    assert any(line.startswith("  yes or no of a class: the same for ") for line in lines)
+
+
+def test_a_regression_s_numbers_move_and_nothing_else_is_said(quantize, tmp_path):
+    folder = with_kind(tmp_path / "w", "regression", 1)
+    save_photo(Path("photos/stone_1.png"))
+    record = json.loads(quantize("--json", folder, "int8", "--photos", "photos")[1][0])
+    found = record["agreement"]
+    assert (found["unchanged"], found["probability_change"], found["right"]) == (None, None, None)
+    assert found["logits_error"] > 0
+    lines = quantize(folder, "again", "--photos", "photos")[1]
+    assert lines[-1].startswith("  logits: off by at most ")
+
+
 @pytest.mark.parametrize(("task", "what"), [("classifier", "first answer"), ("segmenter", "class of a place")])
 def test_without_photos_it_draws_some(quantize, tmp_path, task, what):
     code, out, err = quantize(save_tiny(tmp_path / "w", task), "int8")

@@ -46,6 +46,46 @@ def test_more_answers_than_classes_are_all_classes(tiny_classifier):
     assert sum(p.probability for p in answer.predictions) == pytest.approx(1, abs=1e-6)
 
 
+KINDS = {  # (problem_type, classes): what a logit becomes, whether that's a probability
+    (None, 5): ("single_label_classification", lambda x, all_: math.exp(x) / sum(map(math.exp, all_)), True),
+    ("multi_label_classification", 5): ("multi_label_classification", lambda x, _: 1 / (1 + math.exp(-x)), True),
+    (None, 1): ("multi_label_classification", lambda x, _: 1 / (1 + math.exp(-x)), True),
+    ("single_label_classification", 1): ("multi_label_classification", lambda x, _: 1 / (1 + math.exp(-x)), True),
+    ("regression", 1): ("regression", lambda x, _: x, False),
+    ("regression", 3): ("regression", lambda x, _: x, False),
+}
+
+
+@pytest.mark.parametrize(("given", "classes"), KINDS)
+def test_scores_are_what_problem_type_asks_for(tmp_path, given, classes):
+    """Oracle: the reference's logits, and the three functions written out."""
+    kind, function, probable = KINDS[given, classes]
+    folder = save_tiny(tmp_path / "w", labels=CLASSES[:classes], fields={"problem_type": given} if given else {})
+    answer = Classifier.from_pretrained(folder, dtype=np.float64)(photo(), top=2)
+    logits = expected_logits(folder, photo()).tolist()
+    order = sorted(range(classes), key=lambda i: -logits[i])[:2]
+    assert answer.problem_type == kind
+    assert [p.index for p in answer.predictions] == order
+    assert [p.score for p in answer.predictions] == pytest.approx(
+        [function(logits[i], logits) for i in order], rel=1e-12
+    )
+    for p in answer.predictions:
+        assert p.is_probability == probable
+        assert p.shown == (f"{p.score:.1%}" if probable else f"{p.score:.6g}")
+        if probable:
+            assert p.probability == p.score
+        else:
+            with pytest.raises(InputError, match="numbers, not probabilities; use score"):
+                p.probability  # noqa: B018
+
+
+@pytest.mark.parametrize("given", ["multi_label", "", 3, ["regression"]])
+def test_a_problem_type_that_does_not_exist_is_refused_on_opening(tmp_path, given):
+    folder = save_tiny(tmp_path / "w", fields={"problem_type": given})
+    with pytest.raises(ConfigError, match=r"config\.json: problem_type must be one of regression, single_label_class"):
+        Classifier.from_pretrained(folder)
+
+
 def every_form(folder):
     path = save_photo(folder / "photo.png")
     data = path.read_bytes()

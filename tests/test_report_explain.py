@@ -142,6 +142,25 @@ def test_the_answers_are_the_classifier_s():
     assert f"<title>chelsea.png: {explanation.checkpoint.labels[best]}, {scores[best]:.1%}</title>" in page
 
 
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("multi_label_classification", "Each answer is a yes or no of its own."),
+        ("regression", "Numbers, not probabilities."),
+    ],
+)
+def test_answers_are_of_the_network_s_kind(tmp_path, kind, note):
+    folder = save_tiny(tmp_path / "w", fields={"problem_type": kind})
+    image = save_photo(tmp_path / "photo.png")
+    page = explain_page(explain(image, folder), name="photo.png")
+    answer = Classifier.from_pretrained(folder)(image)
+    shown = re.findall(r'<tr><th scope="row">([^<]*)</th><td class="bar">(.*?)</td><td>([^<]*)</td>', page)[:5]
+    assert [(label, score) for label, _, score in shown] == [(p.label, p.shown) for p in answer.predictions]
+    assert all(bool(bar) == (kind != "regression") for _, bar, _ in shown)
+    assert f"<title>photo.png: {answer.label}, {answer.predictions[0].shown}</title>" in page
+    assert f'<p class="note">{note}</p>' in page
+
+
 def test_the_areas_are_those_of_the_mask():
     explanation, page, tensors = explained("segmenter")
     assert np.array_equal(explanation.logits, tensors["logits"][0])

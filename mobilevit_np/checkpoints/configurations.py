@@ -36,6 +36,9 @@ TIMM_PREPROCESSING = {  # timm's settings for the published weights
     "std": [1.0, 1.0, 1.0],
 }
 MOST_LABELS = 1 << 20
+REGRESSION, ONE_OF_SEVERAL, EACH_ON_ITS_OWN = PROBLEM_TYPES = (
+    "regression", "single_label_classification", "multi_label_classification",
+)  # fmt: skip
 FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
 
 
@@ -85,6 +88,20 @@ def task_of(config: Mapping[str, Any]) -> str | None:
     names = config.get("architectures")
     first = names[0] if isinstance(names, list) and names else None
     return ARCHITECTURES.get(first) if isinstance(first, str) else None
+
+
+def problem_type_of(config: Mapping[str, Any], classes: int) -> str:
+    """What a classifier's logits stand for: a config.json's ``problem_type``, else what the number of classes says.
+
+    A single class that's no regression is a yes or no, whatever else is written: softmax would always give it 1.
+    Raises ConfigError for a problem_type that doesn't exist. Source: transformers' ImageClassificationPipeline.
+    """
+    given = config.get("problem_type")
+    if given is not None and given not in PROBLEM_TYPES:
+        raise ConfigError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {given!r:.80}")
+    if classes == 1 and given != REGRESSION:
+        return EACH_ON_ITS_OWN
+    return given or ONE_OF_SEVERAL
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -91,6 +91,13 @@ class Checkpoint:
         return inference.infer_variant(self.config_fields)
 
     @property
+    def problem_type(self) -> str:
+        """What a classifier's logits stand for, see ``problem_type_of``; a segmenter's are one class of several."""
+        if self.task != "classifier":
+            return configurations.ONE_OF_SEVERAL
+        return configurations.problem_type_of(self.config_fields, self.config.num_labels)
+
+    @property
     def profile(self) -> Profile:
         """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are."""
         if self.preprocessing is not None:
@@ -253,6 +260,7 @@ def _settings(
 ) -> tuple[tuple[str, ...], dict[str, Any] | None, dict[str, Any]]:
     """(labels, preprocessing, config.json in transformers' form): what stands in the json files, made whole."""
     labels = configurations.choose_labels(config, network.num_labels, task)
+    configurations.problem_type_of(config, network.num_labels)  # raises where it makes no sense
     if not configurations.is_timm(config):
         return labels, preprocessing, configurations.full_config(network, task, labels, config)
     if preprocessing is None:

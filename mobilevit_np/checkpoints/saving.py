@@ -161,6 +161,8 @@ def _for_scheme(checkpoint: Checkpoint, scheme: str, out: Path) -> tuple[dict[st
     if order != checkpoint.channel_order:
         tensors = names.flip_stem(tensors)
         notes.append(f"the stem's input axis was reversed: the weights took {checkpoint.channel_order}, now {order}")
+    if not told and checkpoint.problem_type != configurations.problem_type_of({}, checkpoint.config.num_labels):
+        notes.append(f"nothing that's written says that the problem_type is {checkpoint.problem_type}")
     return tensors, order, notes
 
 

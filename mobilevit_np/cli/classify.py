@@ -8,10 +8,11 @@ from typing import Any
 
 from .common import add_common_options, engine_of, walk, whole_number
 from .inputs import Photo, expand
-from .terminal import chart, heading, printable, say
+from .terminal import chart, heading, numbers, printable, say
 
 DESCRIPTION = """\
-Name what is on a photo, with a probability for each answer.
+Name what is on a photo, with a probability for each answer. Weights whose config.json says so (problem_type) answer
+yes or no for each class on its own (multi_label_classification), or give numbers instead (regression).
 
 Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, and will call a teapot by one of
 their names. For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once, which needs
@@ -50,13 +51,15 @@ def run(options: argparse.Namespace) -> int:
     photos = expand(options.images)
 
     from ..pipelines import Classifier
+    from ..pipelines.common import READING
 
     classifier = Classifier.from_pretrained(
         options.weights, dtype=options.dtype, profile=options.profile, engine=engine_of(options)
     )
     model = classifier.checkpoint.name
     if not options.json:
-        say(heading(model, classifier.knows))
+        reading = READING[classifier.checkpoint.problem_type]
+        say(heading(model, f"{classifier.knows}; {reading}" if reading else classifier.knows))
 
     def show(photo: Photo, result: Any) -> None:
         say(_json_line(photo, model, result) if options.json else _table(photo, result))
@@ -65,11 +68,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(photo: Photo, result: Any) -> str:
-    return "\n".join([printable(photo.name), *chart((p.label, p.probability) for p in result.predictions)])
+    shown = result.predictions
+    if all(p.is_probability for p in shown):
+        return "\n".join([printable(photo.name), *chart((p.label, p.probability) for p in shown)])
+    return "\n".join([printable(photo.name), *numbers((p.label, p.shown) for p in shown)])
 
 
 def _json_line(photo: Photo, model: str, result: Any) -> str:
     predictions = [
-        {"label": p.label, "index": p.index, "probability": round(p.probability, 6)} for p in result.predictions
+        {"label": p.label, "index": p.index}
+        | ({"probability": round(p.probability, 6)} if p.is_probability else {"score": p.score})
+        for p in result.predictions
     ]
-    return json.dumps({"image": photo.name, "model": model, "predictions": predictions})
+    kind = {} if result.problem_type == "single_label_classification" else {"problem_type": result.problem_type}
+    return json.dumps({"image": photo.name, "model": model, **kind, "predictions": predictions})

@@ -19,8 +19,9 @@ weights and all else become float16. Every other command reads the result as it 
 as it's loaded, so it's no faster.
 
 What that costs is measured on the photos given, or else on drawn ones: how far the logits move, how often the first
-answer stays (of a segmenter: the share of the photo whose class stays), and, where the photos' names carry their
-labels (Abyssinian_12.jpg), how many are right before and after.
+answer stays (of a segmenter: the share of the photo whose class stays; where each class is a yes or no of its own: the
+share of these that stay; of a regression: nothing of the kind), and, where the photos' names carry their one label
+(Abyssinian_12.jpg), how many are right before and after.
 """
 
 EXAMPLES = """\
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         "photos": "given" if photos else "drawn",
         "agreement": None if found is None else dataclasses.asdict(found),
     }
-    say(json.dumps(record) if options.json else "\n".join(_report(record, before.task)))
+    say(json.dumps(record) if options.json else "\n".join(_report(record, before)))
     return 1 if failed else 0
 
 
@@ -108,7 +109,7 @@ def _compare(first: Any, second: Any, photos: Sequence[Photo]) -> tuple[Any, int
     return agreement(found), len(problems)
 
 
-def _report(record: dict[str, Any], task: str) -> list[str]:
+def _report(record: dict[str, Any], checkpoint: Any) -> list[str]:
     before, after = record["bytes"]
     return [
         *(printable(f"wrote {path}") for path in record["written"]),
@@ -119,20 +120,29 @@ def _report(record: dict[str, Any], task: str) -> list[str]:
             f"{group['group']:<24}{group['tensors']:>8}{group['largest']:>16.2%}{group['mean']:>12.2%}"
             for group in record["groups"]
         ),
-        *_agreement_lines(record["agreement"], record["photos"], task),
+        *_agreement_lines(record["agreement"], record["photos"], _answer(checkpoint)),
     ]
 
 
-def _agreement_lines(found: dict[str, Any] | None, photos: str, task: str) -> list[str]:
+def _answer(checkpoint: Any) -> str:
+    """What may stay the same, in words."""
+    if checkpoint.task == "segmenter":
+        return "class of a place"
+    return "yes or no of a class" if checkpoint.problem_type == "multi_label_classification" else "first answer"
+
+
+def _agreement_lines(found: dict[str, Any] | None, photos: str, what: str) -> list[str]:
     if found is None:
         return []
-    what = "first answer" if task == "classifier" else "class of a place"
     lines = [
         bold(f"on {found['photos']} {photos} {'photo' if found['photos'] == 1 else 'photos'}"),
         f"  logits: off by at most {found['logits_error']:.1%} of the largest",
-        f"  {what}: the same for {found['unchanged']:.1%}; its probability moved by "
-        f"{100 * found['probability_change']:.2f} percentage points on average",
     ]
+    if found["unchanged"] is not None:
+        lines.append(
+            f"  {what}: the same for {found['unchanged']:.1%}; its probability moved by "
+            f"{100 * found['probability_change']:.2f} percentage points on average"
+        )
     if found["right"] is not None:
         before, after = found["right"]
         lines.append(f"  right: {before:.1%} before, {after:.1%} now, of {found['labelled']} named by their label")

@@ -101,6 +101,13 @@ def chart(fractions: Iterable[tuple[str, float]]) -> list[str]:
     return [f"  {label:<{width}}  {fraction:6.1%}  {bar(fraction)}".rstrip() for label, fraction in named]
 
 
+def numbers(values: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each (label, number), in columns."""
+    named = [(_shortened(printable(label)), value) for label, value in values]
+    widths = [max(map(len, column)) for column in zip(*named, strict=True)]
+    return [f"  {label:<{widths[0]}}  {value:>{widths[1]}}" for label, value in named]
+
+
 def bar(fraction: float, width: int = 24) -> str:
     """A horizontal bar in eighths of a character; hash signs where the output can't carry blocks."""
     try:

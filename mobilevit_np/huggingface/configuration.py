@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints import config_fields
-from ..checkpoints.configurations import is_timm, network_fields
+from ..checkpoints.configurations import PROBLEM_TYPES, is_timm, network_fields
 from ..config import NetworkConfig
 from ..errors import ConfigError
 from ..formats.files import make_folder, read_json, write_file
 from .keywords import settings_only
 
 CONFIG_FILE = "config.json"
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 _BY_POSITION = (
     "num_channels", "image_size", "patch_size", "hidden_sizes", "neck_hidden_sizes", "num_attention_heads",
     "mlp_ratio", "expand_ratio", "hidden_act", "conv_kernel_size", "output_stride", "hidden_dropout_prob",

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import ops
+from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
 from ..errors import MobileViTError
 from .classifier import Classifier
+from .common import scores_of
 from .segmenter import Segmenter
 
 _LABELLED = re.compile(r"(.+)_\d+")
@@ -32,9 +33,11 @@ class Difference:
 
     error: float  # the largest |difference| of the logits
     magnitude: float  # the largest |logit| before
-    unchanged: float  # the share of cells whose best class is the same; 0 or 1 for a classifier
-    probability_change: float  # the mean |change| of the probability of what was the best class
-    right: tuple[bool, bool] | None  # before and after, where the photo's name carries its label
+    # the share of answers that are the same: of cells' best classes (0 or 1 for a classifier), or, where each class is
+    # a question of its own, of the classes' yes and no; None of a regression, which has neither
+    unchanged: float | None
+    probability_change: float | None  # the mean |change| of what was the best class's probability, or of all classes'
+    right: tuple[bool, bool] | None  # before and after, where the photo's name carries its one class's label
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Agreement:
 
     photos: int
     logits_error: float  # the largest |difference| over the largest magnitude
-    unchanged: float
-    probability_change: float
+    unchanged: float | None
+    probability_change: float | None
     labelled: int
     right: tuple[float, float] | None
 
@@ -60,19 +63,25 @@ def differences(
         elif isinstance(second, MobileViTError):
             yield second
         else:
-            yield _difference(first.logits, second.logits, label_in_name(image, before.labels))
+            problem_type = before.checkpoint.problem_type
+            label = label_in_name(image, before.labels) if problem_type == ONE_OF_SEVERAL else None
+            yield _difference(first.logits, second.logits, label, problem_type)
 
 
-def _difference(before: np.ndarray, after: np.ndarray, label: int | None) -> Difference:
+def _difference(before: np.ndarray, after: np.ndarray, label: int | None, problem_type: str) -> Difference:
     """Of two answers' logits, (K) or (K, H', W')."""
     cells = [logits.reshape(len(logits), -1).T.astype(np.float64) for logits in (before, after)]  # (cells, K)
     best = [some.argmax(axis=1) for some in cells]
-    first = [np.take_along_axis(ops.softmax(some), best[0][:, None], axis=1) for some in cells]
+    scores = [scores_of(some, problem_type) for some in cells]
+    same, moved = (cells[0] > 0) == (cells[1] > 0), np.abs(scores[1] - scores[0])
+    if problem_type == ONE_OF_SEVERAL:
+        same, moved = best[0] == best[1], np.take_along_axis(moved, best[0][:, None], axis=1)
+    answers = problem_type != REGRESSION
     return Difference(
         error=float(np.abs(cells[1] - cells[0]).max()),
         magnitude=float(np.abs(cells[0]).max()),
-        unchanged=float((best[0] == best[1]).mean()),
-        probability_change=float(np.abs(first[1] - first[0]).mean()),
+        unchanged=float(same.mean()) if answers else None,
+        probability_change=float(moved.mean()) if answers else None,
         right=None if label is None or before.ndim > 1 else (bool(best[0][0] == label), bool(best[1][0] == label)),
     )
 
@@ -88,11 +97,16 @@ def agreement(found: Iterable[Difference]) -> Agreement | None:
         photos=len(found),
         logits_error=max(difference.error for difference in found)
         / (max(difference.magnitude for difference in found) or 1),
-        unchanged=sum(difference.unchanged for difference in found) / len(found),
-        probability_change=sum(difference.probability_change for difference in found) / len(found),
+        unchanged=_mean(difference.unchanged for difference in found),
+        probability_change=_mean(difference.probability_change for difference in found),
         labelled=len(judged),
         right=(right[0], right[1]) if right else None,
     )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def label_in_name(image: Any, labels: Sequence[str]) -> int | None:

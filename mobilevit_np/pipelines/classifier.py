@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..errors import MobileViTError
+from ..checkpoints import Checkpoint
+from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
+from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
 from .ahead import ahead, in_batches
 from .common import (
@@ -25,6 +26,7 @@ from .common import (
     check_size,
     probability_bytes,
     run_network,
+    scores_of,
 )
 
 BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
@@ -33,24 +35,54 @@ BATCH_PIXELS = BATCH_SIZE * 256**2  # fewer photos where they're larger than the
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class: its label, its place in the logits, and the probability given to it."""
+    """One class: its label, its place in the logits, and the score given to it.
+
+    ``score`` is a probability: its share of all, or, where each answer stands on its own, that of a yes. Of a
+    regression it's the number itself, and ``is_probability`` is False.
+    """
 
     label: str
     index: int
-    probability: float
+    score: float
+    is_probability: bool = True
+
+    @property
+    def probability(self) -> float:
+        """The score, where it's a probability. Raises InputError for a regression's, which is none."""
+        if not self.is_probability:
+            raise InputError("a regression gives numbers, not probabilities; use score in place of probability")
+        return self.score
+
+    @property
+    def shown(self) -> str:
+        """The score for people: 87.3%, or a regression's number in six digits."""
+        return f"{self.score:.1%}" if self.is_probability else f"{self.score:.6g}"
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What the classifier said of one photo: the best classes, best first, and the raw scores of all: (K)"""
+    """What the classifier said of one photo: the best classes, best first, and the network's numbers for all: (K)
+
+    ``problem_type`` says what the scores are: of single_label_classification probabilities that add up to 1, of
+    multi_label_classification one for each class by itself, of regression the logits.
+    """
 
     predictions: tuple[Prediction, ...]
     logits: np.ndarray
+    problem_type: str = ONE_OF_SEVERAL
 
     @property
     def label(self) -> str:
         """The best class's label."""
         return self.predictions[0].label
+
+
+def predictions(logits: np.ndarray, checkpoint: Checkpoint, top: int) -> tuple[Prediction, ...]:
+    """The ``top`` classes with the highest scores, highest first, as the checkpoint's ``problem_type`` has them: (K)"""
+    kind = checkpoint.problem_type
+    scores = scores_of(logits, kind)
+    best = np.argsort(-scores, kind="stable")[:top]
+    return tuple(Prediction(checkpoint.labels[i], int(i), float(scores[i]), kind != REGRESSION) for i in best)
 
 
 class Classifier(Pipeline):
@@ -62,7 +94,8 @@ class Classifier(Pipeline):
         """Classify one image, or a list of them: a Classification, or a list of Classifications.
 
         An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is how many classes to
-        name. Raises ImageError for the first that can't be read; ``stream`` goes on to the next instead.
+        name, those with the highest scores. Raises ImageError for the first that can't be read; ``stream`` goes on to
+        the next instead.
         """
         return self._answers(images, lambda each: self.stream(each, top))
 
@@ -123,9 +156,7 @@ class Classifier(Pipeline):
             check_answer(logits, self.checkpoint)
         except MobileViTError as error:
             return error
-        probabilities = ops.softmax(logits)
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return Classification(tuple(Prediction(self.labels[i], int(i), float(probabilities[i])) for i in best), logits)
+        return Classification(predictions(logits, self.checkpoint, top), logits, self.checkpoint.problem_type)
 
 
 def _input_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[int, int]:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from .. import ops
 from ..checkpoints import Checkpoint, open_checkpoint
+from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION
 from ..checkpoints.shipped import DEFAULTS
 from ..config import NetworkConfig
 from ..engines import Network, compile_network
@@ -149,6 +151,26 @@ def check_answer(logits: np.ndarray, checkpoint: Checkpoint) -> None:
         )
 
 
+def scores_of(logits: np.ndarray, problem_type: str) -> np.ndarray:
+    """What is said of each class: its probability, or of a regression the number itself.
+
+    (..., K) -> (..., K)
+    """
+    return _SCORES[problem_type](logits)
+
+
+_SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    ONE_OF_SEVERAL: ops.softmax,
+    EACH_ON_ITS_OWN: ops.sigmoid,
+    REGRESSION: lambda logits: logits,
+}
+READING = {  # what must be known of the scores to read them
+    ONE_OF_SEVERAL: "",
+    EACH_ON_ITS_OWN: "each answer is a yes or no of its own",
+    REGRESSION: "numbers, not probabilities",
+}
+
+
 def profile_of(checkpoint: Checkpoint, profile: str | Profile | None) -> Profile:
     """The named profile, or the one the checkpoint came with. Raises ConfigError for an unknown name."""
     if profile is None:
@@ -165,7 +187,10 @@ def what_it_knows(checkpoint: Checkpoint) -> str:
     for known, name in ((VOC_LABELS, "Pascal VOC"), (imagenet_labels(), "ImageNet")):
         if labels == known:
             return f"knows the {len(labels)} classes of {name}"
-    return f"knows {len(labels)} classes: {', '.join(labels[:3])}{' ...' if len(labels) > 3 else ''}"
+    regression = checkpoint.problem_type == REGRESSION
+    does, one, many = ("gives", "number", "numbers") if regression else ("knows", "class", "classes")
+    count = f"one {one}" if len(labels) == 1 else f"{len(labels)} {many}"
+    return f"{does} {count}: {', '.join(labels[:3])}{' ...' if len(labels) > 3 else ''}"
 
 
 def is_many(images: Any) -> bool:

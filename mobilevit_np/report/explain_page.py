@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from .. import drawing, ops
-from ..pipelines.common import what_it_knows
+from ..pipelines.classifier import Prediction, predictions
+from ..pipelines.common import READING, what_it_knows
 from .explanation import Explanation, Layer, Stage
 from .page import assemble, plain_name, script_json, text
 from .pictures import coded, number
@@ -60,15 +61,14 @@ def explain_page(explanation: Explanation, *, name: str = "photo", attention_byt
 # -- the answer --------------------------------------------------------------------------------------------------------
 
 
-def _scores(explanation: Explanation) -> list[tuple[str, float]]:
-    """Labels and probabilities, or the shares of the map that classes cover; best first."""
+def _scores(explanation: Explanation) -> list[Prediction]:
+    """A classifier's answers, or the shares of the map that classes cover; highest first."""
     logits, labels = explanation.logits, explanation.checkpoint.labels
     if logits.ndim == 1:
-        scores = ops.softmax(logits)
-    else:
-        scores = np.bincount(_mask(explanation).ravel(), minlength=len(labels)) / math.prod(explanation.seen.shape[:2])
-    best = np.argsort(-scores, kind="stable")[:TOP]
-    return [(labels[i], float(scores[i])) for i in best if logits.ndim == 1 or scores[i] > 0]
+        return list(predictions(logits, explanation.checkpoint, TOP))
+    shares = np.bincount(_mask(explanation).ravel(), minlength=len(labels)) / math.prod(explanation.seen.shape[:2])
+    most = np.argsort(-shares, kind="stable")[:TOP]
+    return [Prediction(labels[i], int(i), float(shares[i])) for i in most if shares[i] > 0]
 
 
 def _mask(explanation: Explanation) -> np.ndarray:
@@ -80,19 +80,22 @@ def _mask(explanation: Explanation) -> np.ndarray:
 def _headline(explanation: Explanation) -> str:
     scores = _scores(explanation)
     if explanation.logits.ndim == 1:
-        return f"{plain_name(scores[0][0])}, {scores[0][1]:.1%}"
-    return ", ".join(f"{plain_name(label)} {share:.0%}" for label, share in scores[:3])
+        return f"{plain_name(scores[0].label)}, {scores[0].shown}"
+    return ", ".join(f"{plain_name(each.label)} {each.score:.0%}" for each in scores[:3])
 
 
 def _bars(explanation: Explanation) -> str:
     return "".join(
-        f'<tr><th scope="row">{text(plain_name(label))}</th><td class="bar">{_bar(score)}</td><td>{score:.1%}</td></tr>'
-        for label, score in _scores(explanation)
+        f'<tr><th scope="row">{text(plain_name(each.label))}</th>'
+        f'<td class="bar">{_bar(each.score) if each.is_probability else ""}</td><td>{each.shown}</td></tr>'
+        for each in _scores(explanation)
     )
 
 
 def _classes(explanation: Explanation) -> str:
-    return f'<h2>What it says</h2><table class="bars">{_bars(explanation)}</table>'
+    reading = READING[explanation.checkpoint.problem_type]
+    note = f'<p class="note">{reading[:1].upper()}{reading[1:]}.</p>' if reading else ""
+    return f'<h2>What it says</h2><table class="bars">{_bars(explanation)}</table>{note}'
 
 
 def _areas(explanation: Explanation) -> str:

@@ -25,7 +25,7 @@ from .process import ContenderError, python_path
 from .race import Rules, Turn, race
 from .tables import records
 
-TOLERANCE = 1e-3  # of the largest probability: what decodes and resizes the photo is other code
+TOLERANCE = 1e-3  # of the largest score: what decodes and resizes the photo is other code
 TOP = 5
 
 _SCRIPT = f"""\
@@ -39,12 +39,14 @@ from typing import Any
 transformers, torch = import_transformers(), import_module("torch")
 from PIL import Image
 
-photo, weights = sys.argv[1:]
+photo, weights, problem_type = sys.argv[1:]
 processor = transformers.MobileViTImageProcessorPil.from_pretrained(weights)
 model = transformers.MobileViTForImageClassification.from_pretrained(weights).eval()
 with torch.inference_mode():
     logits = model(**processor(images=Image.open(photo).convert("RGB"), return_tensors="pt")).logits
-best = logits[0].softmax(-1).topk({TOP})
+if problem_type != "regression":
+    logits = logits.sigmoid() if problem_type == "multi_label_classification" else logits.softmax(-1)
+best = logits[0].topk(min({TOP}, logits.shape[1]))
 pairs = zip(best.indices.tolist(), best.values.tolist())
 print(json.dumps({{"predictions": [{{"index": index, "probability": p}} for index, p in pairs]}}))
 """
@@ -72,7 +74,7 @@ class Command:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ContenderError(f"{self.name} failed: {said:.300}; leave it out, or repair what it stands on")
         answers = json.loads(done.stdout.strip().splitlines()[-1])["predictions"]
-        return Turn(seconds, [_vector(((each["index"], each["probability"]) for each in answers), self._classes)])
+        return Turn(seconds, [_vector(map(_index_and_score, answers), self._classes)])
 
 
 def race_commands(photo: str, weights: str | None, with_peer: bool, rules: Rules) -> list[dict[str, Any]]:
@@ -81,11 +83,11 @@ def race_commands(photo: str, weights: str | None, with_peer: bool, rules: Rules
     classifier = Classifier.from_pretrained(source, engine="reference")
     best = classifier(photo, top=TOP).predictions
     classes = len(classifier.labels)
-    expected = _vector(((each.index, each.probability) for each in best), classes)
+    expected = _vector(((each.index, each.score) for each in best), classes)
     ours = ["-m", "mobilevit_np", "classify", photo, "--json", "--top", str(TOP), "--weights", source]
     commands = [Command("mobilevit-np classify", ours, classes, VERSION)]
     if with_peer:
-        theirs = ["-c", _SCRIPT, photo, str(shipped().get(source, source))]
+        theirs = ["-c", _SCRIPT, photo, str(shipped().get(source, source)), classifier.checkpoint.problem_type]
         commands.append(Command("transformers", theirs, classes, _peer_version()))
     return records(commands, race(commands, lambda _: expected, rules), 1)
 
@@ -96,8 +98,12 @@ def _peer_version() -> str:
     return ", ".join(f"{package} {version(package)}" for package in peers.PEERS["torch"].packages)
 
 
+def _index_and_score(answer: dict[str, Any]) -> tuple[int, float]:
+    return answer["index"], answer["probability" if "probability" in answer else "score"]
+
+
 def _vector(pairs: Any, classes: int) -> np.ndarray:
     vector = np.zeros(classes, np.float32)
-    for index, probability in pairs:
-        vector[index] = probability
+    for index, score in pairs:
+        vector[index] = score
     return vector
