@@ -9,6 +9,7 @@ Explained in tutorials/08-the-whole-classifier.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
 STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
+MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
 BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -151,6 +153,12 @@ def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
         )
     if 0 in pixel_values.shape:
         raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixel")
+
+
+def probability_bytes(height: int, width: int, config: NetworkConfig, dtype: np.dtype) -> int:
+    """The bytes of one photo's attention probabilities where they are most: in L3, at an eighth of the photo's size."""
+    tokens = math.prod(-(-side // (8 * config.patch_size)) for side in (height, width))
+    return config.patch_size**2 * config.num_attention_heads * tokens**2 * dtype.itemsize
 
 
 _LENGTHS = {"hidden_sizes": 3, "neck_hidden_sizes": 7, "atrous_rates": 3}

@@ -1,8 +1,8 @@
-"""Floor 3.5. The engines by name: what computes the networks. Imports the engines, scope, config and errors only.
+"""The engines by name: what computes the networks.
 
-An engine is compiled for a task once, ``compile(scope, config) -> network``, and its network is then called with a
-batch: ``network(pixel_values) -> (output, the five maps on the way)``. The reference has nothing to prepare; the fast
-engine folds weights and plans. Either is loaded only where it's asked for.
+An engine is compiled for a task once, ``compile_network(...) -> network``, and its network is then called with a batch:
+``network(pixel_values) -> output``; with ``hidden_states=True`` it gives the five maps after L1 to L5 as well. The
+reference has nothing to prepare; the fast engine folds weights and plans. Either is loaded only where it's asked for.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -10,7 +10,8 @@ Explained in tutorials/12-making-numpy-fast.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
@@ -18,54 +19,51 @@ from .config import NetworkConfig
 from .errors import InputError
 from .scope import Scope
 
+TASKS = ("backbone", "classifier", "segmenter")
+STAGES = "*encoder.layer.[0-4]"  # the paths of L1 to L5, in a network or a bare backbone
+
 
 class Network(Protocol):
-    """A batch in; the output out, and the five maps (the fast engine copies them only where they're asked for)."""
+    """A batch in, the output out; the five maps beside it where they're asked for."""
 
+    @overload
+    def __call__(self, pixel_values: np.ndarray, *, hidden_states: Literal[False] = False) -> np.ndarray: ...
+    @overload
     def __call__(
-        self, pixel_values: np.ndarray, *, hidden_states: bool = False
+        self, pixel_values: np.ndarray, *, hidden_states: Literal[True]
     ) -> tuple[np.ndarray, list[np.ndarray]]: ...
+    def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any: ...
 
 
-Compile = Callable[..., Network]
+class Reference:
+    """A function ``f(pixel_values, scope, ...)`` of model.py as a network: there is nothing to compile."""
+
+    def __init__(self, function: Callable[..., np.ndarray], scope: Scope):
+        self._function = function
+        self._scope = scope
+
+    def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any:
+        """The output, and with ``hidden_states`` the five maps, which are heard on the way."""
+        if not hidden_states:
+            return self._function(pixel_values, self._scope)
+        maps: list[np.ndarray] = []
+        output = self._function(pixel_values, self._scope.listen(lambda _, stage: maps.append(stage), STAGES))
+        return output, maps
 
 
-def interpreted(function: Callable[..., Any]) -> Compile:
-    """How a function ``f(pixel_values, scope, config)`` is an engine's: there is nothing to compile."""
+def _reference(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> Network:
+    from .model import NETWORKS
 
-    def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
-        def network(pixel_values: np.ndarray, *, hidden_states: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
-            answer: tuple[np.ndarray, list[np.ndarray]] = function(pixel_values, scope, config, **options)
-            return answer
-
-        return network
-
-    return compile_for
+    return Reference(partial(NETWORKS[task], config=config, **options), scope)
 
 
-def _reference(task: str) -> Compile:
-    def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
-        from . import reference
+def _fast(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> Network:
+    from . import fast
 
-        return interpreted(getattr(reference, task))(scope, config, **options)
-
-    return compile_for
+    return fast.compile_network(task, scope, config, **options)
 
 
-def _fast(task: str) -> Compile:
-    def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
-        from . import fast
-
-        return fast.compile_network(task, scope, config, **options)
-
-    return compile_for
-
-
-TASKS = ("backbone", "classifier", "segmenter")
-ENGINES: dict[str, dict[str, Compile]] = {
-    "reference": {task: _reference(task) for task in TASKS},
-    "fast": {task: _fast(task) for task in TASKS},
-}
+ENGINES: dict[str, Callable[..., Network]] = {"reference": _reference, "fast": _fast}
 
 
 def compile_network(engine: str, task: str, scope: Scope, config: NetworkConfig, **options: Any) -> Network:
@@ -74,5 +72,5 @@ def compile_network(engine: str, task: str, scope: Scope, config: NetworkConfig,
     The task "backbone" takes the option ``expand_output``.
     """
     if not isinstance(engine, str) or engine not in ENGINES:
-        raise InputError(f"there is no engine {engine!r}; known are {', '.join(ENGINES)}")
-    return ENGINES[engine][task](scope, config, **options)
+        raise InputError(f"there is no engine {engine!r:.40}; known are {', '.join(ENGINES)}")
+    return ENGINES[engine](task, scope, config, **options)

@@ -1,17 +1,15 @@
-"""Floor 0. A ``Scope`` is a subtree of the checkpoint that knows its own path; imports errors only.
+"""A ``Scope`` is a subtree of the checkpoint that knows its own path: the one idea that holds the house together.
 
-It's the one idea that holds the house together. Every layer is a function ``layer(x, scope, ...)`` that looks its
-parameters up in its scope (``scope["weight"]``), hands the children their own subtrees (``scope / "conv_1x1"``) and
-is marked with ``@module``. The mark buys two things without a line in the layer:
+Every layer is a function ``layer(x, scope, ...)`` that looks its parameters up in its scope (``scope["weight"]``),
+hands its parts their own subtrees (``scope / "conv_1x1"``) and is marked with ``@module``. The mark allows one thing,
+without a line in the layer: what a path computes can be *wrapped* from outside.
 
-- *Listening.* ``scope.listen(f)`` gives a scope whose modules call ``f(path, output)`` on the way out. The paths are
-  those of the checkpoint, so a trace carries the names that a PyTorch forward hook sees. Where nobody listens it
-  costs one ``None`` check.
-- *Replacing.* ``scope.replace(pattern, f)`` gives a scope in which what the matching paths compute is computed by
-  ``f(compute, x, scope, ...)`` instead, ``compute`` being what was there before. A known port mistake is switched
-  on that way; the layers stay clean.
+- A wrapper that only looks *listens*: ``scope.listen(f)`` calls ``f(path, output)`` for every module. The paths are
+  those of the checkpoint, so a trace carries the names that a PyTorch forward hook sees.
+- A wrapper that computes something else *replaces*: a known port mistake, or a port's own tensors in place of ours.
 
-A scope never changes: both return a new one that shares the tensors. Threads can't disturb each other.
+A scope never changes: both give a new one that shares the tensors. Threads can't disturb each other, and where nothing
+is wrapped the mark costs one look at an empty tuple.
 
 Explained in tutorials/03-batch-norm-and-silu.md.
 """
@@ -28,8 +26,7 @@ import numpy as np
 
 from .errors import MissingTensorError
 
-Listener = Callable[[str, np.ndarray], None]
-Replacement = Callable[..., np.ndarray]
+Wrapper = Callable[..., np.ndarray]
 F = TypeVar("F", bound=Callable[..., np.ndarray])
 
 
@@ -39,24 +36,18 @@ class Scope:
     ``tensors`` maps full Hugging Face names to arrays; ``path`` is the subtree's place in it, ``""`` for the whole.
     """
 
-    __slots__ = ("_listener", "_replacements", "_tensors", "path")
+    __slots__ = ("_tensors", "_wrappers", "path")
 
     def __init__(
-        self,
-        tensors: Mapping[str, np.ndarray],
-        path: str = "",
-        *,
-        listener: Listener | None = None,
-        replacements: tuple[tuple[str, Replacement], ...] = (),
+        self, tensors: Mapping[str, np.ndarray], path: str = "", wrappers: tuple[tuple[str, Wrapper], ...] = ()
     ) -> None:
         self.path = path
         self._tensors = tensors
-        self._listener = listener
-        self._replacements = replacements
+        self._wrappers = wrappers
 
     def __truediv__(self, name: str | int) -> Scope:
         """The subtree below ``name``: ``scope / "layer" / 0``."""
-        return Scope(self._tensors, self._join(str(name)), listener=self._listener, replacements=self._replacements)
+        return Scope(self._tensors, self._join(str(name)), self._wrappers)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The parameter ``name`` of this subtree. Raises MissingTensorError with its full name."""
@@ -68,63 +59,45 @@ class Scope:
 
     @property
     def watched(self) -> bool:
-        """Whether someone listens, or something is replaced: then every module must be gone through."""
-        return self._listener is not None or bool(self._replacements)
+        """Whether anything is wrapped: then every module must be gone through."""
+        return bool(self._wrappers)
 
     def __repr__(self) -> str:
         return f"Scope({self.path!r}, {len(self._tensors)} tensors)"
 
-    def listen(self, listener: Listener) -> Scope:
-        """The same scope, calling ``listener(path, output)`` for every module's output, in order of execution.
-
-        A second listener joins the first. What it's given is the array the network goes on with: copy, don't change.
-        """
-        first = self._listener
-        if first is None:
-            both = listener
-        else:
-
-            def both(path: str, output: np.ndarray) -> None:
-                first(path, output)
-                listener(path, output)
-
-        return Scope(self._tensors, self.path, listener=both, replacements=self._replacements)
-
-    def replace(self, pattern: str, replacement: Replacement) -> Scope:
-        """The same scope, with what the paths matching ``pattern`` compute replaced.
+    def wrap(self, pattern: str, wrapper: Wrapper) -> Scope:
+        """The same scope, with a wrapper around what the matching paths compute.
 
         ``pattern`` is a shell-style pattern on the whole path (``*.reduce_1x1``; ``*`` crosses dots).
-        ``replacement(compute, x, scope, ...)`` gets the function it stands in for and that function's arguments.
-        Where several match, the later wraps the earlier.
+        ``wrapper(compute, x, scope, ...)`` gets the function it stands in for and that function's arguments, and its
+        output is what the network goes on with. Where several match, the later wraps the earlier.
         """
-        return Scope(
-            self._tensors,
-            self.path,
-            listener=self._listener,
-            replacements=(*self._replacements, (pattern, replacement)),
-        )
+        return Scope(self._tensors, self.path, (*self._wrappers, (pattern, wrapper)))
+
+    def listen(self, listener: Callable[[str, np.ndarray], object], pattern: str = "*") -> Scope:
+        """The same scope, calling ``listener(path, output)`` for every matching module, in order of execution.
+
+        It hears what was wrapped before. What it's given is the array the network goes on with: copy, don't change.
+        """
+
+        def look(compute: Wrapper, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+            output = compute(x, scope, *args, **kwargs)
+            listener(scope.path, output)
+            return output
+
+        return self.wrap(pattern, look)
 
     def with_tensors(self, tensors: Mapping[str, np.ndarray]) -> Scope:
         """The same scope, in which the parameters named in ``tensors`` (from this path on) are those given there."""
         changed = {self._join(name): tensor for name, tensor in tensors.items()}
-        return Scope(
-            ChainMap(changed, self._tensors),  # type: ignore[arg-type]  # it's read only
-            self.path,
-            listener=self._listener,
-            replacements=self._replacements,
-        )
+        both = ChainMap(changed, self._tensors)  # type: ignore[arg-type]  # it's read only
+        return Scope(both, self.path, self._wrappers)
 
-    def emit(self, output: np.ndarray, name: str = "") -> np.ndarray:
-        """Show ``output`` to whoever listens, under this path (and ``name`` below it), and hand it back."""
-        if self._listener is not None:
-            self._listener(self._join(name) if name else self.path, output)
-        return output
-
-    def computation(self, compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        """``compute``, or what was put in its place at this path."""
-        for pattern, replacement in self._replacements:
+    def wrapped(self, compute: Wrapper) -> Wrapper:
+        """``compute`` with the wrappers of this path around it."""
+        for pattern, wrapper in self._wrappers:
             if fnmatchcase(self.path, pattern):
-                compute = functools.partial(replacement, compute)
+                compute = functools.partial(wrapper, compute)
         return compute
 
     def _join(self, name: str) -> str:
@@ -132,10 +105,10 @@ class Scope:
 
 
 def module(function: F) -> F:
-    """Mark ``function(x, scope, ...)`` as a module: its path can be replaced, and its output is emitted once."""
+    """Mark ``function(x, scope, ...)`` as a module: what it computes can be wrapped at its scope's path."""
 
     @functools.wraps(function)
     def run(x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
-        return scope.emit(scope.computation(function)(x, scope, *args, **kwargs))
+        return scope.wrapped(function)(x, scope, *args, **kwargs)
 
     return run  # type: ignore[return-value]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mobilevit_np.config import NetworkConfig
-from mobilevit_np.reference import backbone, classifier, segmenter
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
 LOWEST_STD, HIGHEST_STD = 0.05, 20.0  # of every activation, attention probabilities aside
@@ -47,7 +47,7 @@ def draw_tensors(
         tensors[f"{scope.path}.running_var"] = spread * rng.uniform(0.5, 1.5, mean.shape)
         return compute(x, scope, **options)
 
-    run(photo, Scope(tensors).replace("*.normalization", observe), config, task, expand_output=expand_output)
+    run(photo, Scope(tensors).wrap("*.normalization", observe), config, task, expand_output=expand_output)
     return tensors
 
 
@@ -87,9 +87,8 @@ def run(
     pixel_values: np.ndarray, scope: Scope, config: NetworkConfig, task: str, *, expand_output: bool = True
 ) -> np.ndarray:
     """What the reference computes for "backbone", "classifier" or "segmenter"; a bare model's names have no prefix."""
-    if task == "backbone":
-        return backbone(pixel_values, scope, config, expand_output=expand_output)[0]
-    return {"classifier": classifier, "segmenter": segmenter}[task](pixel_values, scope, config)[0]
+    options = {"expand_output": expand_output} if task == "backbone" else {}
+    return NETWORKS[task](pixel_values, scope, config, **options)
 
 
 def trace(

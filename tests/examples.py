@@ -1,4 +1,4 @@
-"""A real call of every public function of ops, layers and reference, at sizes that can be chosen.
+"""A real call of every public function of ops and model, at sizes that can be chosen.
 
 ``EXAMPLES`` maps a function's name to builders; a builder takes sizes by the names of axes and gives (arguments,
 keywords). Used three ways: the shape lines of docstrings are held against the first builder's call (where different
@@ -124,6 +124,14 @@ def attention(B: int = 2, N: int = 5, h: int = 3, d: int = 4) -> Call:
     return call(array(B, N, h * d), array(B, N, h * d) / 2, array(B, N, h * d) / 3, h)
 
 
+def scores(B: int = 2, N: int = 5, h: int = 3, d: int = 4) -> Call:
+    return call(array(B, N, h * d), array(B, N, h * d) / 2, h)
+
+
+def attend(B: int = 2, N: int = 5, h: int = 3, d: int = 4) -> Call:
+    return call(positive(B, h, N, N) / N, array(B, N, h * d))
+
+
 def unfold(B: int = 3, D: int = 7, H: int = 6, W: int = 10) -> Call:
     return call(array(B, D, H, W), 2)
 
@@ -183,12 +191,11 @@ def feed_forward_out(B: int = 2, N: int = 5) -> Call:
 
 def encoder(B: int = 3, H: int = 96, W: int = 32, h: int = 2) -> Call:
     net = Network.build(h=h)
-    return call(array(B, 4, H, W), net.at("mobilevit.encoder"), net.config, [])
+    return call(array(B, 4, H, W), net.at("mobilevit.encoder"), net.config)
 
 
-def stem_to_last(B: int = 1, C: int = 3, H: int = 64, W: int = 128, h: int = 2) -> Call:
-    (x, scope, config), _ = just_backbone(B, C, H, W, h)
-    return call(x, scope, config, [])
+def layer_probabilities(B: int = 2, N: int = 5, h: int = 2) -> Call:
+    return call(array(6 * B, N, 8), Scope({}), array(6 * B, N, 8) / 2, h)
 
 
 def network(head: str) -> Builder:
@@ -229,6 +236,8 @@ EXAMPLES: dict[str, list[Builder]] = {
     "ops.linear.linear": [linear],
     "ops.attention.split_heads": [split_heads],
     "ops.attention.merge_heads": [merge_heads],
+    "ops.attention.attention_probabilities": [scores],
+    "ops.attention.attend": [attend],
     "ops.attention.multi_head_attention": [attention],
     "ops.patches.unfold_to_patches": [unfold],
     "ops.patches.fold_from_patches": [fold],
@@ -239,47 +248,45 @@ EXAMPLES: dict[str, list[Builder]] = {
     "ops.losses.binary_cross_entropy_with_logits": [pair],
     "ops.losses.cross_entropy": [cross_entropy],
     "ops.losses.semantic_segmentation_loss": [segmentation_loss],
-    "layers.primitives.convolution": [of("mobilevit.conv_stem.convolution", "B", "3", "11", "15", stride=2)],
-    "layers.primitives.batch_norm": [of("mobilevit.conv_stem.normalization", "B", "4", "H", "W")],
-    "layers.primitives.layer_norm": [of(f"{L3}.layernorm", "BP", "N", "8", eps=1e-5)],
-    "layers.primitives.linear": [of("classifier", "B", "N", "22")],
-    "layers.primitives.activation": [of("mobilevit.conv_stem.activation", "B", "4", "H", "W", name="silu")],
-    "layers.conv_layer.conv_layer": [of("mobilevit.conv_stem", "B", "3", "11", "15", act="silu", stride=2)],
-    "layers.inverted_residual.inverted_residual": [
+    "model.convolution": [of("mobilevit.conv_stem.convolution", "B", "3", "11", "15", stride=2)],
+    "model.batch_norm": [of("mobilevit.conv_stem.normalization", "B", "4", "H", "W")],
+    "model.layer_norm": [of(f"{L3}.layernorm", "BP", "N", "8", eps=1e-5)],
+    "model.linear": [of("classifier", "B", "N", "22")],
+    "model.activation": [of("mobilevit.conv_stem.activation", "B", "4", "H", "W", name="silu")],
+    "model.conv_layer": [of("mobilevit.conv_stem", "B", "3", "11", "15", act="silu", stride=2)],
+    "model.inverted_residual": [
         of(f"{L3}.downsampling_layer", "B", "6", "11", "15", config=None, out_channels=10, stride=2),
         of("mobilevit.encoder.layer.0.layer.0", "B", "4", "H", "W", config=None, out_channels=4),
     ],
-    "layers.mobilevit_block.mobilevit_block": [
+    "model.mobilevit_block": [
         of(L3, "B", "10", "3", "7", config=None, depth=2),
         of(L3, "B", "10", "H", "W", config=None, depth=2),
     ],
-    "layers.mobilevit_block.transformer": [of(f"{L3}.transformer", "BP", "N", "8", config=None, depth=2)],
-    "layers.mobilevit_block.unfolding": [unfolding],
-    "layers.mobilevit_block.folding": [folding],
-    "layers.mobilevit_block.whole_patches": [lambda: call((5, 9), 4)],
-    "layers.transformer_layer.transformer_layer": [of(LAYER, "BP", "N", "8", config=None)],
-    "layers.transformer_layer.attention": [of(f"{LAYER}.attention", "BP", "N", "8", config=None)],
-    "layers.transformer_layer.self_attention": [of(f"{LAYER}.attention.attention", "BP", "N", "8", config=None)],
-    "layers.transformer_layer.attention_out": [of(f"{LAYER}.attention.output", "BP", "N", "8")],
-    "layers.transformer_layer.feed_forward_in": [of(f"{LAYER}.intermediate", "BP", "N", "8", config=None)],
-    "layers.transformer_layer.feed_forward_out": [feed_forward_out],
-    "layers.aspp.aspp": [of("segmentation_head.aspp", "B", "18", "H", "W", head="segmenter", config=None)],
-    "layers.aspp.aspp_pooling": [of("segmentation_head.aspp.convs.4", "B", "18", "H", "W", head="segmenter")],
-    "layers.aspp.global_pool": [
-        of("segmentation_head.aspp.convs.4.global_pool", "B", "18", "H", "W", head="segmenter")
-    ],
-    "layers.deeplabv3.deeplabv3": [of("segmentation_head", "B", "18", "H", "W", head="segmenter", config=None)],
-    "reference.backbone.mobilenet_stage": [
+    "model.transformer": [of(f"{L3}.transformer", "BP", "N", "8", config=None, depth=2)],
+    "model.unfolding": [unfolding],
+    "model.folding": [folding],
+    "model.whole_patches": [lambda: call((5, 9), 4)],
+    "model.transformer_layer": [of(LAYER, "BP", "N", "8", config=None)],
+    "model.attention": [of(f"{LAYER}.attention", "BP", "N", "8", config=None)],
+    "model.self_attention": [of(f"{LAYER}.attention.attention", "BP", "N", "8", config=None)],
+    "model.attention_probabilities": [layer_probabilities],
+    "model.attention_out": [of(f"{LAYER}.attention.output", "BP", "N", "8")],
+    "model.feed_forward_in": [of(f"{LAYER}.intermediate", "BP", "N", "8", config=None)],
+    "model.feed_forward_out": [feed_forward_out],
+    "model.aspp": [of("segmentation_head.aspp", "B", "18", "H", "W", head="segmenter", config=None)],
+    "model.aspp_pooling": [of("segmentation_head.aspp.convs.4", "B", "18", "H", "W", head="segmenter")],
+    "model.global_pool": [of("segmentation_head.aspp.convs.4.global_pool", "B", "18", "H", "W", head="segmenter")],
+    "model.deeplabv3": [of("segmentation_head", "B", "18", "H", "W", head="segmenter", config=None)],
+    "model.mobilenet_stage": [
         of("mobilevit.encoder.layer.1", "B", "4", "15", "19", config=None, out_channels=6, stride=2, depth=3)
     ],
-    "reference.backbone.mobilevit_stage": [
+    "model.mobilevit_stage": [
         of(L3, "B", "6", "15", "21", config=None, out_channels=10, stride=2, dilation=1, depth=2)
     ],
-    "reference.backbone.encoder": [encoder],
-    "reference.backbone.backbone": [just_backbone],
-    "reference.backbone.stem_to_last": [stem_to_last],
-    "reference.classifier.classifier": [network("classifier")],
-    "reference.segmenter.segmenter": [network("segmenter")],
+    "model.encoder": [encoder],
+    "model.backbone": [just_backbone],
+    "model.classifier": [network("classifier")],
+    "model.segmenter": [network("segmenter")],
 }
 
 

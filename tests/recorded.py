@@ -11,13 +11,12 @@ import safetensors.numpy
 from parameters import digest, draw, photo
 
 from mobilevit_np.config import NetworkConfig
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.preprocess import PROFILES, preprocess
-from mobilevit_np.reference import classifier, segmenter
 from mobilevit_np.scope import Scope
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ["classifier", "everything_else", "segmenter_16", "segmenter_8", "tokens_as_features"]
-NETWORKS = {"classifier": classifier, "segmenter": segmenter}
 MOST = 256  # values kept of an activation
 PROFILE = PROFILES["huggingface-classifier"]
 

@@ -10,11 +10,11 @@ import pytest
 from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 
 from mobilevit_np.checkpoints import Checkpoint, config_fields, info, open_checkpoint, save_checkpoint
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, MobileViTWarning
 from mobilevit_np.labels import VOC_LABELS, imagenet_labels
-from mobilevit_np.names import parameter_names as names
 
 
 def write(path, tensors, **options):

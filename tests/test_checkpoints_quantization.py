@@ -23,12 +23,12 @@ from mobilevit_np.checkpoints import (
     quantize,
     save_checkpoint,
 )
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, InputError, OutputError
 from mobilevit_np.formats.contents import TensorFile
 from mobilevit_np.formats.tensor_file import read_tensor_file
-from mobilevit_np.names import parameter_names as names
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=5)
 

@@ -12,11 +12,11 @@ from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 from tiny import CLASSES, save_tiny
 
 from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantize, save_checkpoint
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, OutputError
 from mobilevit_np.formats.tensor_file import read_tensor_file
-from mobilevit_np.names import parameter_names as names
 
 CONFIG = full_config(tiny_config(), "classifier", tuple("abcde"))
 PREPROCESSOR = {"do_flip_channel_order": True, "size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}

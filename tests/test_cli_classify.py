@@ -17,8 +17,8 @@ from mobilevit_np import Classifier
 from mobilevit_np.cli import run
 from mobilevit_np.cli.inputs import expand
 from mobilevit_np.cli.terminal import bar
+from mobilevit_np.model import classifier
 from mobilevit_np.preprocess import PROFILES
-from mobilevit_np.reference import classifier
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, 
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
+from mobilevit_np.model import classifier
 from mobilevit_np.pipelines.agreement import agreement, differences, drawn_photos, label_in_name
 from mobilevit_np.preprocess import decode, preprocess
-from mobilevit_np.reference import classifier
 from mobilevit_np.scope import Scope
 
 
@@ -41,7 +41,7 @@ def quantize(capsys, tmp_path, monkeypatch):
 def logits_of(folder, paths):
     checkpoint = open_tiny(folder)
     pixel_values = np.concatenate([preprocess(decode(path), checkpoint.profile) for path in paths])
-    return classifier(pixel_values, Scope(checkpoint.tensors), checkpoint.config)[0].astype(np.float64)
+    return classifier(pixel_values, Scope(checkpoint.tensors), checkpoint.config).astype(np.float64)
 
 
 def softmax(logits):
@@ -179,7 +179,7 @@ def test_settings_that_are_wrong_are_found_before_anything_is_written(quantize, 
 
 def test_a_photo_without_an_answer_is_named(quantize, tiny_classifier, monkeypatch):
     """What kept it from one may be no fault of the photo's, and say nothing of it."""
-    plant(monkeypatch, "classifier", lambda x, scope, config: (np.full((len(x), 5), np.nan), []), "reference")
+    plant(monkeypatch, "classifier", lambda x, scope, config: np.full((len(x), 5), np.nan), "reference")
     save_photo(Path("a.png"))
     code, _, err = quantize(tiny_classifier, "int8", "--photos", "a.png")
     assert (code, len(err)) == (1, 1)

@@ -15,8 +15,8 @@ from mobilevit_np.checkpoints import count_parameters, draw_parameters, open_che
 from mobilevit_np.cli import build_parser, run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError
-from mobilevit_np.reference import classifier, segmenter
-from mobilevit_np.report.summary import summarise
+from mobilevit_np.explain.summary import summarise
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
 PUBLISHED = {  # parameters, MACs in millions: ImageNet's 1000 classes at 256x256, VOC's 21 at 512x512 and stride 16
@@ -50,7 +50,7 @@ def test_shapes_are_those_of_a_real_run(task, stride):
     config = NetworkConfig(**CUT_DOWN, num_labels=5, output_stride=stride)
     seen = {}
     scope = Scope(draw_parameters(config, task)).listen(lambda path, output: seen.__setitem__(path, output.shape))
-    {"classifier": classifier, "segmenter": segmenter}[task](np.zeros((1, 3, 70, 101), np.float32), scope, config)
+    NETWORKS[task](np.zeros((1, 3, 70, 101), np.float32), scope, config)
     rows = summarise(config, task, (70, 101)).rows
     assert len(rows) > 30
     for row in rows:

@@ -12,7 +12,7 @@ import pytest
 from tiny import REPOSITORY, plant, save_photo
 
 from mobilevit_np.cli import run, terminal
-from mobilevit_np.reference import classifier
+from mobilevit_np.model import classifier
 
 ESCAPE = "\033["
 
@@ -107,10 +107,10 @@ def test_on_a_real_terminal(tiny_classifier, cat):
     """A process with a pseudo-terminal as standard error and a file as standard output, a second and a half long."""
     script = (
         f"import sys, time; sys.path.insert(0, {str(REPOSITORY)!r})\n"
-        "from mobilevit_np.cli import run\nfrom mobilevit_np.engines import ENGINES, interpreted\n"
-        "from mobilevit_np.reference import classifier\n"
-        "def network(*arguments):\n    time.sleep(1.5)\n    return classifier(*arguments)\n"
-        "for engine in ENGINES.values(): engine['classifier'] = interpreted(network)\n"
+        "from mobilevit_np.cli import run\nfrom mobilevit_np.engines import ENGINES\n"
+        "from mobilevit_np.model import NETWORKS, classifier\n"
+        "def network(*arguments, **options):\n    time.sleep(1.5)\n    return classifier(*arguments, **options)\n"
+        "NETWORKS['classifier'], ENGINES['fast'] = network, ENGINES['reference']\n"
         f"sys.exit(run(['classify', {str(cat)!r}, '--weights', {str(tiny_classifier)!r}]))"
     )
     ours, theirs = pty.openpty()

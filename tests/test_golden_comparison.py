@@ -27,7 +27,7 @@ def off_at(path, by=0.01):
 
 def port_with(golden, network, path, replacement):
     """A port's tensors in float32, with what one layer computes replaced."""
-    scope = network.scope(np.float32).replace(path, replacement)
+    scope = network.scope(np.float32).wrap(path, replacement)
     found = {"pixel_values": golden.tensors["pixel_values"].astype(np.float32)}
     network.run(found["pixel_values"], scope.listen(lambda name, x: found.__setitem__(name or "logits", x.copy())))
     return found
@@ -93,7 +93,7 @@ def test_a_mistake_that_changes_a_shape_is_not_taken_for_the_ports_own_tensor():
     golden, network, found = off_at("nothing")
 
     def plant(scope):
-        return scope.replace(FUSION, lambda compute, x, here, **k: compute(x, here, **k)[:, :, 1:])
+        return scope.wrap(FUSION, lambda compute, x, here, **k: compute(x, here, **k)[:, :, 1:])
 
     ours = reference_tensors(network, golden, found, plant=plant)
     assert set(found) - set(ours) == {FUSION}

@@ -140,7 +140,7 @@ def test_the_short_side_goes_straight_to_the_crop_whatever_the_profile(size, cro
 def test_a_mistake_made_in_one_layer_only_is_named_there():
     golden, network = golden_and_network()
     ((_, replacement),) = BY_NAME["batch_norm_eps"].replacements
-    scope = network.scope(np.float32).replace("*.layer.3.fusion.normalization", replacement)
+    scope = network.scope(np.float32).wrap("*.layer.3.fusion.normalization", replacement)
     found = {}
     network.run(
         golden.tensors["pixel_values"].astype(np.float32),
@@ -153,7 +153,7 @@ def test_a_mistake_made_in_one_layer_only_is_named_there():
 
 def test_what_nothing_explains_is_said_with_what_was_ruled_out():
     golden, network = golden_and_network()
-    scope = network.scope(np.float32).replace("*.layer.3.fusion.normalization", lambda f, x, s, **k: f(x, s, **k) * 1.5)
+    scope = network.scope(np.float32).wrap("*.layer.3.fusion.normalization", lambda f, x, s, **k: f(x, s, **k) * 1.5)
     scope = BY_NAME["no_final_layer_norm"].plant(scope)
     found = {}
     network.run(

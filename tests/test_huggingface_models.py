@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import plant
 
-from mobilevit_np import ops, reference
+from mobilevit_np import ops
 from mobilevit_np.checkpoints import draw_parameters
 from mobilevit_np.config import VARIANTS
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, MobileViTWarning, OutputError
@@ -23,6 +23,7 @@ from mobilevit_np.huggingface import (
     MobileViTModel,
 )
 from mobilevit_np.huggingface.outputs import ImageClassifierOutput
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
 CLASSES = {
@@ -32,8 +33,8 @@ CLASSES = {
 }
 
 
-def small(task="classifier", *, seed=0, dtype=np.float64, expand_output=None, **values):
-    options = {} if expand_output is None else {"expand_output": expand_output}
+def small(task="classifier", *, seed=0, dtype=np.float64, expand_output=None, engine="reference", **values):
+    options = {"engine": engine} if expand_output is None else {"engine": engine, "expand_output": expand_output}
     config = MobileViTConfig(**{**drawing.CUT_DOWN, "num_labels": 5, **values})
     return CLASSES[task](config, seed=seed, dtype=dtype, **options)
 
@@ -121,16 +122,18 @@ def test_a_model_from_a_configuration_alone_is_drawn_from_its_seed():
 def test_the_answers_are_the_reference_s():
     x = pixels()
     model = small("classifier")
-    logits, hidden_states = reference.classifier(x, model.scope, model.config)
+    maps = {}
+    scope = model.scope.listen(maps.__setitem__, "mobilevit.encoder.layer.?")
+    logits = NETWORKS["classifier"](x, scope, model.config)
     output = model(x, output_hidden_states=True)
     np.testing.assert_array_equal(output.logits, logits)
-    assert len(output.hidden_states) == 5
-    assert all(np.array_equal(a, b) for a, b in zip(output.hidden_states, hidden_states, strict=True))
+    assert len(output.hidden_states) == len(maps) == 5
+    assert all(np.array_equal(a, b) for a, b in zip(output.hidden_states, maps.values(), strict=True))
     model = small("segmenter", output_stride=16)
-    np.testing.assert_array_equal(model(x).logits, reference.segmenter(x, model.scope, model.config)[0])
+    np.testing.assert_array_equal(model(x).logits, NETWORKS["segmenter"](x, model.scope, model.config))
     for expand_output in (True, False):
         model = small("backbone", expand_output=expand_output)
-        last, _ = reference.backbone(x, model.scope, model.config, expand_output=expand_output)
+        last = NETWORKS["backbone"](x, model.scope, model.config, expand_output=expand_output)
         output = model(x)
         np.testing.assert_array_equal(output.last_hidden_state, last)
         if expand_output:
@@ -170,12 +173,11 @@ def test_pixel_values_come_in_any_array_and_are_cast():
 
 def test_one_table_names_the_engines_of_models_and_pipelines(monkeypatch):
     def doubled(x, scope, config):
-        logits, states = reference.classifier(x, scope, config)
-        return 2 * logits, states
+        return 2 * NETWORKS["classifier"](x, scope, config)
 
     plant(monkeypatch, "classifier", doubled, "doubled")
-    model, x = small(), pixels()
-    np.testing.assert_array_equal(model(x, engine="doubled").logits, 2 * model(x).logits)
+    x = pixels()
+    np.testing.assert_array_equal(small(engine="doubled")(x).logits, 2 * small()(x).logits)
 
 
 def test_trace_shows_every_activation_and_copies():
@@ -300,7 +302,6 @@ def test_segmentation_loss(ignored):
         ({"pixel_values": "cat.png"}, "numbers"),
         ({"pixel_values": object()}, "numbers"),
         ({"pixel_values": [[1.0], [1.0, 2.0]]}, "array"),
-        ({"pixel_values": np.ones((1, 3, 32, 32)), "engine": "warp"}, "no engine 'warp'"),
     ],
 )
 def test_wrong_calls(task, given, message):
@@ -483,8 +484,8 @@ def test_a_file_in_the_folder_s_place_is_an_error(tmp_path):
 
 def test_a_scope_with_a_mistake_changes_the_answer():
     model, x = small(), pixels()
-    broken = model.scope.replace(
+    broken = model.scope.wrap(
         "*.reduce_1x1", lambda compute, x, scope, **options: ops.silu(compute(x, scope, **options))
     )
     assert isinstance(broken, Scope)
-    assert np.abs(reference.classifier(x, broken, model.config)[0] - model(x).logits).max() > 1e-3
+    assert np.abs(NETWORKS["classifier"](x, broken, model.config) - model(x).logits).max() > 1e-3

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_np import reference
 from mobilevit_np.checkpoints import draw_parameters, save_checkpoint
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.huggingface import MobileViTConfig
 from mobilevit_np.labels import VOC_LABELS, imagenet_labels
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
 PHOTO = Path(__file__).parent.parent / "tutorials" / "images" / "chelsea.png"
@@ -64,7 +64,7 @@ def expected(name, pixel_values):
     """The reference's logits for the checkpoint's tensors, drawn once more."""
     task, labels, _, _, network = HUB[name]
     config = NetworkConfig(num_labels=len(labels), **network)
-    return getattr(reference, task)(pixel_values, Scope(draw_parameters(config, task)), config)[0]
+    return NETWORKS[task](pixel_values, Scope(draw_parameters(config, task)), config)
 
 
 def test_configuration():

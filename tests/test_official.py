@@ -18,8 +18,8 @@ from conftest import OFFICIAL
 
 from mobilevit_np import Classifier
 from mobilevit_np.checkpoints import count_parameters, open_checkpoint, verify
+from mobilevit_np.model import backbone, segmenter
 from mobilevit_np.preprocess import decode, preprocess
-from mobilevit_np.reference import backbone, segmenter
 from mobilevit_np.scope import Scope
 
 pytestmark = pytest.mark.official
@@ -84,13 +84,13 @@ def test_classifier_gives_the_published_logits(name):
 def test_last_map_has_the_published_shape():
     checkpoint = open_checkpoint(folder("apple/mobilevit-small"))
     pixel_values = preprocess(decode(picture()), checkpoint.profile)
-    features, _ = backbone(pixel_values, Scope(checkpoint.tensors) / "mobilevit", checkpoint.config)
+    features = backbone(pixel_values, Scope(checkpoint.tensors) / "mobilevit", checkpoint.config)
     assert features.shape == (1, 640, 8, 8)
 
 
 def test_segmenter_gives_the_published_logits():
     checkpoint = open_checkpoint(folder(SEGMENTER))
     pixel_values = preprocess(decode(picture()), checkpoint.profile)
-    logits, _ = segmenter(pixel_values, Scope(checkpoint.tensors), checkpoint.config)
+    logits = segmenter(pixel_values, Scope(checkpoint.tensors), checkpoint.config)
     assert logits.shape == (1, 21, 32, 32)
     np.testing.assert_allclose(logits[0, 0, 0, :3], SEGMENTER_LOGITS[picture().suffix], atol=1e-4, rtol=0)

@@ -15,7 +15,7 @@ from mobilevit_np.scope import Scope
 CALLS = [
     pytest.param(name, build, id=f"{name}-{i}")
     for name, builders in EXAMPLES.items()
-    if name not in ("reference.backbone.check_pixel_values", "layers.mobilevit_block.whole_patches")
+    if name not in ("model.check_pixel_values", "model.whole_patches")
     for i, build in enumerate(builders)
 ]
 
@@ -97,7 +97,7 @@ def test_the_same_call_gives_the_same_bits(name, build):
 
 
 def test_float32_network_stays_float32_in_every_activation():
-    from mobilevit_np.reference import segmenter
+    from mobilevit_np.model import segmenter
 
     config = NetworkConfig(
         hidden_sizes=[36, 36, 36], neck_hidden_sizes=[4, 4, 4, 4, 4, 4, 8], num_attention_heads=1, num_labels=3

@@ -19,9 +19,9 @@ from tiny import REPOSITORY, photo, plant, save_photo
 
 from mobilevit_np import Classifier, Segmenter
 from mobilevit_np.errors import ImageError
+from mobilevit_np.model import classifier as reference
 from mobilevit_np.pipelines import classifier as module
 from mobilevit_np.pipelines.ahead import ahead, in_batches
-from mobilevit_np.reference import classifier as reference
 
 PATIENCE = 60  # seconds until a thread that should have come is given up
 

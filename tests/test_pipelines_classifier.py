@@ -12,17 +12,17 @@ from tiny import CLASSES, SIDE, open_tiny, photo, plant, save_photo, save_tiny
 import mobilevit_np
 from mobilevit_np import Classifier
 from mobilevit_np.errors import CheckpointError, ConfigError, ImageError, InputError
+from mobilevit_np.model import classifier as reference
 from mobilevit_np.pipelines import classifier as module
 from mobilevit_np.pipelines import common
 from mobilevit_np.preprocess import PROFILES, preprocess
-from mobilevit_np.reference import classifier as reference
 from mobilevit_np.scope import Scope
 
 
 def expected_logits(folder, pixels, profile=None, dtype=np.float64):
     checkpoint = open_tiny(folder, dtype)
     pixel_values = preprocess(pixels, profile or checkpoint.profile, dtype=dtype)
-    return reference(pixel_values, Scope(checkpoint.tensors), checkpoint.config)[0][0]
+    return reference(pixel_values, Scope(checkpoint.tensors), checkpoint.config)[0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

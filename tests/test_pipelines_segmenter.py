@@ -14,10 +14,10 @@ from tiny import PLACES, colour_network, open_tiny, photo, plant, save_tiny
 
 from mobilevit_np import Segmenter
 from mobilevit_np.errors import CheckpointError, ImageError, InputError
+from mobilevit_np.model import segmenter as reference
 from mobilevit_np.ops import best_class_at_size
 from mobilevit_np.pipelines.segmenter import network_size, windows
 from mobilevit_np.preprocess import PROFILES, Profile, preprocess
-from mobilevit_np.reference import segmenter as reference
 from mobilevit_np.scope import Scope
 
 module = importlib.import_module("mobilevit_np.ops.resize")
@@ -88,7 +88,7 @@ def test_the_real_network_runs_on_the_whole_photo(tiny_segmenter):
     whole = replace(checkpoint.profile, size=(64, 96), crop=None)  # 70/50 * 64 = 89.6
     expected = reference(
         preprocess(photo(50, 70), whole, dtype=np.float64), Scope(checkpoint.tensors), checkpoint.config
-    )[0][0]
+    )[0]
     assert answer.logits.dtype == np.float64
     np.testing.assert_array_equal(answer.logits, expected)
     assert answer.labels == PLACES
@@ -106,7 +106,7 @@ def test_windows_are_averaged(tiny_segmenter, size):
     sums: dict = {}
     for top, left, height, width in places:
         part = whole[:, :, top : top + height, left : left + width]
-        logits = reference(np.ascontiguousarray(part), Scope(checkpoint.tensors), checkpoint.config)[0][0]
+        logits = reference(np.ascontiguousarray(part), Scope(checkpoint.tensors), checkpoint.config)[0]
         for y in range(logits.shape[1]):
             for x in range(logits.shape[2]):
                 sums.setdefault((top // 16 + y, left // 16 + x), []).append(logits[:, y, x])
@@ -230,7 +230,7 @@ def test_memory_of_a_large_mask_is_bounded(monkeypatch):
 def test_memory_of_a_large_photo_is_bounded(colours, monkeypatch):
     """What NumPy holds for answer, areas, overlay and mask picture: a few bytes a pixel, whatever the classes."""
     monkeypatch.setattr(module, "_STRIP_BYTES", 1 << 20)
-    monkeypatch.setattr(importlib.import_module("mobilevit_np.drawing.overlay"), "_STRIP", 1 << 16)
+    monkeypatch.setattr(importlib.import_module("mobilevit_np.pipelines.overlay"), "_STRIP", 1 << 16)
     pixels = np.kron(painted(30, 50)[0], np.ones((50, 60, 1), np.uint8))  # 1500 x 3000
     tracemalloc.start()
     try:

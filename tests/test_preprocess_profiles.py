@@ -117,7 +117,7 @@ def test_a_known_mistake_can_be_switched_on_from_outside(mistake):
     profile, photo = PROFILES["huggingface-classifier"], noise(300, 411)
     step, replacement = MISTAKES[mistake]
     right = preprocess(photo, profile)
-    wrong = preprocess(photo, profile, Scope({}).replace(f"preprocessing.{step}", replacement))
+    wrong = preprocess(photo, profile, Scope({}).wrap(f"preprocessing.{step}", replacement))
     assert wrong.shape == right.shape
     assert np.abs(wrong - right).max() > 0.05
     np.testing.assert_array_equal(preprocess(photo, profile), right)

@@ -1,4 +1,4 @@
-"""A Scope's promises: full names in errors, one emission per module, replacement by pattern, threads kept apart."""
+"""A Scope's promises: full names in errors, wrappers by pattern, every module heard once, threads kept apart."""
 
 import re
 import threading
@@ -11,11 +11,10 @@ from parameters import draw, photo
 
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.errors import CheckpointError, MissingTensorError
-from mobilevit_np.layers import conv_layer
-from mobilevit_np.reference import classifier, segmenter
+from mobilevit_np.model import NETWORKS, conv_layer, segmenter
 from mobilevit_np.scope import Scope, module
 
-NETWORKS = {"classifier": classifier, "segmenter": segmenter}
+HEADS = ("classifier", "segmenter")
 SMALLEST = NetworkConfig(
     hidden_sizes=[4, 4, 4],
     neck_hidden_sizes=[4, 4, 4, 4, 4, 4, 8],
@@ -60,7 +59,7 @@ def test_missing_tensor_is_named_in_full():
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 def test_every_parameter_is_needed_and_named_when_missing(head):
     tensors = draw(SMALLEST, head, dtype=np.float32)
     pixel_values = photo(SMALLEST, (7, 5), dtype=np.float32)
@@ -97,6 +96,16 @@ def test_modules_are_heard_in_order_of_execution_with_their_outputs():
     assert [(path, float(output[0])) for path, output in heard] == [("sum.first", 1), ("sum.second", 2), ("sum", 2)]
 
 
+def test_a_listener_hears_what_was_wrapped_before_it_and_only_what_its_pattern_matches():
+    heard, before = [], []
+    scope = Scope({}).listen(lambda path, output: before.append((path, output[0])))
+    scope = scope.wrap("*.second", lambda compute, x, scope: 10 * compute(x, scope))
+    scope = scope.listen(lambda path, output: heard.append((path, output[0])), "*.second")
+    assert add_two(np.zeros(1), scope / "sum") == 20
+    assert heard == [("sum.second", 20)]
+    assert before == [("sum.first", 1), ("sum.second", 2), ("sum", 20)]
+
+
 def test_a_second_listener_joins_the_first():
     scope, first = listen(Scope({}))
     scope, second = listen(scope)
@@ -104,42 +113,36 @@ def test_a_second_listener_joins_the_first():
     assert [path for path, _ in first] == [path for path, _ in second] == ["first", "second", ""]
 
 
-def test_listening_leaves_the_scope_alone_and_emit_hands_back():
-    scope = Scope({}) / "here"
+def test_listening_leaves_the_scope_alone():
+    scope = Scope({})
     _, heard = listen(scope)
-    x = np.zeros(1)
-    assert scope.emit(x) is x
+    add_one(np.zeros(1), scope)
     assert heard == []
-    listening, heard = listen(scope)
-    assert listening.emit(x, "part") is x
-    assert heard == [("here.part", x)]
+    assert not scope.watched
 
 
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
 def test_every_module_is_heard_exactly_once(head, output_stride):
     config = NetworkConfig(**{**vars(SMALLEST), "output_stride": output_stride})
     tensors = draw(config, head)
     scope, heard = listen(Scope(tensors))
-    logits, hidden_states = NETWORKS[head](photo(config, (33, 20)), scope, config)
+    logits = NETWORKS[head](photo(config, (33, 20)), scope, config)
     paths = Counter(path for path, _ in heard)
     assert set(paths.values()) == {1}
     assert {name.rpartition(".")[0] for name in tensors} < set(paths)
-    outputs = dict(heard)
-    assert outputs[""] is logits
-    for i, hidden_state in enumerate(hidden_states):
-        assert outputs[f"mobilevit.encoder.layer.{i}"] is hidden_state
+    assert dict(heard)[""] is logits
 
 
-# -- replacing ---------------------------------------------------------------------------------------------------------
+# -- wrapping ----------------------------------------------------------------------------------------------------------
 
 
-def test_replacement_gets_what_it_stands_in_for_and_its_output_is_emitted():
+def test_a_wrapper_gets_what_it_stands_in_for_and_its_output_goes_on():
     def doubled(compute, x, scope, more=0):
         assert scope.path == "sum.second"
         return 10 * compute(x, scope, more=5)
 
-    scope, heard = listen(Scope({}).replace("*.second", doubled))
+    scope, heard = listen(Scope({}).wrap("*.second", doubled))
     assert add_two(np.zeros(1), scope / "sum") == 70
     assert [float(output[0]) for _, output in heard] == [1, 70, 70]
 
@@ -149,26 +152,26 @@ def test_patterns_match_the_whole_path_and_cross_dots():
         return np.zeros(1)
 
     for pattern, expected in [("sum", 0), ("*.first", 1), ("*first", 1), ("first", 2), ("s*d", 0), ("SUM", 2)]:
-        assert add_two(np.zeros(1), Scope({}).replace(pattern, zero) / "sum") == expected, pattern
+        assert add_two(np.zeros(1), Scope({}).wrap(pattern, zero) / "sum") == expected, pattern
 
 
-def test_the_later_replacement_wraps_the_earlier():
-    scope = Scope({}).replace("", lambda compute, x, scope: 10 * compute(x, scope))
-    scope = scope.replace("", lambda compute, x, scope: 1 + compute(x, scope))
+def test_the_later_wrapper_wraps_the_earlier():
+    scope = Scope({}).wrap("", lambda compute, x, scope: 10 * compute(x, scope))
+    scope = scope.wrap("", lambda compute, x, scope: 1 + compute(x, scope))
     assert add_one(np.zeros(1), scope) == 11
 
 
-def test_replacing_leaves_the_scope_alone():
+def test_wrapping_leaves_the_scope_alone():
     scope = Scope({})
-    scope.replace("*", lambda compute, x, scope: x)
+    scope.wrap("*", lambda compute, x, scope: x)
     assert add_one(np.zeros(1), scope) == 1
 
 
-def test_a_replacement_that_changes_nothing_changes_no_bit():
+def test_a_wrapper_that_changes_nothing_changes_no_bit():
     net = Network.build("segmenter")
-    scope = net.scope.replace("*", lambda compute, x, scope, *args, **kwargs: compute(x, scope, *args, **kwargs))
+    scope = net.scope.wrap("*", lambda compute, x, scope, *args, **kwargs: compute(x, scope, *args, **kwargs))
     x = net.photo(1, 21, 30)
-    assert np.array_equal(segmenter(x, scope, net.config)[0], segmenter(x, net.scope, net.config)[0])
+    assert np.array_equal(segmenter(x, scope, net.config), segmenter(x, net.scope, net.config))
 
 
 def test_threads_do_not_disturb_each_other():
@@ -176,7 +179,7 @@ def test_threads_do_not_disturb_each_other():
     net = Network.build()
     x = array = net.photo(1, 16, 16)
     stem = net.at("mobilevit.conv_stem")
-    planted = stem.replace("*.activation", lambda compute, x, scope, name: compute(x, scope, "relu"))
+    planted = stem.wrap("*.activation", lambda compute, x, scope, name: compute(x, scope, "relu"))
     right, wrong = (conv_layer(array, scope, act="silu", stride=2) for scope in (stem, planted))
     assert not np.array_equal(right, wrong)
     barrier, failures = threading.Barrier(8), []

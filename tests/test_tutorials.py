@@ -39,7 +39,7 @@ SMALL = 200_000  # bytes of a picture
 EXPLAINED = (  # in the package, as patterns
     *("scope.py", "config.py", "ops/*.py", "layers/*.py", "preprocess/*.py", "pipelines/*.py", "reference/*.py"),
     *("formats/*.py", "names/*.py", "checkpoints/*.py", "golden/**/*.py", "fast/*.py"),
-    *("drawing/overlay.py", "report/summary.py", "engines.py", "testing.py"),
+    *("pipelines/overlay.py", "explain/summary.py", "engines.py", "testing.py"),
 )
 SHORTER = {  # what is added to commands that take their time
     "bench": "--variants xx_small --batch 1 --size 32 --rounds 1 --peers none --json",

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mobilevit_np import Scope
 from mobilevit_np.checkpoints import open_checkpoint
+from mobilevit_np.model import classifier
 from mobilevit_np.ops import conv2d, unfold_to_patches
 from mobilevit_np.preprocess import PROFILES, decode, preprocess
-from mobilevit_np.reference import classifier
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "pictures"
@@ -150,8 +150,8 @@ def run() -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     checkpoint = open_checkpoint("pets-xx-small", dtype=np.float64)
     seen: dict[str, np.ndarray] = {}
     scope = Scope(checkpoint.tensors).listen(lambda path, output: seen.update({path: output}))
-    logits, maps = classifier(preprocess(decode(PHOTO), PROFILE, dtype=np.float64), scope, checkpoint.config)
-    return logits, maps, seen[LAYER]
+    logits = classifier(preprocess(decode(PHOTO), PROFILE, dtype=np.float64), scope, checkpoint.config)
+    return logits, [seen[f"mobilevit.encoder.layer.{i}"] for i in range(5)], seen[LAYER]
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ from ..config import NetworkConfig
 from ..errors import CheckpointError, ConfigError, InputError
 from ..formats import dtypes, files
 from ..formats.tensor_file import TensorFile, parse_tensor_file
-from ..names import parameter_names as names
 from ..preprocess import Profile, named_profile, profile_from_settings
 from . import configurations, inference, quantization
+from . import parameter_names as names
 from .parameters import (
     COUNTER,
     PREFIX,

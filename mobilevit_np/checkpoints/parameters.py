@@ -21,8 +21,8 @@ import numpy as np
 from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig
 from ..errors import CheckpointError, ConfigError, InputError, MobileViTWarning
 from ..formats.files import shown
-from ..names.parameter_names import PREFIX as PREFIX
 from ..ops import ACTIVATIONS
+from .parameter_names import PREFIX as PREFIX
 
 TASKS = ("classifier", "segmenter", "backbone")
 COUNTER = "num_batches_tracked"

@@ -21,9 +21,9 @@ import numpy as np
 from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
 from ..formats.safetensors_file import serialize
-from ..names import parameter_names as names
 from ..preprocess import Profile, to_preprocessor_config
 from . import configurations, quantization
+from . import parameter_names as names
 from .configurations import FLIP_FIELDS
 from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX

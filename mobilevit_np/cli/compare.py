@@ -99,8 +99,8 @@ def _page(
     options: argparse.Namespace, golden: Any, port: Any, network: Any, matching: dict[str, Any]
 ) -> tuple[Any, list[str]]:
     """The comparison, its page written, and the line that says so."""
-    from ..report.compare_page import compare_for_page, compare_page
-    from ..report.page import write_page
+    from ..golden.page import compare_for_page, compare_page
+    from ..pages import write_page
 
     compared = compare_for_page(golden, port, network=network, **matching)
     written = write_page(options.html, compare_page(compared, port=Path(options.port).name))

@@ -58,9 +58,9 @@ def run(options: argparse.Namespace) -> int:
 
     check_page(options.out, {"the photo": photo.name}, options.weights or DEFAULTS["classifier"])
 
-    from ..report.explain_page import explain_page
-    from ..report.explanation import explain
-    from ..report.page import write_page
+    from ..explain.explanation import explain
+    from ..explain.page import explain_page
+    from ..pages import write_page
 
     explanation = explain(photo.source, options.weights, options.profile)
     name = "standard input" if photo.name == "-" else Path(photo.name).name

@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Count, and print the table or one JSON object."""
     from ..checkpoints import open_checkpoint
     from ..checkpoints.shipped import DEFAULTS
+    from ..explain.summary import summarise
     from ..pipelines.common import check_memory, check_size
-    from ..report.summary import summarise
 
     checkpoint = open_checkpoint(options.weights or DEFAULTS["classifier"])
     size = _size(checkpoint.config.image_size if options.size is None else options.size)

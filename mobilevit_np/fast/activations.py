@@ -38,7 +38,7 @@ class Activation:
 def activation(scope: Scope, name: str | None) -> Activation:
     """The activation called ``name`` (a few have parameters in ``scope``). Raises ConfigError for an unknown one.
 
-    Twin: ``layers.activation``.
+    Twin: ``model.activation``.
     """
     if name is None or name in _QUICK:
         return _QUICK[name]

@@ -32,7 +32,7 @@ SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's la
 def normalisation(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
     """Layer norm without scale and shift, which are folded away: (rows, D) -> (rows, D)
 
-    Twin: ``layers.layer_norm``.
+    Twin: ``model.layer_norm``.
     """
     rows, width = x.shape
     average = np.full((width, 1), 1 / width, x.dtype)
@@ -52,7 +52,7 @@ def normalisation(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
 
 
 class Attention:
-    """Twin: ``layers.attention`` with the layer norm before it and the addition after it."""
+    """Twin: ``model.attention`` with the layer norm before it and the addition after it."""
 
     def __init__(self, scope: Scope, norm: Scope, config: NetworkConfig):
         inner = scope / "attention"
@@ -151,7 +151,7 @@ def _safe(query: np.ndarray, key: np.ndarray) -> bool:
 
 
 class FeedForward:
-    """Twin: ``feed_forward_in`` and ``feed_forward_out`` of a ``layers.transformer_layer``, with the norm before."""
+    """Twin: ``model.feed_forward_in`` and ``model.feed_forward_out``, with the norm before."""
 
     def __init__(self, layer: Scope, norm: Scope, config: NetworkConfig):
         inner = layer / "intermediate"
@@ -176,7 +176,7 @@ class FeedForward:
 
 
 class Transformer:
-    """Twin: ``transformer`` of ``layers.mobilevit_block``, and the layer norm after it."""
+    """Twin: ``model.transformer``, and the layer norm after it."""
 
     def __init__(self, scope: Scope, config: NetworkConfig, depth: int):
         self.eps = config.layer_norm_eps

@@ -29,7 +29,7 @@ LEAST_TOKENS = 128  # of a thread: with fewer, two threads cost each other more 
 
 
 class MobileViTBlock:
-    """Twin: ``layers.mobilevit_block``."""
+    """Twin: ``model.mobilevit_block``."""
 
     def __init__(self, scope: Scope, config: NetworkConfig, sign: float, depth: int):
         self.name, self.patch = scope.path, config.patch_size

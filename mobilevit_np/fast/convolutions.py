@@ -21,7 +21,7 @@ from .plan import Function, Map, Plan, Strip, rows_of, tiled
 
 
 class Stem:
-    """Twin: ``conv_stem``, a ``layers.conv_layer`` of stride 2 from the pixels (NCHW) to the first map."""
+    """Twin: ``conv_stem``, a ``model.conv_layer`` of stride 2 from the pixels (NCHW) to the first map."""
 
     def __init__(self, scope: Scope, config: NetworkConfig):
         self.name = scope.path
@@ -68,7 +68,7 @@ class Stem:
 
 
 class InvertedResidual:
-    """Twin: ``layers.inverted_residual``, a whole strip of it at a time: expand, filter, reduce.
+    """Twin: ``model.inverted_residual``, a whole strip of it at a time: expand, filter, reduce.
 
     The widened map, the largest thing in the network, never exists: its strips live and die in the cache.
     """
@@ -254,7 +254,7 @@ def padded_copy(sources: list[np.ndarray], strip: Strip, pad: int, padded: np.nd
 
 
 class DenseConvolution:
-    """Twin: a ``layers.conv_layer`` of k x k, ungrouped, stride 1, on one or more maps seen as one."""
+    """Twin: a ``model.conv_layer`` of k x k, ungrouped, stride 1, on one or more maps seen as one."""
 
     def __init__(self, scope: Scope, config: NetworkConfig, signs: np.ndarray | float):
         self.name = scope.path

@@ -16,7 +16,7 @@ from .plan import Function, Map, Plan, Strip, rows_of
 
 
 class Expansion:
-    """Twin: ``conv_1x1_exp``, a ``layers.conv_layer`` of 1x1, which widens the last map for the classifier."""
+    """Twin: ``conv_1x1_exp``, a ``model.conv_layer`` of 1x1, which widens the last map for the classifier."""
 
     def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
         self.name = scope.path
@@ -61,7 +61,7 @@ class Pooling:
 
 
 class DeepLabV3:
-    """Twin: ``layers.deeplabv3``: four views of a strip side by side, the pooled one as a part of the bias.
+    """Twin: ``model.deeplabv3``: four views of a strip side by side, the pooled one as a part of the bias.
 
     The pooled branch is the same for every pixel, so its share of the projection is computed once an image. An atrous
     convolution's rows of taps that lie outside the map for all of a strip are left out of the matrix product.

@@ -32,7 +32,7 @@ if hasattr(os, "register_at_fork"):  # a fork while another thread has it would 
 
 
 class Backbone:
-    """Twin: ``reference.backbone``. Its layers, with their weights folded."""
+    """Twin: ``model.backbone``. Its layers, with their weights folded."""
 
     def __init__(self, scope: Scope, config: NetworkConfig, *, expand_output: bool):
         self.config = config
@@ -102,8 +102,8 @@ class FastNetwork:
     def __init__(self, task: str, scope: Scope, config: NetworkConfig, *, expand_output: bool = True):
         if scope.watched:
             raise InputError(
-                "the fast engine computes strips of several layers at once, so there is no layer to listen to or to "
-                "replace; use engine='reference'"
+                "the fast engine computes strips of several layers at once, so nothing in between can be heard or "
+                "replaced; use engine='reference'"
             )
         self.config = config
         body = scope if task == "backbone" else scope / "mobilevit"
@@ -120,7 +120,7 @@ class FastNetwork:
         """Add the head's steps, if there is a head."""
         return last if self._head is None else Map(self._head.plan(plan, last))
 
-    def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+    def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any:
         """The output, and with ``hidden_states`` the five maps. Raises InputError unless the batch fits the network.
 
         (B, C, H, W) -> (B, K) or (B, K, H', W'), five of (B, Ci, Hi, Wi)
@@ -145,7 +145,7 @@ class FastNetwork:
         for key, pieces in portions:
             self._with_plans(run, key, pieces)
         self._forget(len({key for key, _ in portions}))
-        return done[0], done[1:]
+        return (done[0], done[1:]) if hidden_states else done[0]
 
     def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
         """Run plans of a size, one for each piece: free ones, or new ones. An interrupted plan isn't used again."""

@@ -1,7 +1,7 @@
 """Floor 5. Which known mistake gives the port's numbers; imports this package and errors.
 
 The port's wrong layers are found by replay. At the first of them the reference is run again on the port's own input,
-once with each known mistake switched on (``scope.replace``): the one under which the port's tensor comes out is named.
+once with each known mistake switched on (``scope.wrap``): the one under which the port's tensor comes out is named.
 It's then kept switched on wherever it explains the port, and what is still wrong is looked at in the same way: a second
 mistake elsewhere, or together with the first. Where nothing fits, the layer stays unexplained, and the answer says
 what was tried there and what couldn't show.

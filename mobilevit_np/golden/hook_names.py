@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..names.parameter_names import MODULES, PARTS, Module
+from ..checkpoints.parameter_names import MODULES, PARTS, Module
 from .bundle import LOGITS, PIXELS
 from .graph_names import graph_choices
 

@@ -44,7 +44,7 @@ def round_operands(network: Network) -> Callable[[Scope], Scope]:
         steps = {"weight": _around_zero(weight)}
         return compute(_from_least_to_largest(x, linear=weight.ndim == 2), here.with_tensors(steps), *args, **kwargs)
 
-    return lambda scope: scope.replace("*", multiply)
+    return lambda scope: scope.wrap("*", multiply)
 
 
 def _around_zero(weight: np.ndarray) -> np.ndarray:

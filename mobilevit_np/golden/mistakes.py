@@ -1,6 +1,6 @@
 """Floor 5. The known mistakes of MobileViT ports, as data; imports ops, layers, preprocess and floor 0.
 
-Each was made in public. A mistake is what ``scope.replace`` plants: patterns on paths, and what is computed there
+Each was made in public. A mistake is what ``scope.wrap`` plants: patterns on paths, and what is computed there
 instead. Each also says where it shows, because several can't be seen on every input or configuration: a clean
 comparison there proves nothing. And it says what to do about it: ``diagnose`` plants them one by one and prints the
 remedy of the one that reproduces a port's numbers; tests/mutants plants them to see whether our own tests would notice.
@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import ops
 from ..config import NetworkConfig
-from ..layers.mobilevit_block import whole_patches
+from ..model import whole_patches
 from ..preprocess import Profile
 from ..scope import Scope
 
@@ -40,7 +40,7 @@ class Mistake:
     def plant(self, scope: Scope) -> Scope:
         """``scope`` with the mistake in it."""
         for pattern, replacement in self.replacements:
-            scope = scope.replace(pattern, replacement)
+            scope = scope.wrap(pattern, replacement)
         return scope
 
 

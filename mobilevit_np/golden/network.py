@@ -19,11 +19,10 @@ import numpy as np
 
 from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
 from ..checkpoints.parameters import COUNTER, PREFIX
-from ..config import NetworkConfig, check_pixel_values
+from ..config import MOST_BYTES, NetworkConfig, check_pixel_values, probability_bytes
 from ..errors import CheckpointError, InputError
-from ..pipelines.common import MOST_BYTES, probability_bytes
+from ..model import NETWORKS
 from ..preprocess import Profile, preprocess
-from ..reference import backbone, classifier, segmenter
 from ..scope import Scope
 from .bundle import IMAGE, LOGITS, PIXELS, Golden
 
@@ -50,11 +49,10 @@ class Network:
         """
         with np.errstate(all="ignore"):
             if self.task == "backbone":
-                return backbone(pixel_values, scope / "mobilevit", self.config, expand_output=self.expand_output)[0]
-            return _HEADS[self.task](pixel_values, scope, self.config)[0]
-
-
-_HEADS = {"classifier": classifier, "segmenter": segmenter}
+                return NETWORKS["backbone"](
+                    pixel_values, scope / "mobilevit", self.config, expand_output=self.expand_output
+                )
+            return NETWORKS[self.task](pixel_values, scope, self.config)
 
 
 def network_of(checkpoint: Checkpoint, profile: Profile | None = None) -> Network:
@@ -153,7 +151,7 @@ def check_memory(shape: tuple[int, ...], config: NetworkConfig) -> None:
 
 
 def name_of_output(path: str) -> str:
-    """The name of what is emitted at ``path``: the whole network's output has the empty path."""
+    """The name of what the module at ``path`` gives: the whole network's output has the empty path."""
     return path or LOGITS
 
 

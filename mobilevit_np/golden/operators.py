@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, ops
+from .. import model, ops
 from ..checkpoints import parameter_shapes
 from ..config import NetworkConfig
-from ..layers.mobilevit_block import folding, mobilevit_block, unfolding
-from ..layers.transformer_layer import self_attention, transformer_layer
 from ..scope import Scope
 from .bundle import OPERATOR, OUTPUT, Golden
 from .formula import tensors as by_formula
@@ -120,9 +118,10 @@ def _operations() -> dict[str, Case]:
         "fold": Case("fold_from_patches",
                      lambda t, patch_size, size: ops.fold_from_patches(t["x"], patch_size, tuple(size)),
                      {"x": (8, 6, 3)}, {"patch_size": 2, "size": [4, 6]}),
-        "unfold_odd": Case("unfolding", lambda t, patch_size: unfolding(t["x"], Scope({}), patch_size),
+        "unfold_odd": Case("unfolding", lambda t, patch_size: model.unfolding(t["x"], Scope({}), patch_size),
                            {"x": (1, 3, 5, 7)}, {"patch_size": 2}),
-        "fold_odd": Case("folding", lambda t, patch_size, size: folding(t["x"], Scope({}), patch_size, tuple(size)),
+        "fold_odd": Case("folding",
+                         lambda t, patch_size, size: model.folding(t["x"], Scope({}), patch_size, tuple(size)),
                          {"x": (4, 12, 3)}, {"patch_size": 2, "size": [5, 7]}),
         "resize_half_pixel": Case("resize_bilinear", _resize, {"x": (1, 2, 3, 5)},
                                   {"size": [7, 4], "align_corners": False}),
@@ -153,12 +152,12 @@ def _layer(
                 parts[path] = output.copy()
 
         output = layer(t["x"], Scope({name: value for name, value in t.items() if name != "x"}).listen(listen),
-                       *((SMALL,) if layer is not layers.conv_layer else ()), **arguments)  # fmt: skip
+                       *((SMALL,) if layer is not model.conv_layer else ()), **arguments)  # fmt: skip
         return {**parts, OUTPUT: output}
 
     shapes = parameter_shapes(SMALL, head)
     mine = {name.removeprefix(f"{at}."): shape for name, shape in shapes.items() if name.startswith(f"{at}.")}
-    if layer is mobilevit_block:
+    if layer is model.mobilevit_block:
         mine = {name: shape for name, shape in mine.items() if not name.startswith("downsampling_layer.")}
     return Case(layer.__name__, run, {"x": x, **mine}, arguments)
 
@@ -166,19 +165,19 @@ def _layer(
 def _layers() -> dict[str, Case]:
     transformer = f"{_L3}.transformer.layer.0"
     return {
-        "conv_layer": _layer(layers.conv_layer, "mobilevit.conv_stem", (1, 3, 6, 8), act="silu", stride=2),
+        "conv_layer": _layer(model.conv_layer, "mobilevit.conv_stem", (1, 3, 6, 8), act="silu", stride=2),
         "inverted_residual": _layer(
-            layers.inverted_residual, "mobilevit.encoder.layer.1.layer.1", (1, 6, 4, 6), out_channels=6
+            model.inverted_residual, "mobilevit.encoder.layer.1.layer.1", (1, 6, 4, 6), out_channels=6
         ),
         "inverted_residual_stride2": _layer(
-            layers.inverted_residual, f"{_L3}.downsampling_layer", (1, 6, 4, 6), out_channels=8, stride=2
+            model.inverted_residual, f"{_L3}.downsampling_layer", (1, 6, 4, 6), out_channels=8, stride=2
         ),
-        "self_attention": _layer(self_attention, f"{transformer}.attention.attention", (4, 6, 8)),
-        "transformer_layer": _layer(transformer_layer, transformer, (4, 6, 8)),
-        "mobilevit_block": _layer(mobilevit_block, _L3, (1, 8, 4, 6), depth=2),
-        "mobilevit_block_odd": _layer(mobilevit_block, _L3, (1, 8, 3, 5), depth=2),
-        "aspp": _layer(layers.aspp, "segmentation_head.aspp", (1, 12, 4, 6), head="segmenter"),
-        "deeplabv3": _layer(layers.deeplabv3, "segmentation_head", (1, 12, 4, 6), head="segmenter"),
+        "self_attention": _layer(model.self_attention, f"{transformer}.attention.attention", (4, 6, 8)),
+        "transformer_layer": _layer(model.transformer_layer, transformer, (4, 6, 8)),
+        "mobilevit_block": _layer(model.mobilevit_block, _L3, (1, 8, 4, 6), depth=2),
+        "mobilevit_block_odd": _layer(model.mobilevit_block, _L3, (1, 8, 3, 5), depth=2),
+        "aspp": _layer(model.aspp, "segmentation_head.aspp", (1, 12, 4, 6), head="segmenter"),
+        "deeplabv3": _layer(model.deeplabv3, "segmentation_head", (1, 12, 4, 6), head="segmenter"),
     }
 
 

@@ -59,6 +59,7 @@ class MobileViTPreTrainedModel(ABC):
         tensors: Mapping[str, np.ndarray] | None = None,
         seed: int = 0,
         dtype: Any = np.float32,
+        engine: str = "reference",
     ) -> None:
         if not isinstance(config, MobileViTConfig):
             raise InputError(
@@ -74,7 +75,8 @@ class MobileViTPreTrainedModel(ABC):
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
         self._tensors = MappingProxyType({name: _frozen(tensor) for name, tensor in tensors.items()})
         self._scope = Scope(self._tensors)
-        self._networks: dict[str, Network] = {}  # by engine, compiled when first asked for
+        self._engine = engine
+        self._network = self._compile(self._scope)
 
     @classmethod
     def from_pretrained(
@@ -86,9 +88,10 @@ class MobileViTPreTrainedModel(ABC):
         torch_dtype: Any = None,
         revision: str | None = None,
         cache_dir: str | Path | None = None,
+        engine: str = "reference",
         **overrides: Any,
     ) -> Model:
-        """The model of a folder, a file, a shipped name or a hub id, in ``dtype``.
+        """The model of a folder, a file, a shipped name or a hub id, in ``dtype``, computed by ``engine``.
 
         Without ``dtype``, or with "auto", it's the file's, float16 and bfloat16 widened to float32: transformers keeps
         them, but NumPy has no bfloat16, and its float16 is slow. ``torch_dtype`` is the older name of ``dtype``.
@@ -108,7 +111,7 @@ class MobileViTPreTrainedModel(ABC):
             raise InputError(f"{', '.join(overrides)}: give a whole config or fields of it, not both")
         if "expand_output" in options and options["expand_output"] is None:
             options["expand_output"] = checkpoint.expand_output
-        return cls(config, tensors=checkpoint.tensors, **options)
+        return cls(config, tensors=checkpoint.tensors, engine=engine, **options)
 
     @classmethod
     def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +134,7 @@ class MobileViTPreTrainedModel(ABC):
 
     @property
     def scope(self) -> Scope:
-        """The root of the parameters, to listen to the network or replace parts of it (see ``scope.Scope``)."""
+        """The root of the parameters, to listen to the network or wrap parts of it (see ``scope.Scope``)."""
         return self._scope
 
     @property
@@ -155,7 +158,7 @@ class MobileViTPreTrainedModel(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.num_parameters():,} parameters, {self.dtype})"
 
-    def trace(self, pixel_values: Any, *, engine: str = "reference") -> dict[str, np.ndarray]:
+    def trace(self, pixel_values: Any) -> dict[str, np.ndarray]:
         """Every activation of one forward pass by its path, in order of execution; ``""`` is a head's own output.
 
         (B, C, H, W) -> {path: array}
@@ -168,36 +171,31 @@ class MobileViTPreTrainedModel(ABC):
         def keep(path: str, output: np.ndarray) -> None:
             seen[path] = output.copy()
 
-        self._compile(engine, self._scope.listen(keep))(self._pixels(pixel_values))
+        self._compile(self._scope.listen(keep))(self._pixels(pixel_values))
         return seen
 
     def _forward(
-        self, pixel_values: Any, output_hidden_states: bool | None, output_attentions: bool | None, engine: str
+        self, pixel_values: Any, output_hidden_states: bool | None, output_attentions: bool | None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """The network's output, and the fields of the answer that were asked for beside it."""
         attentions: list[np.ndarray] = []
-
-        def keep(path: str, output: np.ndarray) -> None:
-            if path.endswith(".probabilities"):
-                attentions.append(output)
-
         want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
-        network = self._compile(engine, self._scope.listen(keep)) if want_attentions else self._network(engine)
-        output, hidden_states = network(self._pixels(pixel_values), hidden_states=want_states)
+        network, states = self._network, None
+        if want_attentions:
+            network = self._compile(self._scope.listen(lambda _, output: attentions.append(output), "*.probabilities"))
+        if want_states:
+            output, states = network(self._pixels(pixel_values), hidden_states=True)
+        else:
+            output = network(self._pixels(pixel_values))
         return output, {
-            "hidden_states": tuple(hidden_states) if want_states else None,
+            "hidden_states": None if states is None else tuple(states),
             "attentions": tuple(attentions) if want_attentions else None,
         }
 
-    def _network(self, engine: str) -> Network:
-        """This model's network in an engine: its output, and the five maps on the way."""
-        if engine not in self._networks:
-            self._networks[engine] = self._compile(engine, self._scope)
-        return self._networks[engine]
-
-    def _compile(self, engine: str, scope: Scope) -> Network:
-        return compile_network(engine, self.task, scope, self.config)
+    def _compile(self, scope: Scope) -> Network:
+        """This model's network in its engine. Raises InputError where that can't be listened to, or isn't there."""
+        return compile_network(self._engine, self.task, scope, self.config)
 
     def _pixels(self, pixel_values: Any) -> np.ndarray:
         if pixel_values is None:
@@ -226,16 +224,17 @@ class MobileViTModel(MobileViTPreTrainedModel):
         tensors: Mapping[str, np.ndarray] | None = None,
         seed: int = 0,
         dtype: Any = np.float32,
+        engine: str = "reference",
     ) -> None:
         self.expand_output = expand_output
-        super().__init__(config, tensors=tensors, seed=seed, dtype=dtype)
+        super().__init__(config, tensors=tensors, seed=seed, dtype=dtype, engine=engine)
 
     @classmethod
     def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
         return {"expand_output": overrides.pop("expand_output", None)}
 
-    def _compile(self, engine: str, scope: Scope) -> Network:
-        return compile_network(engine, self.task, scope, self.config, expand_output=self.expand_output)
+    def _compile(self, scope: Scope) -> Network:
+        return compile_network(self._engine, self.task, scope, self.config, expand_output=self.expand_output)
 
     def __call__(
         self,
@@ -243,14 +242,13 @@ class MobileViTModel(MobileViTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_attentions: bool | None = None,
-        *,
-        engine: str = "reference",
     ) -> Answer:
         """(B, C, H, W) -> last_hidden_state (B, E, H', W'), pooler_output (B, E), hidden_states, attentions
 
-        Raises InputError where ``pixel_values`` are missing or don't fit, or there is no such engine.
+        Raises InputError where ``pixel_values`` are missing or don't fit, or ``output_attentions`` is asked of an
+        engine that can't be listened to.
         """
-        last, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        last, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
         pooled = ops.global_average_pool(last) if self.expand_output else None
         output = BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=pooled, **rest)
         return self._answer(output, return_dict)
@@ -268,15 +266,13 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
         labels: Any = None,
         return_dict: bool | None = None,
         output_attentions: bool | None = None,
-        *,
-        engine: str = "reference",
     ) -> Answer:
         """(B, C, H, W), labels (B) or (B, K) -> loss (), logits (B, K), hidden_states, attentions
 
-        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit, or there is no such
-        engine.
+        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit, or ``output_attentions`` is
+        asked of an engine that can't be listened to.
         """
-        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
         loss = None if labels is None else classification_loss(logits, _array(labels, "labels"), self.config)
         return self._answer(ImageClassifierOutput(loss=loss, logits=logits, **rest), return_dict)
 
@@ -294,17 +290,15 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_attentions: bool | None = None,
-        *,
-        engine: str = "reference",
     ) -> Answer:
         """(B, C, H, W), labels (B, Y, X) -> loss (), logits (B, K, H', W'), hidden_states, attentions
 
         Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit or there is one class
-        only, or there is no such engine.
+        only, or ``output_attentions`` is asked of an engine that can't be listened to.
         """
         if labels is not None and self.config.num_labels == 1:
             raise InputError("The number of labels should be greater than one: with one there is nothing to tell apart")
-        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions, engine)
+        logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
         loss = None if labels is None else segmentation_loss(logits, _array(labels, "labels"), self.config)
         return self._answer(SemanticSegmenterOutput(loss=loss, logits=logits, **rest), return_dict)
 

@@ -62,7 +62,7 @@ class _KerasCalls:
         arguments = {**first, **rest, **named}
         if len(arguments) != len(first) + len(rest) + len(named):
             raise InputError("an input was given twice; give each one once, in the dictionary or as a keyword")
-        if unknown := sorted(arguments.keys() - {*self.call_order, "output_attentions", "engine"}):
+        if unknown := sorted(arguments.keys() - {*self.call_order, "output_attentions"}):
             raise InputError(f"there is no input {', '.join(unknown)}; there are {', '.join(self.call_order)}")
         return arguments
 

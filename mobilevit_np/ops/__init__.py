@@ -5,7 +5,7 @@ patch, N patches (tokens), D transformer width, h heads, d head width.
 """
 
 from .activation import ACTIVATIONS, gelu, relu, sigmoid, silu, softmax
-from .attention import merge_heads, multi_head_attention, split_heads
+from .attention import attend, attention_probabilities, merge_heads, multi_head_attention, split_heads
 from .convolution import conv2d
 from .linear import linear
 from .losses import (
@@ -21,6 +21,8 @@ from .resize import best_class_at_size, resize_bilinear
 
 __all__ = [
     "ACTIVATIONS",
+    "attend",
+    "attention_probabilities",
     "batch_norm",
     "best_class_at_size",
     "binary_cross_entropy_with_logits",

@@ -39,23 +39,43 @@ def merge_heads(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, 2, 1, 3).reshape(B, N, h * d)  # (B, h, N, d) -> (B, N, h, d) -> (B, N, D)
 
 
-def multi_head_attention(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, num_heads: int, *, scale: float | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """What each token gathers from all the others, and the probabilities it gathered with.
+def attention_probabilities(
+    query: np.ndarray, key: np.ndarray, num_heads: int, *, scale: float | None = None
+) -> np.ndarray:
+    """How much each token attends to every other, head by head: softmax(q k^T / sqrt(d)).
 
-    (B, N, D), (B, N, D), (B, N, D), h -> (B, N, D), (B, h, N, N)
+    (B, N, D), (B, N, D), h -> (B, h, N, N)
 
     ``scale`` multiplies the scores; by default 1/sqrt(d), d the width of a head, not of the model (a known port
-    mistake). Row n of the probabilities is what token n attends to; each row sums to 1.
+    mistake). Row n is what token n attends to; each row sums to 1.
 
     dtype: that of ``query``: ``math.sqrt`` gives a Python float, where ``np.sqrt(36)`` would make float32 float64.
     Raises InputError where the heads don't divide D. Source: transformers' MobileViTSelfAttention.
     """
-    query, key, value = (split_heads(x, num_heads) for x in (query, key, value))  # each (B, h, N, d)
+    query, key = split_heads(query, num_heads), split_heads(key, num_heads)  # each (B, h, N, d)
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     scores = query @ key.swapaxes(-1, -2)  # (B, h, N, d) @ (B, h, d, N) -> (B, h, N, N)
     scores *= scale
-    probabilities = softmax(scores)
-    return merge_heads(probabilities @ value), probabilities  # (B, h, N, N) @ (B, h, N, d) -> (B, h, N, d) -> (B, N, D)
+    return softmax(scores)
+
+
+def attend(probabilities: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """What each token gathers from all the others, the heads side by side again.
+
+    (B, h, N, N), (B, N, D) -> (B, N, D)
+
+    dtype: that of ``probabilities``. Raises InputError where the heads don't divide D.
+    """
+    return merge_heads(probabilities @ split_heads(value, probabilities.shape[1]))  # -> (B, h, N, d) -> (B, N, D)
+
+
+def multi_head_attention(
+    query: np.ndarray, key: np.ndarray, value: np.ndarray, num_heads: int, *, scale: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both steps at once: what each token gathers from all the others, and the probabilities it gathered with.
+
+    (B, N, D), (B, N, D), (B, N, D), h -> (B, N, D), (B, h, N, N)
+    """
+    probabilities = attention_probabilities(query, key, num_heads, scale=scale)
+    return attend(probabilities, value), probabilities

@@ -14,17 +14,16 @@ import numpy as np
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
+from ..config import MOST_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
 from .ahead import ahead, in_batches
 from .common import (
-    MOST_BYTES,
     Pipeline,
     check_answer,
     check_at_least_one,
     check_memory,
     check_size,
-    probability_bytes,
     run_network,
     scores_of,
 )

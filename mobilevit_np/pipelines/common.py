@@ -5,7 +5,6 @@ Explained in tutorials/00-ten-lines.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, ClassVar, TypeVar
@@ -16,7 +15,7 @@ from .. import ops
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION
 from ..checkpoints.shipped import DEFAULTS
-from ..config import NetworkConfig
+from ..config import MOST_BYTES, probability_bytes
 from ..engines import Network, compile_network
 from ..errors import CheckpointError, InputError, MobileViTError
 from ..labels import VOC_LABELS, imagenet_labels
@@ -25,7 +24,6 @@ from ..scope import Scope
 
 P = TypeVar("P", bound="Pipeline")
 MOST_PIXELS = 1 << 20  # of one network input
-MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
 
 
 class Pipeline:
@@ -33,7 +31,7 @@ class Pipeline:
 
     task: ClassVar[str]
 
-    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "reference"):
+    def __init__(self, checkpoint: Checkpoint, *, profile: str | Profile | None = None, engine: str = "fast"):
         check_task(checkpoint, self.task)
         self.checkpoint = checkpoint
         self.profile = profile_of(checkpoint, profile)
@@ -46,7 +44,7 @@ class Pipeline:
         *,
         dtype: Any = np.float32,
         profile: str | Profile | None = None,
-        engine: str = "reference",
+        engine: str = "fast",
     ) -> P:
         """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
 
@@ -120,12 +118,6 @@ def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
         )
 
 
-def probability_bytes(height: int, width: int, config: NetworkConfig, dtype: np.dtype) -> int:
-    """The bytes of one photo's attention probabilities where they are most: in L3, at an eighth of the photo's size."""
-    tokens = math.prod(-(-side // (8 * config.patch_size)) for side in (height, width))
-    return config.patch_size**2 * config.num_attention_heads * tokens**2 * dtype.itemsize
-
-
 def check_at_least_one(name: str, value: Any) -> None:
     """Raise InputError unless ``value`` is a whole number from 1 on."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
@@ -138,7 +130,7 @@ def run_network(network: Network, pixel_values: np.ndarray) -> np.ndarray:
     (B, C, H, W) -> (B, K, ...)
     """
     with np.errstate(all="ignore"):
-        logits: np.ndarray = network(pixel_values)[0]
+        logits: np.ndarray = network(pixel_values)
     return logits
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import drawing, ops
+from .. import ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo
 from .ahead import ahead
@@ -31,6 +31,7 @@ from .common import (
     check_size,
     run_network,
 )
+from .overlay import indexed_mask, overlay, pixel_counts
 
 _MULTIPLE = 32  # sides the whole backbone halves without a remainder
 _LONGEST = 2  # beyond this aspect the photo is cut into windows of this aspect
@@ -54,18 +55,18 @@ class Segmentation:
     def areas(self) -> dict[str, float]:
         """The fraction of the photo that each class covers, largest first; classes that don't occur are left out."""
         found: dict[str, int] = {}
-        for label, count in zip(self.labels, drawing.pixel_counts(self.mask, len(self.labels)).tolist(), strict=True):
+        for label, count in zip(self.labels, pixel_counts(self.mask, len(self.labels)).tolist(), strict=True):
             if count:
                 found[label] = found.get(label, 0) + count  # a label may stand for several classes
         return {label: found[label] / self.mask.size for label in sorted(found, key=lambda label: -found[label])}
 
     def overlay(self) -> Image.Image:
         """The photo with its classes tinted, outlined and named."""
-        return drawing.overlay(self.photo, self.mask, self.labels)
+        return overlay(self.photo, self.mask, self.labels)
 
     def mask_image(self) -> Image.Image:
         """The mask as an indexed-colour image: pixel values are class numbers."""
-        return drawing.indexed_mask(self.mask, len(self.labels))
+        return indexed_mask(self.mask, len(self.labels))
 
 
 class Segmenter(Pipeline):

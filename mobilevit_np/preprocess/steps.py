@@ -1,8 +1,8 @@
 """Floor 1. A profile carried out, step by step; imports NumPy, errors, scope and this package.
 
-Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on): it can be listened to and
-replaced, which is how a known preprocessing mistake is switched on; so can all of them together, at ``preprocessing``,
-where the profile is known. The steps work on one photo, channels first, and come in transformers' order: resize (on
+Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on), which can be wrapped: that's how a
+known preprocessing mistake is switched on; so can all of them together, at ``preprocessing``, where the profile is
+known. The steps work on one photo, channels first, and come in transformers' order: resize (on
 uint8), rescale (in float64, then to float32), centre crop, [normalize], flip_channel_order. The Hugging Face image
 processor goes through the very same functions.
 
@@ -45,11 +45,10 @@ def run_steps(image: np.ndarray, profile: Profile, scope: Scope = _NO_SCOPE, dty
     Shape: (C, H, W) -> (C, H', W'); ``dtype`` from rescaling on, before it what came in (after a resize uint8, or
     float32 for floats in 0..1).
     """
-    scope = scope / "preprocessing"
-    result: np.ndarray = scope.computation(_steps)(image, scope, profile, dtype)
-    return result
+    return _steps(image, scope / "preprocessing", profile, dtype)
 
 
+@module
 def _steps(image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.ndarray:
     if profile.size is not None:
         keep = _part_to_keep(image.shape, profile)

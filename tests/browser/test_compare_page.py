@@ -13,8 +13,8 @@ from golden_ports import BY_NAME, golden_and_network, port
 from selenium.webdriver import ActionChains, Keys
 
 from mobilevit_np.golden import Golden, compare
-from mobilevit_np.report.compare_page import compare_for_page, compare_page
-from mobilevit_np.report.page import write_page
+from mobilevit_np.golden.page import compare_for_page, compare_page
+from mobilevit_np.pages import write_page
 
 WIDE, NARROW = (1280, 900), (360, 740)
 L3 = "mobilevit.encoder.layer.2"

@@ -19,10 +19,10 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from tiny import CHELSEA, REPOSITORY, open_tiny, save_photo, save_tiny
 
 from mobilevit_np.checkpoints.shipped import DEFAULTS
+from mobilevit_np.explain.explanation import explain
+from mobilevit_np.explain.page import explain_page
 from mobilevit_np.golden import network_of, trace
-from mobilevit_np.report.explain_page import explain_page
-from mobilevit_np.report.explanation import explain
-from mobilevit_np.report.page import write_page
+from mobilevit_np.pages import write_page
 
 WIDE, NARROW = (1280, 900), (360, 740)
 PIXELS = ("top left", "top right", "bottom left", "bottom right")

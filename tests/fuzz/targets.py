@@ -16,6 +16,7 @@ from unittest import mock
 
 import numpy as np
 
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints import parameter_shapes, quantization
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.checkpoints.opening import build_checkpoint
@@ -23,7 +24,6 @@ from mobilevit_np.checkpoints.sources import Source
 from mobilevit_np.formats.files import parse_json
 from mobilevit_np.formats.tensor_file import TensorFile, parse_tensor_file
 from mobilevit_np.formats.torch_pickle import read_pickle
-from mobilevit_np.names import parameter_names as names
 
 from . import mutations, samples
 

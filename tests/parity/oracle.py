@@ -55,7 +55,7 @@ class Case:
         """Every activation of the reference, ``replacements`` being mistakes planted on purpose."""
         scope = Scope(drawing.cast(self.tensors, dtype))
         for pattern, replacement in replacements:
-            scope = scope.replace(pattern, replacement)
+            scope = scope.wrap(pattern, replacement)
         pixels = pixel_values.astype(dtype)
         return drawing.trace(pixels, scope, self.config, self.task, expand_output=self.expand_output)
 

@@ -26,8 +26,8 @@ import torch
 import transformers
 from port_table import Port, golden_and_network, print_table
 
+from mobilevit_np.checkpoints.parameter_names import TIMM, from_hugging_face
 from mobilevit_np.golden.adapters import record_onnx, record_torch
-from mobilevit_np.names.parameter_names import TIMM, from_hugging_face
 
 TIMMS = {"xx_small": "mobilevit_xxs", "x_small": "mobilevit_xs", "small": "mobilevit_s"}
 WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}

@@ -26,12 +26,12 @@ from transformers import (
     MobileViTModel,
 )
 
-from mobilevit_np import reference
 from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, parameter_shapes, save_checkpoint
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError
 from mobilevit_np.formats.tensor_file import read_tensor_file
-from mobilevit_np.names import parameter_names as names
+from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
 CLASSES = {
@@ -284,8 +284,7 @@ def test_a_real_training_checkpoint(tmp_path):
 
 
 def logits(checkpoint, pixels):
-    function = {"classifier": reference.classifier, "segmenter": reference.segmenter}[checkpoint.task]
-    return function(pixels, Scope(checkpoint.tensors), checkpoint.config)[0]
+    return NETWORKS[checkpoint.task](pixels, Scope(checkpoint.tensors), checkpoint.config)
 
 
 PIXELS = np.random.default_rng(0).random((1, 3, 64, 96))

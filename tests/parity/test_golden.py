@@ -11,13 +11,13 @@ import torch
 from golden_ports import BY_NAME, SETTINGS, golden_and_network
 from plants import torch_port
 
+from mobilevit_np.checkpoints.parameter_names import TIMM as TIMM_SCHEME
+from mobilevit_np.checkpoints.parameter_names import from_hugging_face
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.golden import compare, diagnose, trace
 from mobilevit_np.golden.formula import network_by_formula, tensor
 from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
 from mobilevit_np.golden.measure import MULTIPLE
-from mobilevit_np.names.parameter_names import TIMM as TIMM_SCHEME
-from mobilevit_np.names.parameter_names import from_hugging_face
 
 WITHIN = MULTIPLE / 2
 IDLE = (torch.nn.Identity, torch.nn.Dropout, torch.nn.Flatten)  # show again what came before them

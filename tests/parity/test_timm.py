@@ -12,8 +12,8 @@ import torch
 from oracle import LIMITS, TORCH_DTYPES, assert_same, error
 
 from mobilevit_np.checkpoints import parameter_shapes
+from mobilevit_np.checkpoints.parameter_names import MODULES, PARTS, TIMM, from_hugging_face, to_hugging_face
 from mobilevit_np.config import TRANSFORMER_DEPTHS, VARIANTS, NetworkConfig
-from mobilevit_np.names.parameter_names import MODULES, PARTS, TIMM, from_hugging_face, to_hugging_face
 from mobilevit_np.scope import Scope
 
 MODELS = {"mobilevit_xxs": "xx_small", "mobilevit_xs": "x_small", "mobilevit_s": "small"}

@@ -18,16 +18,16 @@ import numpy as np
 
 from ..config import NetworkConfig
 from ..errors import InputError
-from ..golden.bundle import OPERATOR, PIXELS, Golden
-from ..golden.comparison import Comparison, Row, compare_matched
-from ..golden.layouts import MAP, kind_of
-from ..golden.matching import Matching, match
-from ..golden.measure import MULTIPLE
-from ..golden.network import Network
-from ..golden.replay import reference_tensors
-from ..golden.tables import remarks, verdict
-from .page import assemble, plain_name, script_json, text
-from .pictures import View, number, pictures, view_of
+from ..pages import assemble, number, plain_name, script_json, text
+from .bundle import OPERATOR, PIXELS, Golden
+from .comparison import Comparison, Row, compare_matched
+from .layouts import MAP, kind_of
+from .matching import Matching, match
+from .measure import MULTIPLE
+from .network import Network
+from .pictures import View, pictures, view_of
+from .replay import reference_tensors
+from .tables import remarks, verdict
 
 PICTURE_BYTES = 4 << 20  # of all pictures together; base64 makes a third more of it
 _DETAIL = ((12, 96), (8, 64), (6, 48), (4, 32), (3, 24), (2, 16), (1, 8), (0, 0))  # slices of a tensor, their side

@@ -16,7 +16,7 @@ from strategies import sizes
 
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.errors import ConfigError
-from mobilevit_np.layers import activation, conv_layer, deeplabv3, inverted_residual, mobilevit_block, transformer_layer
+from mobilevit_np.model import activation, conv_layer, deeplabv3, inverted_residual, mobilevit_block, transformer_layer
 from mobilevit_np.scope import Scope
 
 L3 = "mobilevit.encoder.layer.2"

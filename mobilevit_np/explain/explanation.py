@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import Checkpoint, open_checkpoint
+from ..checkpoints.parameter_names import PREFIX
 from ..checkpoints.shipped import DEFAULTS
 from ..engines import compile_network
 from ..errors import InputError
-from ..names.parameter_names import PREFIX
 from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of, run_network
 from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps
 from ..scope import Scope

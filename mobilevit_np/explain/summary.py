@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import parameter_shapes
+from ..checkpoints.parameter_names import PREFIX
 from ..config import NetworkConfig
 from ..errors import InputError
-from ..names.parameter_names import PREFIX
-from ..reference import backbone, classifier, segmenter
+from ..model import NETWORKS
 from ..scope import Scope
 
 _STATISTICS = ("running_mean", "running_var")  # not learned: in no published count
@@ -32,7 +32,6 @@ _ROW = re.compile(  # the modules that make up a network between them, each a li
     r"|encoder\.layer\.\d+\.(?:layer\.\d+|transformer\.layer\.\d+|(?!transformer$)\w+)"
     r"|segmentation_head\.(?:aspp\.convs\.\d+|aspp\.project|classifier)"
 )
-_NETWORKS = {"classifier": classifier, "segmenter": segmenter}
 Shape = tuple[int, ...]
 
 
@@ -83,20 +82,18 @@ def _outputs(
     zero = np.zeros(1, np.float32)
     outputs: dict[str, Shape] = {}
     scope = Scope({name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-    scope = scope.replace("*.convolution", _zeros)
+    scope = scope.wrap("*.convolution", _zeros)
     for kept in ("*.normalization", "*.activation"):
-        scope = scope.replace(kept, lambda compute, x, *_: x)
+        scope = scope.wrap(kept, lambda compute, x, *_: x)
     scope = scope.listen(lambda path, output: outputs.__setitem__(path.removeprefix(PREFIX), output.shape))
     photo = np.zeros((1, config.num_channels, *size), np.float32)
-    if task == "backbone":
-        backbone(photo, scope, config, expand_output=expand_output)
-    else:
-        _NETWORKS[task](photo, scope, config)
+    options = {"expand_output": expand_output} if task == "backbone" else {}
+    NETWORKS[task](photo, scope, config, **options)
     return outputs
 
 
 def _zeros(compute: Any, x: np.ndarray, scope: Scope, *, stride: int = 1, **_: Any) -> np.ndarray:
-    """In the place of ``layers.primitives.convolution``: (B, C, H, W) -> (B, O, ceil(H/stride), ceil(W/stride))"""
+    """In the place of ``model.convolution``: (B, C, H, W) -> (B, O, ceil(H/stride), ceil(W/stride))"""
     B, _C, H, W = x.shape
     return np.zeros((B, len(scope["weight"]), -(-H // stride), -(-W // stride)), x.dtype)
 

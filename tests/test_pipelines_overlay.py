@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import photo
 
-from mobilevit_np.drawing import indexed_mask, overlay, palette, pixel_counts
 from mobilevit_np.labels import VOC_LABELS
+from mobilevit_np.pipelines.overlay import indexed_mask, overlay, pixel_counts
+from mobilevit_np.pipelines.palettes import palette
 
 
 def blob(height, width, kind=1):
@@ -60,7 +61,7 @@ def test_overlay_of_background_is_the_photo():
 def test_strips_leave_no_seams(monkeypatch):
     pixels, mask, labels = photo(100, 40), blob(100, 40), ["nothing", "a name too long for so narrow a photo"]
     whole = np.asarray(overlay(pixels, mask, labels))
-    monkeypatch.setattr(importlib.import_module("mobilevit_np.drawing.overlay"), "_STRIP", 40 * 7)
+    monkeypatch.setattr(importlib.import_module("mobilevit_np.pipelines.overlay"), "_STRIP", 40 * 7)
     np.testing.assert_array_equal(np.asarray(overlay(pixels, mask, labels)), whole)
     assert pixel_counts(mask, 2).tolist() == [int((mask == 0).sum()), int((mask == 1).sum())]
 

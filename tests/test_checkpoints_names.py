@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fuzz.samples import tiny_config, tiny_tensors
 
+from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.parameters import parameter_shapes
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.errors import CheckpointError
-from mobilevit_np.names import parameter_names as names
 
 COUNTS = {"classifier": (347, 311), "segmenter": (377, 341), "backbone": (345, 309)}
 

@@ -6,11 +6,12 @@ from examples import Network
 from parameters import draw, photo
 
 from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import InputError
-from mobilevit_np.reference import backbone, classifier, segmenter
+from mobilevit_np.model import NETWORKS, backbone, classifier
 from mobilevit_np.scope import Scope
 
-NETWORKS = {"classifier": classifier, "segmenter": segmenter}
+HEADS = ("classifier", "segmenter")
 SIDES = [(32, 32), (64, 48), (33, 47), (7, 5), (1, 1), (1, 40), (90, 2)]
 
 
@@ -22,11 +23,13 @@ def halved(side, times):
 
 @pytest.mark.parametrize("size", SIDES, ids=str)
 @pytest.mark.parametrize("output_stride", [32, 16, 8])
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 def test_any_size_gives_maps_that_halve_rounding_up(head, output_stride, size):
     net = Network.build(head)
     config = NetworkConfig(**{**vars(net.config), "output_stride": output_stride})
-    logits, hidden_states = NETWORKS[head](photo(config, size), net.scope, config)
+    network = compile_network("reference", head, net.scope, config)
+    logits, hidden_states = network(photo(config, size), hidden_states=True)
+    assert np.array_equal(logits, network(photo(config, size)))
     last = {32: 5, 16: 4, 8: 3}[output_stride]
     for i, state in enumerate(hidden_states):
         expected = [halved(side, min(i + 1, last)) for side in size]
@@ -36,13 +39,13 @@ def test_any_size_gives_maps_that_halve_rounding_up(head, output_stride, size):
     assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 def test_photos_of_a_batch_do_not_see_each_other(head):
     net = Network.build(head)
     x = net.photo(3, 37, 50)
-    together, _ = NETWORKS[head](x, net.scope, net.config)
+    together = NETWORKS[head](x, net.scope, net.config)
     for i in range(3):
-        alone, _ = NETWORKS[head](x[i : i + 1], net.scope, net.config)
+        alone = NETWORKS[head](x[i : i + 1], net.scope, net.config)
         np.testing.assert_allclose(together[i : i + 1], alone, rtol=0, atol=1e-12 * np.abs(alone).max())
 
 
@@ -50,7 +53,8 @@ def test_photos_of_a_batch_do_not_see_each_other(head):
 def test_variants_run(variant):
     config = NetworkConfig(**VARIANTS[variant], num_labels=7)
     scope = Scope(draw(config, "classifier", dtype=np.float32))
-    logits, hidden_states = classifier(photo(config, (48, 40), dtype=np.float32), scope, config)
+    network = compile_network("reference", "classifier", scope, config)
+    logits, hidden_states = network(photo(config, (48, 40), dtype=np.float32), hidden_states=True)
     assert logits.shape == (1, 7)
     assert [state.shape[1] for state in hidden_states] == config.neck_hidden_sizes[1:6]
 
@@ -58,38 +62,39 @@ def test_variants_run(variant):
 def test_no_labels_leaves_the_pooled_features():
     net = Network.build()
     x = net.photo(2, 20, 20)
-    features, _ = backbone(x, net.scope / "mobilevit", net.config)
+    features = backbone(x, net.scope / "mobilevit", net.config)
     config = NetworkConfig(**{**vars(net.config), "num_labels": 0})
-    pooled, _ = classifier(x, net.scope, config)
+    pooled = classifier(x, net.scope, config)
     np.testing.assert_allclose(pooled, features.mean(axis=(2, 3)), rtol=1e-12)
 
 
 def test_without_the_expansion_the_last_map_is_l5s():
     net = Network.build()
-    x = net.photo(1, 40, 40)
-    features, hidden_states = backbone(x, net.scope / "mobilevit", net.config, expand_output=False)
+    x, body = net.photo(1, 40, 40), net.scope / "mobilevit"
+    network = compile_network("reference", "backbone", body, net.config, expand_output=False)
+    features, hidden_states = network(x, hidden_states=True)
     np.testing.assert_array_equal(features, hidden_states[-1])
-    expanded, _ = backbone(x, net.scope / "mobilevit", net.config)
-    assert expanded.shape[1] == net.config.neck_hidden_sizes[6]
+    assert len(hidden_states) == 5
+    assert backbone(x, body, net.config).shape[1] == net.config.neck_hidden_sizes[6]
 
 
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 def test_the_whole_backbone_can_be_replaced(head):
     net = Network.build(head)
     x, given = net.photo(1, 40, 40), []
 
-    def double(compute, pixel_values, scope, config, hidden_states, **options):
+    def double(compute, pixel_values, scope, config, **options):
         given.append(pixel_values)
-        return 2 * compute(pixel_values, scope, config, hidden_states, **options)
+        return 2 * compute(pixel_values, scope, config, **options)
 
     heard = {}
-    scope = net.scope.replace("mobilevit", double).listen(lambda path, output: heard.setdefault(path, output))
-    _, hidden_states = NETWORKS[head](x, scope, net.config)
-    features, expected = backbone(x, net.scope / "mobilevit", net.config, expand_output=head == "classifier")
+    scope = net.scope.wrap("mobilevit", double).listen(lambda path, output: heard.setdefault(path, output))
+    answer = NETWORKS[head](x, scope, net.config)
+    features = backbone(x, net.scope / "mobilevit", net.config, expand_output=head == "classifier")
     assert given[0] is x
     np.testing.assert_array_equal(heard["mobilevit"], 2 * features)
-    assert all(np.array_equal(a, b) for a, b in zip(hidden_states, expected, strict=True))
-    assert (heard[""] != NETWORKS[head](x, net.scope, net.config)[0]).any()
+    assert heard[""] is answer
+    assert (answer != NETWORKS[head](x, net.scope, net.config)).any()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_the_whole_backbone_can_be_replaced(head):
         (np.zeros((1, 3, 0, 8)), "no pixel"),
     ],
 )
-@pytest.mark.parametrize("head", NETWORKS)
+@pytest.mark.parametrize("head", HEADS)
 def test_what_is_no_batch_of_photos_is_named(head, pixel_values, message):
     net = Network.build(head)
     with pytest.raises(InputError, match=message):

@@ -24,10 +24,10 @@ from mobilevit_np.formats import files
 from mobilevit_np.golden import Golden, compare, write_golden
 from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.operators import CASES, make_operator
+from mobilevit_np.golden.page import compare_for_page, compare_page, stage_of
+from mobilevit_np.golden.pictures import pictures, view_of
 from mobilevit_np.golden.tables import verdict
-from mobilevit_np.report.compare_page import compare_for_page, compare_page, stage_of
-from mobilevit_np.report.page import assemble, plain_name, script_json, write_page
-from mobilevit_np.report.pictures import NOT_FINITE, STEPS, pictures, view_of
+from mobilevit_np.pages import NOT_FINITE, STEPS, assemble, plain_name, script_json, write_page
 
 L3 = "mobilevit.encoder.layer.2"
 HOSTILE = [

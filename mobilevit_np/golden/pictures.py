@@ -4,27 +4,23 @@ A tensor becomes slices, (S, h, w): a map's channels; tokens' features, folded b
 matrices of attention's heads; a vector as one row. Of the slices those with the largest errors are kept, at most
 ``most`` of them, and of a slice at most ``side`` by ``side`` elements. What stands for a block of elements is the one
 among them that's furthest off, in all three pictures: it's a real element, and no error is lost.
-
-A picture is one byte per element: 0 to 254 evenly from the lowest to the highest value, 255 for what isn't finite.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..golden.layouts import MAP, OTHER, PROBABILITIES, TOKENS, VECTOR, kind_of
-from ..golden.measure import distances
-from ..layers.mobilevit_block import whole_patches
+from ..model import whole_patches
 from ..ops import fold_from_patches
+from ..pages import coded, number
+from .layouts import MAP, OTHER, PROBABILITIES, TOKENS, VECTOR, kind_of
+from .measure import distances
 
 IMAGE, MATRIX, BARS = "image", "matrix", "bars"  # how slices are drawn
-STEPS = 254
-NOT_FINITE = 255
 _WIDEST = 512  # elements of a vector
 _ROOM = 4.0  # golden's ranges that a port's values may take up before they're drawn as the ends of the scale
 _LARGEST = float(np.finfo(np.float64).max) / 4  # value of a scale's end: its range is finite then
@@ -99,19 +95,6 @@ def pictures(
             for i, place in zip(kept, places, strict=True)
         ],
     }
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A number as the page shows it; NaN and infinity by name."""
-    return f"{float(value):.{digits}g}"
-
-
-def coded(values: np.ndarray, low: float, high: float) -> str:
-    """One byte for each value, as the page draws them, in base64."""
-    with np.errstate(all="ignore"):
-        share = (np.clip(values, low, high) - low) / (high - low) if high > low else np.full(values.shape, 0.5)
-        codes = np.where(np.isfinite(values), np.rint(share * STEPS), NOT_FINITE)
-    return base64.b64encode(codes.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _slice(ours: np.ndarray, theirs: np.ndarray, off: np.ndarray, place: np.ndarray) -> dict[str, Any]:

@@ -77,4 +77,4 @@ def test_preprocessing_guard_notices_one_level():
         return np.where(out < 255, out + 1, out).astype(np.uint8)
 
     with pytest.raises(AssertionError, match="pixel values"):
-        recorded.assert_pixel_values(Scope({}).replace("preprocessing.resize", brighter))
+        recorded.assert_pixel_values(Scope({}).wrap("preprocessing.resize", brighter))

@@ -1,6 +1,6 @@
 """Floor 5.5. Pages that stand alone: one file with its styles, scripts and data, and no way out; imports formats.
 
-``assemble`` fills page.html and a body, which stand beside this file. The page's own policy (CSP) lets run the scripts
+``assemble`` fills page.html and a body, which lie beside this file. The page's own policy (CSP) lets run the scripts
 that are ours, by their sums, and nothing else, and forbids it to fetch anything: should a hostile name ever come
 through unescaped, it would still do nothing. Names out of files go through ``plain_name``, and whatever goes into HTML
 through ``text``.
@@ -18,8 +18,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..formats import files
 
+STEPS = 254  # of a picture's bytes, evenly from the lowest to the highest value
+NOT_FINITE = 255
 LONGEST_NAME = 200  # characters that a page shows of it
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -61,6 +65,19 @@ def plain_name(name: object, most: int = LONGEST_NAME) -> str:
 def script_json(value: Any) -> str:
     """``value`` as JSON that can stand in a ``<script type="application/json">``, whatever its texts are."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_IN_SCRIPT)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number as the page shows it; NaN and infinity by name."""
+    return f"{float(value):.{digits}g}"
+
+
+def coded(values: np.ndarray, low: float, high: float) -> str:
+    """One byte for each value, as the page draws them, in base64."""
+    with np.errstate(all="ignore"):
+        share = (np.clip(values, low, high) - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+        codes = np.where(np.isfinite(values), np.rint(share * STEPS), NOT_FINITE)
+    return base64.b64encode(codes.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _own(name: str) -> str:

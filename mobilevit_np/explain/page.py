@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .. import drawing, ops
+from .. import ops
+from ..pages import assemble, coded, number, plain_name, script_json, text
 from ..pipelines.classifier import Prediction, predictions
 from ..pipelines.common import READING, what_it_knows
+from ..pipelines.overlay import overlay
 from .explanation import Explanation, Layer, Stage
-from .page import assemble, plain_name, script_json, text
-from .pictures import coded, number
 
 ATTENTION_BYTES = 5_500_000  # of all layers together; base64 makes a third more of it
 CHANNELS = 24  # of a stage, that are shown
@@ -100,7 +100,7 @@ def _classes(explanation: Explanation) -> str:
 
 def _areas(explanation: Explanation) -> str:
     mask = _mask(explanation)
-    painted = drawing.overlay(explanation.seen, mask, explanation.checkpoint.labels)
+    painted = overlay(explanation.seen, mask, explanation.checkpoint.labels)
     image = _image(np.asarray(painted), "The classes painted over what the network sees")
     return (
         f'<h2>What it says</h2><div class="sides"><div class="pane">{image}</div>'

@@ -27,13 +27,13 @@ from tiny import CHELSEA, REPOSITORY, SIDE, open_tiny, save_photo, save_tiny
 from mobilevit_np.checkpoints.shipped import DEFAULTS
 from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
+from mobilevit_np.explain.explanation import Layer, explain
+from mobilevit_np.explain.page import ATTENTION_BYTES, CHANNELS, _layers, explain_page
+from mobilevit_np.explain.page import SIDE as MAP_SIDE
 from mobilevit_np.golden import network_of, trace
 from mobilevit_np.ops import best_class_at_size, softmax
+from mobilevit_np.pages import STEPS
 from mobilevit_np.pipelines import Classifier
-from mobilevit_np.report.explain_page import ATTENTION_BYTES, CHANNELS, _layers, explain_page
-from mobilevit_np.report.explain_page import SIDE as MAP_SIDE
-from mobilevit_np.report.explanation import Layer, explain
-from mobilevit_np.report.pictures import STEPS
 
 MOST = 10_000_000  # bytes of a page
 TASKS = ("classifier", "segmenter")
