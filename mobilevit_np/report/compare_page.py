@@ -22,7 +22,7 @@ from ..golden.bundle import OPERATOR, PIXELS, Golden
 from ..golden.comparison import Comparison, Row, compare_matched
 from ..golden.layouts import MAP, kind_of
 from ..golden.matching import Matching, match
-from ..golden.measure import MULTIPLE
+from ..golden.measure import MULTIPLE, allowed
 from ..golden.network import Network
 from ..golden.replay import reference_tensors
 from ..golden.tables import remarks, verdict
@@ -337,8 +337,8 @@ def _tensor(
     }
     if view is not None and row is not None and row.difference is not None:
         expected, found = compared.expected[path], compared.matching.found[path].tensor
-        allowed = compared.comparison.multiple * row.noise
-        tensor["picture"] = pictures(view, expected, found, *detail, allowed)
+        limit = allowed(row.noise, compared.comparison.multiple)
+        tensor["picture"] = pictures(view, expected, found, *detail, limit)
     return tensor
 
 
