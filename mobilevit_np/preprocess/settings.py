@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page
     "do_flip_channel_order": True,
     "do_reduce_labels": False,
 }
+CONVERT = "do_convert_rgb"  # no default: a file that doesn't say it is saved without it
 PROCESSOR_TYPES = (
     "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
 )  # fmt: skip
@@ -58,8 +59,8 @@ def modernised(settings: Mapping[str, Any]) -> dict[str, Any]:
     old_flip = new.pop("do_flip_channels", None)
     if old_flip is not None and settings.get("do_flip_channel_order") is None:
         new["do_flip_channel_order"] = old_flip
-    for key in DEFAULTS:
-        if key.startswith("do_"):
+    for key in (*DEFAULTS, CONVERT):
+        if key.startswith("do_") and key in new:
             new[key] = _switch(key, new[key])
     new["size"] = _size_dict("size", new["size"], lambda side: {"shortest_edge": side})
     new["crop_size"] = _size_dict("crop_size", new["crop_size"], lambda side: {"height": side, "width": side})
