@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checkpoints.sources import locate
-from ..errors import CheckpointError, ConfigError, ImageError, InputError, MobileViTWarning
-from ..formats.files import make_folder, read_json, write_file
+from ..checkpoints import processor_settings
+from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
+from ..formats.files import make_folder, write_file
 from ..ops.resize import best_class_at_size
 from ..preprocess.decoding import as_array, as_rgb, decode
 from ..preprocess.profiles import Profile
@@ -219,12 +219,13 @@ class MobileViTImageProcessor:
     ) -> MobileViTImageProcessor:
         """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
 
-        Both spellings are read. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
+        Both spellings are read. A file that leaves the channels' order open has that of the weights beside it: timm's
+        take RGB. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
         read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't,
         InputError for a loader's keyword that doesn't exist here.
         """
         changes = settings_only(changes)
-        return cls.from_dict(read_json(_settings_file(where, revision, cache_dir)), **changes)
+        return cls.from_dict(processor_settings(where, revision=revision, cache=cache_dir), **changes)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> MobileViTImageProcessor:
@@ -268,18 +269,6 @@ class AutoImageProcessor:
 
 
 _TYPES = ("image_processor_type", "feature_extractor_type")
-
-
-def _settings_file(where: str | os.PathLike[str], revision: str | None, cache: str | Path | None) -> Path:
-    """The preprocessor_config.json of ``where``: the file itself, a folder, a shipped model's name or a hub id."""
-    if os.path.isdir(where):
-        return Path(where, FILE_NAME)
-    if os.path.isfile(where) or str(where).endswith(".json"):
-        return Path(where)
-    source = locate(where, revision=revision, cache=cache, needs="preprocessor")
-    if source.preprocessor is None:
-        raise CheckpointError(f"{source.name} has no {FILE_NAME}; set a MobileViTImageProcessor up by its arguments")
-    return source.preprocessor
 
 
 # -- what comes in -----------------------------------------------------------------------------------------------------

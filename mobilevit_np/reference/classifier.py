@@ -1,4 +1,4 @@
-"""Floor 3. The classifier: backbone, global mean, one linear layer. Imports ops, layers and floor 0.
+"""Floor 3. The classifier: backbone, global pooling, one linear layer. Imports ops, layers and floor 0.
 
 Explained in tutorials/08-the-whole-classifier.md.
 """
@@ -23,6 +23,6 @@ def classifier(pixel_values: np.ndarray, scope: Scope, config: NetworkConfig) ->
     errors: as ``backbone``. Source: transformers' MobileViTForImageClassification.
     """
     features, hidden_states = backbone(pixel_values, scope / "mobilevit", config)
-    pooled = ops.global_average_pool(features)  # (B, E, H', W') -> (B, E)
+    pooled = ops.global_pool(features, config.global_pool)  # (B, E, H', W') -> (B, E)
     logits = linear(pooled, scope / "classifier") if config.num_labels > 0 else pooled
     return scope.emit(logits), hidden_states
