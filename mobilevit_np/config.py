@@ -24,6 +24,8 @@ STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
 MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
 BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
 
+GLOBAL_POOLS = ("avg", "max", "avgmax")  # before the classifier: the mean (everywhere but in timm), or timm's other two
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "xx_small": {
         "hidden_sizes": [64, 80, 96],
@@ -74,6 +76,7 @@ class NetworkConfig:
     aspp_out_channels: int = 256
     atrous_rates: Sequence[int] = field(default_factory=lambda: [6, 12, 18])
     num_labels: int = 1000
+    global_pool: str = "avg"  # what the classifier reads of a map; timm's name and field, transformers always averages
 
     def __post_init__(self) -> None:
         self.validate()
@@ -102,6 +105,11 @@ class NetworkConfig:
             raise ConfigError(f"num_labels must be a whole number, not {self.num_labels!r}")
         if not isinstance(self.hidden_act, str):
             raise ConfigError(f"hidden_act must be the name of an activation, not {self.hidden_act!r}")
+        if self.global_pool not in GLOBAL_POOLS:
+            raise ConfigError(
+                f"global_pool must be one of {', '.join(GLOBAL_POOLS)}, not {self.global_pool!r:.80}: no other pooling "
+                "is done here"
+            )
         self._validate_together()
 
     def _validate_together(self) -> None:

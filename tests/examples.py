@@ -244,6 +244,7 @@ EXAMPLES: dict[str, list[Builder]] = {
     "ops.resize.best_class_at_size": [resize],
     "ops.resize.resize_bilinear": [resize],
     "ops.pooling.global_average_pool": [maps],
+    "ops.pooling.global_pool": [maps],
     "ops.losses.mean_squared_error": [pair],
     "ops.losses.binary_cross_entropy_with_logits": [pair],
     "ops.losses.cross_entropy": [cross_entropy],

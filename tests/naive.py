@@ -137,6 +137,14 @@ def _sources(i, size_in, size_out, align_corners):
     return (low, 1 - (source - low)), (min(low + 1, size_in - 1), source - low)
 
 
+def global_pool(x, kind):
+    out = global_average_pool(x)
+    for b, c in np.ndindex(out.shape):
+        largest = max(map(float, x[b, c].ravel()))
+        out[b, c] = {"avg": out[b, c], "max": largest, "avgmax": (out[b, c] + largest) / 2}[kind]
+    return out
+
+
 def global_average_pool(x):
     out = np.empty(x.shape[:2])
     for b, c in np.ndindex(out.shape):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 
+from mobilevit_np import MobileViTConfig
 from mobilevit_np.checkpoints import Checkpoint, config_fields, info, open_checkpoint, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
@@ -186,6 +187,36 @@ def test_timms_older_form_without_pretrained_cfg(tmp_path):
     flat = {"architecture": "mobilevit_xxs", **TIMM_CONFIG["pretrained_cfg"]}
     (folder / "config.json").write_text(json.dumps(flat))
     assert open_checkpoint(folder).profile.size == 284
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"global_pool": "catavgmax"}, "global_pool must be one of avg, max, avgmax, not 'catavgmax'"),
+        ({"global_pool": ""}, "not ''"),
+        ({"global_pool": 3}, "not 3"),
+        ({"global_pool": "avg", "model_args": {"global_pool": "fastcatavgmax"}}, "not 'catavgmax'"),
+        ({"model_args": {"act_layer": "relu"}}, "timm built this network with act_layer='relu', which isn't done here"),
+        ({"model_args": {"output_stride": 16}}, "output_stride=16"),
+        ({"model_args": ["max"]}, "model_args must be an object"),
+    ],
+)
+def test_what_timm_builds_and_we_do_not_is_refused(changes, says, tmp_path):
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/config\.json: .*{says}"):
+        open_checkpoint(timm_folder(tmp_path, **changes))
+
+
+def test_timms_pooling_is_kept(tmp_path):
+    usual = {"num_classes": 7, "in_chans": 3, "output_stride": 32, "act_layer": None}
+    checkpoint = open_checkpoint(timm_folder(tmp_path, model_args={**usual, "global_pool": "fastmax"}))
+    assert checkpoint.config.global_pool == checkpoint.config_fields["global_pool"] == "max"
+    assert "global_pool" not in open_checkpoint(timm_folder(tmp_path)).config_fields  # transformers knows no other
+    assert MobileViTConfig.from_pretrained(timm_folder(tmp_path, global_pool="avgmax")).global_pool == "avgmax"
+    (tmp_path / "mine.json").write_text(json.dumps({**TIMM_CONFIG, "global_pool": "max"}))
+    assert MobileViTConfig.from_json_file(tmp_path / "mine.json").global_pool == "max"
+    (tmp_path / "mine.json").write_text(json.dumps({"num_classes": 7}))
+    with pytest.raises(CheckpointError, match="names no architecture"):
+        MobileViTConfig.from_json_file(tmp_path / "mine.json")
 
 
 def test_channel_order_is_the_processors_where_it_says(tmp_path):

@@ -298,6 +298,21 @@ def test_a_folder_of_timms_form(tmp_path):
     assert (back.profile.size, back.profile.crop, back.profile.resample) == (72, (64, 64), "bilinear")
 
 
+@pytest.mark.parametrize("scheme", [*names.SCHEMES, "int8"])
+def test_a_pooling_is_never_lost(scheme, tmp_path):
+    network = NetworkConfig(**VARIANTS["xx_small"], num_labels=2, global_pool="max")
+    save_checkpoint(
+        tmp_path / "a", draw_parameters(network, "classifier"), full_config(network, "classifier", ("x", "y"))
+    )
+    write = quantize if scheme == "int8" else lambda *places: convert(*places, scheme=scheme)
+    notes = write(tmp_path / "a", tmp_path / "b").notes
+    assert open_checkpoint(tmp_path / "b").config.global_pool == "max"
+    assert any("transformers ignores it" in note for note in notes) == (scheme != names.TIMM)
+    with pytest.raises(InputError, match="one file can't say that this network pools by 'max'; write a folder"):
+        write(tmp_path / "a", tmp_path / "c.safetensors")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("size", "crop"), [(288, 256), (284, 256), (544, 512), (72, 64), (100, 99), (3, 1), (256, 256)]
 )

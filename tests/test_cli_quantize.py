@@ -14,7 +14,7 @@ from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
 from mobilevit_np.model import classifier
-from mobilevit_np.pipelines.agreement import agreement, differences, drawn_photos, label_in_name
+from mobilevit_np.pipelines.agreement import _difference, agreement, differences, drawn_photos, label_in_name
 from mobilevit_np.preprocess import decode, preprocess
 from mobilevit_np.scope import Scope
 
@@ -104,6 +104,24 @@ def test_yes_and_no_of_each_class_are_compared_where_each_is_a_question(quantize
     assert (found["labelled"], found["right"]) == (0, None)  # a photo's name tells one class, and not that it's alone
     lines = quantize(folder, "again", "--photos", "photos")[1]
     assert any(line.startswith("  yes or no of a class: the same for ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unchanged", "moved"),
+    [
+        (
+            "single_label_classification",
+            1,
+            abs(np.exp(2) / (np.exp([2, 1, -1]).sum()) - np.exp(2) / np.exp([2, -1, -1]).sum()),
+        ),
+        ("multi_label_classification", 2 / 3, (1 / (1 + np.exp(-1)) - 1 / (1 + np.exp(1))) / 3),
+        ("regression", None, None),
+    ],
+)
+def test_one_class_of_three_that_changes_sides(kind, unchanged, moved):
+    found = _difference(np.array([2.0, 1.0, -1.0]), np.array([2.0, -1.0, -1.0]), None, kind)
+    assert (found.unchanged, found.probability_change) == (unchanged, moved if moved is None else pytest.approx(moved))
+    assert (found.error, found.magnitude) == (2, 2)
 
 
 def test_a_regression_s_numbers_move_and_nothing_else_is_said(quantize, tmp_path):

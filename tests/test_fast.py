@@ -147,6 +147,14 @@ def test_every_activation(name):
     assert_same_answers(scope, config, "classifier", draw_pixels((1, 3, 32, 48)))
 
 
+@pytest.mark.parametrize("act", ["silu", "relu"])  # silu's maps are held with a minus: the largest is the least there
+@pytest.mark.parametrize("labels", [5, 0])
+@pytest.mark.parametrize("pool", ["max", "avgmax"])
+def test_poolings(pool, labels, act):
+    scope, config = small(num_labels=labels, hidden_act=act, global_pool=pool)
+    assert_same_answers(scope, config, "classifier", draw_pixels((2, 3, 64, 48)))
+
+
 def test_without_expansion_and_without_labels():
     scope, config = small("backbone", expand_output=False)
     x = draw_pixels((2, 3, 40, 40))

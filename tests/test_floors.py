@@ -10,18 +10,16 @@ import pytest
 import mobilevit_np
 
 PACKAGE = Path(mobilevit_np.__file__).parent
-FLOORS = {
-    6: {"cli"},
-    5.5: {"testing", "report"},  # a landing: both stand on golden, and the command line on them
-    5: {"golden"},
-    4: {"pipelines", "huggingface"},
-    3.5: {"engines"},  # a landing: the one table of the engines, for both rooms above
-    3: {"reference", "fast"},
-    2: {"layers", "checkpoints"},
-    1: {"ops", "preprocess", "drawing", "formats", "names"},
-    0: {"scope", "config", "errors", "labels", "matrix_library"},
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
+FLOORS = (  # from the ground up; what lies on one floor doesn't know of its neighbours
+    {"errors", "labels", "matrix_library"},
+    {"config", "scope", "ops", "formats"},
+    {"model", "fast", "preprocess", "pages"},
+    {"checkpoints", "engines"},
+    {"golden", "pipelines", "huggingface"},
+    {"explain", "testing"},
+    {"cli"},
+)
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 DOORS = {"__init__", "__main__"}  # the package's own two files open onto every floor
 GROUND = {"_version", "errors"}  # they import nothing
 AT_RUN_TIME = {"numpy", "PIL", "safetensors"}
@@ -96,20 +94,21 @@ def test_imports_come_from_below(path):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("ops/linear.py", "from ..layers import aspp"),
+        ("ops/linear.py", "from ..model import aspp"),
         ("ops/linear.py", "from ..scope import Scope"),
         ("ops/linear.py", "from mobilevit_np import scope"),
         ("ops/linear.py", "import safetensors"),
         ("ops/linear.py", "def f():\n    import torch"),
-        ("layers/aspp.py", "from ..checkpoints import saving"),
-        ("layers/aspp.py", "from .. import reference"),
-        ("formats/files.py", "from ..names import parameter_names"),
+        ("model.py", "from .checkpoints import saving"),
+        ("model.py", "from . import engines"),
+        ("formats/files.py", "from ..checkpoints import parameter_names"),
         ("formats/hub.py", "import huggingface_hub"),
         ("pipelines/common.py", "def f():\n    from ..cli import common"),
         ("scope.py", "from .config import NetworkConfig"),
         ("errors.py", "from .scope import Scope"),
-        ("reference/backbone.py", "import scipy.special"),
-        ("reference/backbone.py", "import mobilevit_np.fast.compile"),
+        ("model.py", "import scipy.special"),
+        ("model.py", "import mobilevit_np.fast.network"),
+        ("golden/network.py", "from ..pipelines import common"),
     ],
 )
 def test_wrong_imports_are_noticed(file, source):
@@ -120,7 +119,7 @@ def test_wrong_imports_are_noticed(file, source):
     ("file", "source"),
     [
         ("ops/linear.py", "import numpy.lib\nfrom .resize import resize_bilinear\nfrom ..errors import InputError"),
-        ("layers/aspp.py", "from .. import ops\nfrom ..ops.linear import linear\nfrom .conv_layer import conv_layer"),
+        ("model.py", "from . import ops\nfrom .ops.linear import linear\nfrom .scope import Scope"),
         ("formats/hub.py", "def f():\n    import huggingface_hub"),
         ("ops/linear.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("__init__.py", "from .cli import main"),

@@ -3,15 +3,20 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from golden_ports import golden_and_network, port
 from safetensors.numpy import load
+from tiny import open_tiny, save_photo, save_tiny
 
+from mobilevit_np.checkpoints import save_checkpoint
+from mobilevit_np.cli import run
 from mobilevit_np.errors import CheckpointError, InputError, MobileViTError, OutputError
-from mobilevit_np.golden import read_golden, trace, write_golden
+from mobilevit_np.golden import bundle, read_golden, trace, write_golden
 from mobilevit_np.golden.bundle import METADATA, read_tensors
 from mobilevit_np.golden.measure import error
 from mobilevit_np.golden.network import make_pixel_values, network_for, profile_of
@@ -196,6 +201,61 @@ def damaged(tmp_path, change):
 def test_damaged_files_are_named(tmp_path, change, message):
     with pytest.raises(CheckpointError, match=message):
         read_golden(damaged(tmp_path, change))
+
+
+NO_NUMBERS = (float("inf"), float("-inf"), float("nan"))
+STEM = "mobilevit.conv_stem.convolution"
+
+
+@pytest.mark.parametrize("noise", [*NO_NUMBERS, "inf", -1e-9])
+def test_a_noise_floor_that_is_no_number_is_refused_on_reading(tmp_path, noise, capsys):
+    """By name, and so is it by every command that reads one."""
+    path = damaged(tmp_path, lambda about: about["noise"].update({STEM: noise}))
+    words = re.escape(f"golden.npz: the noise floor of {STEM} is {float(noise)}, and no port can be held against that")
+    with pytest.raises(CheckpointError, match=words):
+        read_golden(path)
+    np.savez(tmp_path / "port.npz", **port(*golden_and_network("odd")))
+    for command in (["compare"], ["diagnose"], ["compare", "--html", str(tmp_path / "page.html")]):
+        assert run([command[0], str(path), str(tmp_path / "port.npz"), *command[1:]]) == 2
+        assert re.search(words, capsys.readouterr().err)
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("name", ["pixel_values", STEM, "logits"])
+def test_tensors_that_are_not_finite_are_neither_written_nor_read(tmp_path, monkeypatch, suffix, value, name):
+    golden, _ = golden_and_network("odd")
+    tensor = golden.tensors[name].copy()
+    tensor.flat[-1] = value
+    bad, path = replace(golden, tensors={**golden.tensors, name: tensor}), tmp_path / f"golden{suffix}"
+    with pytest.raises(InputError, match=f"^{re.escape(name)} holds NaN or infinity, and no port"):
+        write_golden(path, bad)
+    assert not path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle, "_flaw", lambda _: None)
+        write_golden(path, bad)
+    with pytest.raises(CheckpointError, match=f"{re.escape(path.name)}: {re.escape(name)} holds NaN or infinity"):
+        read_golden(path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [(1e39, "the noise floor of {} is inf, and no port"), (1e308, "{} holds NaN or infinity, and no")],
+)
+def test_a_trace_that_overflows_says_where_and_writes_nothing(tmp_path, capsys, scale, words):
+    """In float32 only, which leaves no noise floor, or in float64 too."""
+    made, layer = open_tiny(save_tiny(tmp_path / "w"), np.float64), "mobilevit.conv_1x1_exp.normalization"
+    changed = {f"{layer}.weight": scale, f"{layer}.running_var": 1e-3}
+    tensors = made.tensors | {name: np.full_like(made.tensors[name], value) for name, value in changed.items()}
+    folder = tmp_path / "huge"
+    save_checkpoint(folder, tensors, made.config_fields, made.preprocessing)
+    image, target = save_photo(tmp_path / "photo.png"), tmp_path / "golden.npz"
+    assert run(["trace", str(image), "--weights", str(folder), "-o", str(target)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"mobilevit-np: {words.format(layer)}")
+    assert said.count("\n") == 1
+    assert not target.exists()
 
 
 def test_files_that_are_no_golden_are_named(tmp_path):

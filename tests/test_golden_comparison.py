@@ -290,3 +290,81 @@ def test_an_input_too_large_for_memory_is_not_replayed():
     tensors = {"pixel_values": np.broadcast_to(np.float32(0), (1, 3, 2048, 2048))}
     with pytest.raises(InputError, match="GB is the most here"):
         reference_tensors(network, replace(golden, tensors=tensors), {})
+
+
+# -- no verdict rests on what isn't finite -----------------------------------------------------------------------------
+
+NO_NUMBERS = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_no_layer_that_is_no_number_is_right_however_it_came_to_be(value):
+    """A port that computes on with one: replayed, the reference gives NaN for NaN, and that's no agreement."""
+    golden, network = golden_and_network()
+
+    def broken(compute, x, here, *args, **kwargs):
+        return np.where(np.arange(x.shape[-1]) == 0, x.dtype.type(value), compute(x, here, *args, **kwargs))
+
+    with np.errstate(all="ignore"):
+        found = port_with(golden, network, f"{FUSION}.activation", broken)
+    undefined = {path for path, tensor in found.items() if not np.isfinite(tensor).all()}
+    assert len(undefined) > 10
+    for replayed in (None, network):
+        comparison = compare(golden, found, network=replayed)
+        assert undefined <= {row.path for row in comparison.bad}
+        assert not comparison.ok
+        assert not comparison.as_json()["ok"]
+        assert comparison.first_bad.path == f"{FUSION}.activation"
+        assert any(line.startswith("NaN or infinity, there or in what") for line in comparison_lines(comparison))
+
+
+@pytest.mark.parametrize("noise", NO_NUMBERS[:2])
+@pytest.mark.parametrize("replayed", [False, True])
+def test_a_golden_s_noise_that_is_no_number_excuses_nothing(noise, replayed):
+    """Made in memory: files are refused on reading. A replay measures its own noise."""
+    golden, network, found = off_at(f"{FUSION}.normalization")
+    loud = replace(golden, noise=dict.fromkeys(golden.noise, noise))
+    comparison = compare(loud, found, network=network if replayed else None)
+    assert f"{FUSION}.normalization" in {row.path for row in comparison.bad}
+    if not replayed:
+        assert not any(row.ok for row in comparison.rows if row.path != "pixel_values" and row.difference.error)
+        assert json.dumps(plain(comparison.as_json()), allow_nan=False)
+        assert all(row.multiple == np.inf for row in comparison.rows if row.path != "pixel_values")
+
+
+def test_noise_that_overflows_in_the_replay_itself_excuses_nothing():
+    """1e39 is a number in float64 and none in float32: the layer that's fed it has no noise floor."""
+    golden, network = golden_and_network()
+    found = {name: tensor.astype(np.float64) for name, tensor in port(golden, network).items()}
+    found[f"{FUSION}.convolution"][0, 0, 0, 0] = 1e39
+    found[f"{FUSION}.normalization"] *= 1.1
+    comparison = compare(golden, found, network=network, precision="float32")
+    rows = {row.path: row for row in comparison.rows}
+    assert np.isfinite(rows[f"{FUSION}.normalization"].noise)
+    assert not rows[f"{FUSION}.normalization"].ok
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 1e30, 1e300])
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16", "int8"])
+def test_zeros_are_never_right_however_loud_the_noise(noise, precision):
+    golden, network = golden_and_network()
+    loud = replace(golden, noise=dict.fromkeys(golden.noise, noise))
+    zeros = {name: np.zeros_like(tensor) for name, tensor in port(golden, network).items()}
+    comparison = compare(loud, zeros, precision=precision)
+    assert not any(row.ok for row in comparison.rows)
+    assert any("the noise is too high for a fine verdict, so 50% is allowed" in s for s in comparison_lines(comparison))
+
+
+@pytest.mark.parametrize("multiple", [0, -1, np.nan, np.inf])
+def test_a_multiple_that_is_no_number_is_refused(multiple):
+    golden, network = golden_and_network()
+    with pytest.raises(InputError, match="multiple must be a positive number"):
+        compare(golden, port(golden, network), multiple=multiple)
+
+
+def test_where_nothing_could_be_compared_there_is_no_verdict():
+    """A golden whose only tensors are none of this network's: replay comes by none of them."""
+    golden, network = golden_and_network("odd")
+    stranger = replace(golden, tensors={**golden.tensors, "elsewhere": np.ones(3)}, noise={"elsewhere": 0.0})
+    with pytest.raises(InputError, match="nothing was compared"):
+        compare(stranger, {"elsewhere": np.ones(3)}, network=network, mapping={"elsewhere": "elsewhere"})

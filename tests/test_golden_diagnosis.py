@@ -231,3 +231,17 @@ def test_the_command_prints_the_verdict(tmp_path, capsys):
     assert about["findings"][0]["remedy"] == BY_NAME["concat_order"].remedy
     assert run(["diagnose", path, str(right)]) == 0
     assert capsys.readouterr().out.startswith("no mistake found")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("path", ["mobilevit.conv_stem.normalization", "logits"])
+def test_no_mistake_is_named_for_what_is_no_number(path, value):
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    found[path] = found[path].copy()
+    found[path].flat[0] = value
+    diagnosis = diagnose(golden, found, network)
+    assert not diagnosis.clean
+    assert diagnosis.names == ()
+    assert diagnosis.unexplained[0].path == path
+    assert any("it holds NaN or infinity: find the first of them" in line for line in diagnosis_lines(diagnosis))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mobilevit_np.golden.measure import MULTIPLE, UNITS, floor, measure, precision_of, tolerance
+from mobilevit_np.golden.measure import LARGEST, MULTIPLE, UNITS, allowed, floor, measure, precision_of, tolerance
 
 numbers = st.floats(-100, 100, width=32)
 
@@ -32,7 +32,8 @@ def test_what_is_no_number_is_infinitely_far():
         found = measure(np.array([1.0, wrong]), right)
         assert found.error == found.max_abs == np.inf
         assert found.worst == (1,)
-    assert measure(np.array([np.nan, np.inf]), np.array([np.nan, np.inf])).error == 0
+        assert measure(right, np.array([1.0, wrong])).error == np.inf
+        assert measure(np.array([1.0, wrong]), np.array([1.0, wrong])).error == np.inf  # nothing to be right by
     assert measure(np.zeros(0), np.zeros(0)).error == 0
     with pytest.raises(ValueError, match="shapes differ"):
         measure(np.zeros(2), np.zeros(3))
@@ -43,6 +44,18 @@ def test_tolerance_is_a_multiple_of_the_floor_and_scales_with_rounding():
     assert tolerance(0.0) == MULTIPLE * 2.0**-24
     assert floor(1e-6, "float16") == pytest.approx(1e-6 * 8192)
     assert floor(1e-6, "float64") == pytest.approx(1e-6 * 2.0**-29)
+
+
+@pytest.mark.parametrize("noise", [np.inf, np.nan])
+def test_a_floor_that_is_no_number_allows_nothing(noise):
+    assert allowed(noise) == tolerance(noise) == 0
+
+
+def test_no_floor_allows_a_tensor_of_zeros():
+    zeros = measure(np.zeros(3), np.array([1.0, -2.0, 3.0])).error
+    for noise in (0.07, 1.0, 1e30, 1e308):
+        assert allowed(noise) == LARGEST < zeros
+    assert allowed(0.03) == 16 * 0.03
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -541,3 +542,15 @@ def test_an_operator_has_no_network_to_replay(tmp_path, capsys, arguments):
     path = write_golden(tmp_path / "gelu.safetensors", make_operator("gelu"))
     assert run([*arguments, str(path), str(path)]) == 2
     assert "an operator's, with no network to replay" in capsys.readouterr().err
+
+
+def test_no_tensor_that_is_no_number_is_shown_as_within():
+    golden, network = golden_and_network()
+    found = {name: tensor.copy() for name, tensor in port(golden, network).items()}
+    path = "mobilevit.encoder.layer.2.fusion.convolution"
+    found[path][:] = np.nan
+    loud = replace(golden, noise={**golden.noise, path: np.inf})
+    page = Page(compare_page(compare_for_page(loud, found)))
+    (tensor,) = [each for each in page.data["tensors"] if each["path"] == path]
+    assert dict(tensor["numbers"])["verdict"] == "✕ off"
+    assert tensor["picture"]["off"] == tensor["picture"]["of"]

@@ -1,5 +1,7 @@
 """``mobilevit_np.testing``: a port's own tests in three lines. Our fast-and-naive twin is the port here."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -79,3 +81,21 @@ def test_a_whole_network():
 def test_a_pattern_without_cases_is_an_error():
     with pytest.raises(InputError, match="no operator is called 'conv3d'"):
         operator_cases("conv3d")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_never_matches(value):
+    """Neither a port's, nor where the golden has the same, nor where its noise is none."""
+    (bundle,) = operator_cases("conv2d_1x1")
+    broken = np.array(bundle.tensors["output"])
+    broken.flat[0] = value
+    for golden in (
+        bundle,
+        replace(bundle, tensors={**bundle.tensors, "output": broken}),
+        replace(bundle, noise={"output": value}),
+    ):
+        with pytest.raises(AssertionError, match="NaN or infinity, there or in what it's held against"):
+            assert_matches_golden(lambda operands, **arguments: broken, golden)
+    zeros = np.zeros_like(broken)
+    with pytest.raises(AssertionError, match="isn't matched"):
+        assert_matches_golden(lambda operands, **arguments: zeros, replace(bundle, noise={"output": 1e30}))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_np.errors import CheckpointError, ConfigError, ImageError, InputError
+from mobilevit_np.errors import CheckpointError, ConfigError, ImageError, InputError, MobileViTWarning
 from mobilevit_np.huggingface.image_processing import (
     AutoImageProcessor,
     BatchFeature,
@@ -158,13 +158,77 @@ def test_everything_off_gives_the_photo_back():
     np.testing.assert_array_equal(PROCESSOR(RGB, **off, data_format="channels_last").pixel_values[0], RGB)
 
 
-def test_floats_in_0_to_1_are_rescaled_twice_unless_told_not_to():
+def test_floats_in_0_to_1_are_rescaled_twice_with_a_warning_unless_told_not_to():
     """What transformers does: the resize leaves them in 0..1 (with eight bits), the rescaling divides by 255 again."""
     fractions = RGB / 255
     kept = PROCESSOR(fractions, do_rescale=False).pixel_values[0]
     assert kept.dtype == np.float32
     assert np.abs(kept - EXPECTED[0]).max() < 1.01 / 255  # cutting to eight bits, where rounding was wanted
-    np.testing.assert_allclose(PROCESSOR(fractions).pixel_values[0], kept / 255, rtol=1e-6)
+    with pytest.warns(MobileViTWarning, match=r"in 0\.\.1 already, .* give do_rescale=False") as warned:
+        twice = PROCESSOR([RGB, fractions, fractions]).pixel_values[1]
+    assert len(warned) == 1  # however many there are
+    np.testing.assert_allclose(twice, kept / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given", [RGB, RGB // 128, np.float32(RGB), RGB / 255 - 0.1, RGB[..., 0] > 99, Image.fromarray(RGB).convert("1")]
+)
+def test_nothing_else_gets_that_warning(given):
+    """Warnings are errors in these tests. uint8 in 0..1 is a very dark photo."""
+    PROCESSOR(given, do_resize=False)
+
+
+# -- three channels of whatever comes in -------------------------------------------------------------------------------
+
+RGBA = np.dstack([RGB, np.arange(RGB[..., 0].size, dtype=np.uint8).reshape(RGB.shape[:2])])
+PLAIN = {"do_resize": False, "do_center_crop": False, "do_rescale": False, "do_flip_channel_order": False}
+
+
+def on_white(rgba, whole=True):
+    """Alpha blended onto white, by the definition, number by number."""
+    rgb, alpha = rgba[..., :3].astype(np.float64), rgba[..., 3:] / (255 if whole else 1)
+    blended = alpha * rgb + (1 - alpha) * (255 if whole else 1)
+    return (np.round(blended) if whole else blended).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("said", ["file", "argument", "call"])
+def test_do_convert_rgb_is_obeyed_wherever_it_is_said(tmp_path, said):
+    """And where nobody says it, nothing is converted."""
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_convert_rgb": True} if said == "file" else {}))
+    made = MobileViTImageProcessor.from_pretrained(tmp_path)
+    processor = MobileViTImageProcessor(do_convert_rgb=True) if said == "argument" else made
+    call = {**PLAIN, **({"do_convert_rgb": True} if said == "call" else {})}
+    blended = processor(RGBA, **call).pixel_values[0]
+    np.testing.assert_array_equal(blended, on_white(RGBA))
+    assert blended.dtype == np.uint8
+    fractions = (RGBA / 255).astype(np.float32)
+    np.testing.assert_allclose(processor(fractions, **call).pixel_values[0], on_white(fractions, False), rtol=1e-6)
+    grey = RGB[..., 0]
+    for one in (grey, grey[None], Image.fromarray(grey)):
+        np.testing.assert_array_equal(processor(one, **call).pixel_values[0], np.stack([grey] * 3))
+    np.testing.assert_array_equal(processor(RGB, **call).pixel_values[0], RGB.transpose(2, 0, 1))
+    image = processor(Image.fromarray(RGBA), **call).pixel_values[0]
+    assert np.abs(image - on_white(RGBA)).max() <= 1  # Pillow rounds in steps of its own
+    call["do_convert_rgb"] = False
+    assert processor(RGBA, **call).pixel_values[0].shape[0] == 4
+    assert MobileViTImageProcessor()(grey, **PLAIN).pixel_values[0].shape[0] == 1
+
+
+def test_do_convert_rgb_is_saved_as_it_was_said(tmp_path):
+    for said in (True, False, None):
+        MobileViTImageProcessor(do_convert_rgb=said).save_pretrained(tmp_path)
+        kept = json.loads((tmp_path / "preprocessor_config.json").read_text())
+        assert kept.get("do_convert_rgb") is said
+        assert ("do_convert_rgb" in kept) == (said is not None)
+        assert MobileViTImageProcessor.from_pretrained(tmp_path).do_convert_rgb is said
+
+
+def test_what_can_not_be_made_rgb_is_said():
+    with pytest.raises(ConfigError, match="do_convert_rgb must be true or false, not 'yes'"):
+        MobileViTImageProcessor(do_convert_rgb="yes")
+    for wrong in (np.float32(RGBA), np.full((4, 4, 4), np.nan)):
+        with pytest.raises(ImageError, match=r"must lie in 0\.\.1 to be made RGB"):
+            MobileViTImageProcessor(do_convert_rgb=True)(wrong, do_resize=False)
 
 
 # -- what comes out ----------------------------------------------------------------------------------------------------
@@ -226,6 +290,7 @@ def test_reduced_labels():
         (RGB.astype(np.int64), {"do_rescale": False, "do_resize": False}, np.int64),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the pixel values lie in 0..1 already")
 def test_dtypes_are_those_of_the_docstring(given, options, dtype):
     assert PROCESSOR(given, **options).pixel_values[0].dtype == dtype
 

@@ -2,12 +2,14 @@
 
 import naive
 import numpy as np
+import pytest
 from agreement import assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import arrays, sizes
 
-from mobilevit_np.ops import batch_norm, global_average_pool, layer_norm
+from mobilevit_np.errors import InputError
+from mobilevit_np.ops import batch_norm, global_average_pool, global_pool, layer_norm
 
 eps = st.sampled_from([1e-6, 1e-5, 1e-3])
 
@@ -35,3 +37,16 @@ def test_layer_norm_of_equal_features_is_the_bias():
 def test_global_average_pool(B, C, H, W, arrays):
     x = arrays.positive(B, C, H, W)
     assert_close(global_average_pool(x), naive.global_average_pool(x), arrays.dtype)
+
+
+@pytest.mark.parametrize("kind", ["avg", "max", "avgmax"])
+@given(B=sizes(3), C=sizes(4), H=sizes(9), W=sizes(9), arrays=arrays)
+def test_global_pool(kind, B, C, H, W, arrays):
+    x = arrays.normal(B, C, H, W) + 3  # a mean near 0 has no relative error to speak of
+    assert_close(global_pool(x, kind), naive.global_pool(x, kind), arrays.dtype)
+
+
+@pytest.mark.parametrize("kind", ["catavgmax", "", None])
+def test_other_poolings_are_refused(kind):
+    with pytest.raises(InputError, match="pooled by avg, max or avgmax, not by"):
+        global_pool(np.ones((1, 2, 3, 4)), kind)

@@ -144,6 +144,7 @@ CHANGES: dict[str, tuple[tuple[str, str], ...]] = {  # function: what stands in 
         _MAPS,
         (", and the five maps on the way", ""),
         ("features, hidden_states = ", "features = "),
+        ("global_pool(features, config.global_pool)", "global_average_pool(features)"),
         (" if config.num_labels > 0 else pooled", ""),
         ("logits = ", "return "),
         ("\nreturn scope.emit(logits), hidden_states", ""),

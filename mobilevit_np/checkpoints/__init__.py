@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .opening import config_fields as config_fields
     from .opening import info as info
     from .opening import open_checkpoint as open_checkpoint
+    from .opening import processor_settings as processor_settings
     from .parameters import check_tensors as check_tensors
     from .parameters import count_parameters as count_parameters
     from .parameters import draw_parameters as draw_parameters
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .saving import save_checkpoint as save_checkpoint
 
 _HOMES = {
-    "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint"),
+    "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint", "processor_settings"),
     "parameters": ("check_tensors", "count_parameters", "draw_parameters", "parameter_shapes"),
     "published": ("verify",),
     "saving": ("convert", "quantize", "save_checkpoint"),

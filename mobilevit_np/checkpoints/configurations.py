@@ -12,10 +12,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import VARIANTS, NetworkConfig
+from ..config import GLOBAL_POOLS, VARIANTS, NetworkConfig
 from ..errors import CheckpointError, ConfigError
 from ..labels import labels_for
+from ..preprocess.settings import flip_said, is_timm_config
 from .inference import IMAGE_SIZE, OUTPUT_STRIDE
+from .parameter_names import CHANNEL_ORDER
 
 NETWORK_FIELDS = tuple(field.name for field in dataclasses.fields(NetworkConfig))
 ARCHITECTURES = {  # transformers' class -> task
@@ -39,12 +41,11 @@ MOST_LABELS = 1 << 20
 REGRESSION, ONE_OF_SEVERAL, EACH_ON_ITS_OWN = PROBLEM_TYPES = (
     "regression", "single_label_classification", "multi_label_classification",
 )  # fmt: skip
-FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
-
-
-def is_timm(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json has timm's form."""
-    return "architecture" in config and "model_type" not in config
+_PREPARING = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")  # what timm says of photos
+_USUAL_STRIDE = ("output_stride", 32)
+_IDLE_ARGUMENTS = (  # of timm's create_model: what the shapes say too, or what changes nothing once trained
+    "num_classes", "in_chans", "img_size", "drop_rate", "drop_path_rate", "zero_init_last",
+)  # fmt: skip
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises CheckpointError where it's another network's, ConfigError where a value has an impossible type.
     """
-    if is_timm(config):
+    if is_timm_config(config):
         return _timm_fields(config)
     model_type = config.get("model_type", "mobilevit")
     if model_type != "mobilevit":
@@ -64,15 +65,40 @@ def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timm_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    architecture = str(config["architecture"])[:60]
-    variant = TIMM_VARIANTS.get(architecture)
-    if variant is None:
-        raise CheckpointError(
-            f"its config.json names timm's {architecture}, which is not this network; it would be one of "
-            f"{', '.join(TIMM_VARIANTS)}"
-        )
-    classes = config.get("num_classes", timm_settings(config).get("num_classes"))
-    return {**VARIANTS[variant], **({} if classes is None else {"num_labels": classes})}
+    settings = timm_settings(config)
+    fields: dict[str, Any] = {}
+    if (architecture := config.get("architecture", settings.get("architecture"))) is not None:
+        architecture = str(architecture)[:60]
+        if architecture not in TIMM_VARIANTS:
+            raise CheckpointError(
+                f"its config.json names timm's {architecture}, which is not this network; it would be one of "
+                f"{', '.join(TIMM_VARIANTS)}"
+            )
+        fields.update(VARIANTS[TIMM_VARIANTS[architecture]])
+    if (classes := config.get("num_classes", settings.get("num_classes"))) is not None:
+        fields["num_labels"] = classes
+    if (pool := _timm_pool(config, settings)) is not None:
+        fields["global_pool"] = pool
+    return fields
+
+
+def _timm_pool(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """timm's ``global_pool``; None where nothing says it.
+
+    timm builds by ``model_args`` and writes the top level for information; older files have nothing but that. Raises
+    ConfigError where ``model_args`` ask for what isn't done here.
+    """
+    arguments = config.get("model_args") or {}
+    if not isinstance(arguments, dict):
+        raise ConfigError("model_args must be an object of timm's arguments")
+    for name, value in arguments.items():
+        if value is not None and name not in ("global_pool", *_IDLE_ARGUMENTS) and (name, value) != _USUAL_STRIDE:
+            raise ConfigError(f"timm built this network with {name[:40]}={value!r:.40}, which isn't done here")
+    found = [each["global_pool"] for each in (arguments, config, settings) if each.get("global_pool") is not None]
+    if not found or not isinstance(found[0], str):
+        return found[0] if found else None
+    pool = found[0].lower()
+    return (pool.removeprefix("fast") or "avg") if pool else pool  # "fastmax" is "max", computed otherwise
 
 
 def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +107,24 @@ def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise CheckpointError("its config.json has a pretrained_cfg that is no object; the file is damaged")
     return settings
+
+
+def timm_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a timm config.json says of photos, in its form; None where that's nothing."""
+    found = {name: value for name, value in timm_settings(config).items() if name in _PREPARING and value is not None}
+    return {"pretrained_cfg": found} if found else None
+
+
+def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a timm config.json without weights says, in the form of transformers'.
+
+    Raises CheckpointError where it doesn't name the architecture.
+    """
+    fields = network_fields(config)
+    if "hidden_sizes" not in fields:
+        raise CheckpointError(f"it names no architecture ({', '.join(TIMM_VARIANTS)}), and there are no weights to ask")
+    network = build_network(fields, "classifier")
+    return full_config(network, "classifier", choose_labels(config, network.num_labels, "classifier"))
 
 
 def task_of(config: Mapping[str, Any]) -> str | None:
@@ -109,7 +153,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 
     Raises ConfigError where they are no names for the classes 0, 1, 2...
     """
-    if is_timm(config):
+    if is_timm_config(config):
         return _timm_labels(config)
     names = config.get("id2label")
     if names is None:
@@ -157,6 +201,8 @@ def full_config(
     config.update(dataclasses.asdict(network))
     config = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
     del config["num_labels"]  # transformers counts the labels
+    if network.global_pool == GLOBAL_POOLS[0]:
+        del config["global_pool"]  # transformers knows no other
     config.update(architectures=[ARCHITECTURE_OF[task]], model_type="mobilevit")
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}
@@ -169,13 +215,15 @@ def build_network(fields: Mapping[str, Any], task: str) -> NetworkConfig:
     return NetworkConfig(**{"output_stride": OUTPUT_STRIDE[task], "image_size": IMAGE_SIZE[task], **fields})
 
 
-def channel_order_of(preprocessing: Mapping[str, Any] | None, default: str) -> str:
-    """``BGR`` or ``RGB``: what a preprocessor_config.json says, else what the weights' naming scheme implies."""
-    for key in FLIP_FIELDS:
-        value = (preprocessing or {}).get(key)
-        if isinstance(value, int) and value in (0, 1):  # as ``preprocess`` reads it: a bool, or its number
-            return "BGR" if value else "RGB"
-    return default
+def channel_order_of(preprocessing: Mapping[str, Any] | None, scheme: str) -> str:
+    """``BGR`` or ``RGB``: what weights under a scheme's names take, and so what photos are turned into.
+
+    A preprocessor_config.json that says it is believed, whatever the names: weights may be trained for either order.
+    Where none says it, the names decide. timm's form has no word for it. Raises ConfigError.
+    """
+    if preprocessing is None or is_timm_config(preprocessing) or (flip := flip_said(preprocessing)) is None:
+        return CHANNEL_ORDER[scheme]
+    return "BGR" if flip else "RGB"
 
 
 def timm_config(network: NetworkConfig, variant: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -189,6 +237,8 @@ def timm_config(network: NetworkConfig, variant: str | None, labels: tuple[str, 
         "architecture": TIMM_NAMES[variant],
         "num_classes": len(labels),
         "num_features": network.neck_hidden_sizes[6],
+        "global_pool": network.global_pool,
+        "model_args": {"global_pool": network.global_pool},  # what timm builds by
         "pretrained_cfg": {
             "architecture": TIMM_NAMES[variant],
             **TIMM_PREPROCESSING,

@@ -3,7 +3,7 @@
 The steps: find the files (``sources``), read the tensors (``formats``; int8 ones become floats, ``quantization``),
 recognise whose names they have and translate them (``names``), take the configuration from config.json or from the
 shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the file:
-timm's expect RGB, and ``channel_order`` and the preprocessing say so.
+timm's expect RGB, and ``channel_order`` says so. The profile's order isn't read a second time, it is that one.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from ..config import NetworkConfig
-from ..errors import CheckpointError, ConfigError, InputError
+from ..errors import CheckpointError, ConfigError, InputError, MobileViTError
 from ..formats import dtypes, files
 from ..formats.tensor_file import TensorFile, parse_tensor_file
 from ..preprocess import Profile, named_profile, profile_from_settings
+from ..preprocess.settings import FILE_NAME, FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
 from . import parameter_names as names
 from .parameters import (
@@ -99,12 +100,18 @@ class Checkpoint:
 
     @property
     def profile(self) -> Profile:
-        """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are."""
-        if self.preprocessing is not None:
-            source = self.provenance.source
-            with _naming(source.preprocessor or source.config or source.weights, ConfigError):
-                return profile_from_settings(self.preprocessing)
-        return named_profile(default_profile(self.provenance.scheme, self.task))
+        """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are.
+
+        The channels come in the order that the weights take, whatever else is said or left out.
+        """
+        source = self.provenance.source
+        with _naming(source.preprocessor or source.config or source.weights, ConfigError):
+            found = (
+                named_profile(default_profile(self.provenance.scheme, self.task))
+                if self.preprocessing is None
+                else profile_from_settings(self.preprocessing)
+            )
+        return replace(found, flip_channels=self.channel_order == "BGR")
 
 
 def default_profile(scheme: str, task: str) -> str:
@@ -141,14 +148,58 @@ def config_fields(where: str | os.PathLike[str], **options: Any) -> dict[str, An
     if source.config is not None:
         config = files.read_json(source.config)
         with _naming(source.config, CheckpointError, ConfigError):
-            fields = configurations.network_fields(config)  # another network's is refused here
-            if not configurations.is_timm(config):
+            configurations.network_fields(config)  # another network's is refused here
+            if not is_timm_config(config):
                 return config
             if source.weights is None:
-                network = configurations.build_network(fields, "classifier")
-                labels = configurations.choose_labels(config, network.num_labels, "classifier")
-                return configurations.full_config(network, "classifier", labels)
+                return configurations.timm_alone(config)
     return open_as_stored(where, **options).config_fields
+
+
+def processor_settings(
+    where: str | os.PathLike[str], *, revision: str | None = None, cache: str | Path | None = None
+) -> dict[str, Any]:
+    """The preprocessor_config.json at ``where`` (that file, or a folder, a shipped model's name, a hub id).
+
+    Where it leaves the channels' order to be guessed, it gets that of the weights beside it, as the checkpoint has it;
+    without weights it stays as it is. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
+    """
+    if not os.path.isdir(where) and not os.path.isfile(where) and not str(where).endswith(".json"):
+        source = locate(where, revision=revision, cache=cache, needs="preprocessor")
+        if source.preprocessor is None:
+            raise CheckpointError(
+                f"{source.name} has no {FILE_NAME}; make a MobileViTImageProcessor from its arguments"
+            )
+        path = source.preprocessor
+        if source.kind == "hub" and _leaves_order_open(files.read_json(path)):
+            with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
+                locate(where, revision=revision, cache=cache)
+    else:
+        path = Path(where, FILE_NAME) if os.path.isdir(where) else Path(where)
+    settings = files.read_json(path)
+    if path.name != FILE_NAME or not _leaves_order_open(settings):
+        return settings
+    scheme = _scheme_in(path)
+    if scheme is None:
+        return settings
+    return {**settings, FLIP_FIELDS[0]: configurations.channel_order_of(settings, scheme) == "BGR"}
+
+
+def _leaves_order_open(settings: Mapping[str, Any]) -> bool:
+    return not is_timm_config(settings) and flip_said(settings) is None
+
+
+def _scheme_in(path: Path) -> str | None:
+    """Whose names the weights beside a preprocessor_config.json have; None where there are no weights."""
+    try:
+        weights = locate(path.parent, needs="preprocessor").weights
+        if weights is None:
+            return None
+        return names.recognise(parse_tensor_file(files.read_bytes(weights), str(weights)).tensors)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} doesn't say {FLIP_FIELDS[0]} (true: BGR), and the weights beside it can't be asked: {error}"
+        ) from None
 
 
 def info(where: str | os.PathLike[str], *, use_ema: bool = True, revision: str | None = None) -> dict[str, Any]:
@@ -215,6 +266,8 @@ def build_checkpoint(
         )
         shapes = parameter_shapes(network, task, expand_output=expand)
         labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
+    with _naming(source.preprocessor or source.weights, ConfigError):
+        channel_order = configurations.channel_order_of(preprocessing, scheme)
     if task == "backbone":
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
@@ -224,7 +277,7 @@ def build_checkpoint(
         config=network,
         tensors=tensors,
         labels=labels,
-        channel_order=configurations.channel_order_of(preprocessing, names.CHANNEL_ORDER[scheme]),
+        channel_order=channel_order,
         preprocessing=preprocessing,
         config_fields=fields,
         provenance=_provenance(source, data, file, scheme),
@@ -261,10 +314,10 @@ def _settings(
     """(labels, preprocessing, config.json in transformers' form): what stands in the json files, made whole."""
     labels = configurations.choose_labels(config, network.num_labels, task)
     configurations.problem_type_of(config, network.num_labels)  # raises where it makes no sense
-    if not configurations.is_timm(config):
+    if not is_timm_config(config):
         return labels, preprocessing, configurations.full_config(network, task, labels, config)
     if preprocessing is None:
-        preprocessing = configurations.timm_settings(config)
+        preprocessing = configurations.timm_preprocessing(config)
     return labels, preprocessing, configurations.full_config(network, task, labels)
 
 
@@ -281,7 +334,7 @@ def _network(
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     task = inference.infer_task(tensors)
     named = configurations.task_of(config or {})
-    if config is None or configurations.is_timm(config):
+    if config is None or is_timm_config(config):
         fields, notes = inference.infer_config(shapes, task)
         fields.update(configurations.network_fields(config) if config else {})
         return task, configurations.build_network(fields, task), notes

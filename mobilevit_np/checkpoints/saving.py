@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from ..config import GLOBAL_POOLS
 from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
 from ..formats.safetensors_file import serialize
 from ..preprocess import Profile, to_preprocessor_config
+from ..preprocess.settings import FLIP_FIELDS, PROCESSOR_TYPES, is_timm_config
 from . import configurations, quantization
 from . import parameter_names as names
-from .configurations import FLIP_FIELDS
 from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX
 from .shipped import WEIGHTS_FILE
@@ -120,6 +121,28 @@ def quantize(
     return _write_conversion(checkpoint, out, data, names.HUGGING_FACE, order, notes)
 
 
+def pooling_note(global_pool: str) -> str:
+    """What to know of a config.json in transformers' form with a pooling of timm's."""
+    return (
+        f"global_pool {global_pool!r} is kept in config.json for this library; transformers ignores it and always "
+        "averages, so its answers will differ"
+    )
+
+
+def settings_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """The preprocessor_config.json that must stand beside its weights under Hugging Face's names, as they are.
+
+    None where they take BGR, as weights under these names do when nobody says otherwise. Where the form can't say how
+    photos are prepared, it says the channels' order alone.
+    """
+    if checkpoint.channel_order == names.CHANNEL_ORDER[names.HUGGING_FACE]:
+        return None
+    try:
+        return to_preprocessor_config(checkpoint.profile)
+    except ConfigError:
+        return {"image_processor_type": PROCESSOR_TYPES[0], FLIP_FIELDS[0]: False}
+
+
 def reopen(path: Path, original: Checkpoint) -> Checkpoint:
     """``original`` with the weights that its conversion at ``path`` holds: nothing but their numbers can differ.
 
@@ -155,6 +178,14 @@ def _is_same(one: Path, other: Path) -> bool:
 def _for_scheme(checkpoint: Checkpoint, scheme: str, out: Path) -> tuple[dict[str, np.ndarray], str, list[str]]:
     """(the tensors with the stem as ``scheme`` has it, the channel order they then take, notes)."""
     tensors, notes = _prefixed(checkpoint.tensors), list(checkpoint.notes)
+    if checkpoint.config.global_pool != GLOBAL_POOLS[0] and checkpoint.task != "segmenter":
+        if out.suffix == _SAFETENSORS:
+            raise InputError(
+                f"one file can't say that this network pools by {checkpoint.config.global_pool!r}; write a folder, "
+                "which gets a config.json"
+            )
+        if scheme != names.TIMM:
+            notes.append(pooling_note(checkpoint.config.global_pool))
     told = out.suffix != _SAFETENSORS and scheme != names.TIMM  # else there's no preprocessor_config.json to say it
     kept = told and scheme == checkpoint.provenance.scheme
     order = checkpoint.channel_order if kept else names.CHANNEL_ORDER[scheme]
@@ -247,7 +278,7 @@ def _settings(
         config = configurations.timm_config(checkpoint.config, checkpoint.variant, checkpoint.labels)
         config["pretrained_cfg"].update(_timm_preprocessing(profile, notes))
         return config, None
-    if checkpoint.provenance.scheme != names.TIMM and checkpoint.preprocessing is not None:
+    if checkpoint.preprocessing is not None and not is_timm_config(checkpoint.preprocessing):
         return checkpoint.config_fields, _in_order(checkpoint, order)
     try:
         return checkpoint.config_fields, to_preprocessor_config(profile)

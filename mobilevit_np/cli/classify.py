@@ -12,7 +12,9 @@ from .terminal import chart, heading, numbers, printable, say
 
 DESCRIPTION = """\
 Name what is on a photo, with a probability for each answer. Weights whose config.json says so (problem_type) answer
-yes or no for each class on its own (multi_label_classification), or give numbers instead (regression).
+yes or no for each class on its own (multi_label_classification), or give numbers instead (regression). With --json a
+prediction has label, index and probability, a regression's score in place of the latter; problem_type stands beside
+them where it isn't single_label_classification.
 
 Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, and will call a teapot by one of
 their names. For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once, which needs

@@ -31,23 +31,24 @@ class Expansion:
 
 
 class Pooling:
-    """Twin: ``ops.global_average_pool``, and the classifier's linear layer where there is one."""
+    """Twin: ``ops.global_pool``, and the classifier's linear layer where there is one."""
 
-    def __init__(self, linear: Scope | None, sign: float):
+    def __init__(self, linear: Scope | None, sign: float, kind: str):
         self.sign = sign
+        self.kind = kind
         self.linear = None if linear is None else fold_linear(linear, sign=sign)
 
     def plan(self, plan: Plan, x: Map) -> np.ndarray:
         """(n, H, W, E) -> (n, K), or (n, E) without a linear layer"""
         n, height, width, features = x.array.shape
         pixels = x.array.reshape(n, height * width, features)
-        average = np.full((1, height * width), 1 / (height * width), plan.dtype)
         pooled = plan.empty(n, features)
+        pool = self._pool(plan, pixels, pooled)
         out = pooled if self.linear is None else plan.empty(n, len(self.linear.bias))
 
         def build(strip: Strip) -> Function:
             def run() -> None:
-                np.matmul(average, pixels, out=pooled[:, None])
+                pool()
                 if self.linear is not None:
                     np.matmul(pooled, self.linear.weight, out=out)
                     np.add(out, self.linear.bias, out=out)
@@ -58,6 +59,24 @@ class Pooling:
 
         plan.add("classifier", [Strip(0, 0, 1, 0)], lambda _: [], build)
         return out
+
+    def _pool(self, plan: Plan, pixels: np.ndarray, pooled: np.ndarray) -> Function:
+        """(n, P, E) -> (n, E), both with the map's sign: where that's negative, the largest value is the least here."""
+        n, places, features = pixels.shape
+        average = np.full((1, places), 1 / places, plan.dtype)
+        largest = np.maximum if self.sign > 0 else np.minimum
+        peaks = plan.empty(n, features) if self.kind == "avgmax" else pooled
+
+        def run() -> None:
+            if self.kind != "max":
+                np.matmul(average, pixels, out=pooled[:, None])
+            if self.kind != "avg":
+                largest.reduce(pixels, axis=1, out=peaks)
+            if self.kind == "avgmax":
+                np.add(pooled, peaks, out=pooled)
+                np.multiply(pooled, 0.5, out=pooled)
+
+        return run
 
 
 class DeepLabV3:

@@ -111,7 +111,8 @@ class FastNetwork:
         self.dtype = self.backbone.stem.weight.dtype
         self._head: Pooling | DeepLabV3 | None = None
         if task == "classifier":
-            self._head = Pooling(scope / "classifier" if config.num_labels > 0 else None, self.backbone.sign)
+            linear = scope / "classifier" if config.num_labels > 0 else None
+            self._head = Pooling(linear, self.backbone.sign, config.global_pool)
         elif task == "segmenter":
             self._head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
         self._plans: OrderedDict[tuple[int, ...], list[SizedPlan]] = OrderedDict()  # free ones, by size

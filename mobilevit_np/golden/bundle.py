@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError, OutputError
+from ..errors import CheckpointError, InputError, OutputError
 from ..formats import files
 from ..formats.safetensors_file import serialize
 from ..formats.tensor_file import parse_tensor_file
@@ -73,15 +74,27 @@ class Golden:
 
 
 def write_golden(path: str | Path, golden: Golden) -> Path:
-    """Write the file, whole or not at all. Raises OutputError for a suffix that's neither .safetensors nor .npz."""
+    """Write the file, whole or not at all.
+
+    Raises OutputError for a suffix that's neither .safetensors nor .npz, InputError where a tensor or its noise floor
+    isn't finite: nothing could be held against it.
+    """
     suffix = Path(path).suffix
     if suffix not in _SERIALIZE:
         raise OutputError(f"a golden file ends in {' or '.join(_SERIALIZE)}, not {suffix or 'nothing'}: {path}")
+    if flaw := _flaw(golden):
+        raise InputError(
+            f"{flaw}, and no port can be held against that: look at the weights and the input, or leave it out by "
+            f"--only or --depth; {path} isn't written"
+        )
     return files.write_file(path, _SERIALIZE[suffix](golden))
 
 
 def read_golden(path: str | Path) -> Golden:
-    """The golden in a file. Raises CheckpointError where it's none, is damaged, or is of a newer version."""
+    """The golden in a file.
+
+    Raises CheckpointError where it's none, is damaged, is of a newer version, or holds what isn't finite.
+    """
     tensors, metadata = read_tensors(path)
     if METADATA not in metadata:
         raise CheckpointError(f"{path} is no golden file; make one with `mobilevit-np trace` or `golden make`")
@@ -91,7 +104,7 @@ def read_golden(path: str | Path) -> Golden:
             f"{path} has version {about.get('version')!r} of the format, and {VERSION} is known here; make it anew"
         )
     try:
-        return Golden(
+        golden = Golden(
             task=_typed(about, "task", str),
             config=_typed(about, "config", dict),
             tensors={name: tensors[name] for name in _typed(about, "order", list)},
@@ -104,6 +117,19 @@ def read_golden(path: str | Path) -> Golden:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path} is a damaged golden file: {files.first_line(error)}; make it anew") from None
+    if flaw := _flaw(golden):
+        raise CheckpointError(f"{path}: {flaw}, and no port can be held against that; make it anew")
+    return golden
+
+
+def _flaw(golden: Golden) -> str | None:
+    """The first tensor, in order of execution, that no verdict can rest on, and why."""
+    for name, tensor in golden.tensors.items():
+        if not np.isfinite(tensor).all():
+            return f"{name[:200]} holds NaN or infinity"
+        if not 0 <= golden.noise.get(name, 0.0) < math.inf:
+            return f"the noise floor of {name[:200]} is {golden.noise[name]}"
+    return None
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError
 from .bundle import PIXELS, Golden
 from .matching import Matching, match
-from .measure import MULTIPLE, UNITS, Difference, floor, measure, precision_of
+from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of
 from .network import Network
 from .replay import replay
 
@@ -37,13 +37,18 @@ class Row:
 
     @property
     def multiple(self) -> float:
-        """The error as a multiple of the noise floor."""
-        return self.difference.error / self.noise if self.difference else float("inf")
+        """The error as a multiple of the noise floor; infinite where there's none that's a number."""
+        return self.difference.error / self.noise if self.difference and math.isfinite(self.noise) else float("inf")
+
+    @property
+    def finite(self) -> bool:
+        """Whether its error and its noise floor are numbers; a tensor where one isn't is never right."""
+        return self.difference is None or (math.isfinite(self.difference.error) and math.isfinite(self.noise))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every tensor that both have, in order of execution, and what only one of them has."""
+    """Every tensor that both have, one at least, in order of execution, and what only one of them has."""
 
     rows: tuple[Row, ...]
     missing: tuple[str, ...]  # the golden's, not in the port
@@ -57,7 +62,7 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was compared is within tolerance."""
+        """Whether everything that was compared is within tolerance, and finite."""
         return all(row.ok for row in self.rows)
 
     @property
@@ -129,12 +134,16 @@ def compare_matched(
     """The same for tensors that have been matched."""
     if precision is None:
         precision = precision_of(tensor for path, tensor in matching.tensors.items() if path != PIXELS)
+    if not 0 < multiple < math.inf:
+        raise InputError(f"multiple must be a positive number, not {multiple!r}")
     if precision not in UNITS:
         raise InputError(f"precision must be one of {', '.join(UNITS)}, not {precision!r}")
     if network is None:
         rows = _plain_rows(golden, matching, precision, multiple)
     else:
         rows = _replayed_rows(golden, matching, network, precision, multiple)
+    if not rows:
+        raise InputError("none of the port's tensors stands where the network computes one: nothing was compared")
     missing = tuple(path for path in golden.noise if path not in matching.found and path not in matching.misshapen)
     return Comparison(
         tuple(rows),
@@ -151,7 +160,7 @@ def compare_matched(
 
 def judged(path: str, name: str, found: np.ndarray, difference: Difference, noise: float, multiple: float) -> Row:
     """A row with its verdict."""
-    return Row(path, name, found.shape, difference, noise, difference.error <= multiple * noise)
+    return Row(path, name, found.shape, difference, noise, difference.error <= allowed(noise, multiple))
 
 
 def _plain_rows(golden: Golden, matching: Matching, precision: str, multiple: float) -> list[Row]:

@@ -23,7 +23,7 @@ from ..scope import Scope
 from .bundle import IMAGE, OPERATOR, PIXELS, Golden
 from .comparison import Comparison, Row, compare_matched
 from .matching import match
-from .measure import MULTIPLE, error
+from .measure import MULTIPLE, allowed, error
 from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values, profile_of
 from .replay import reference_tensors
@@ -122,7 +122,11 @@ class _Case:
 
     def allowed(self, path: str) -> float:
         """The tolerance at ``path``."""
-        return self.replayed.multiple * self.rows[path].noise
+        return allowed(self.rows[path].noise, self.replayed.multiple)
+
+    def finite(self, path: str) -> bool:
+        """Whether the port's tensor is made of numbers: no mistake is named for one that isn't."""
+        return bool(np.isfinite(self.port[path]).all())
 
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
         """None where the mistakes can't be made in this network."""
@@ -174,7 +178,7 @@ def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[
 
     Those found before don't: what they explain, alone or together, isn't asked about any more.
     """
-    if case.bad[path].difference is None:
+    if case.bad[path].difference is None or not case.finite(path):
         return []
     made = tuple(finding.mistake for finding in before)
     alone = [(mistake,) for mistake in known if mistake not in made]
@@ -231,6 +235,8 @@ def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplaine
     row = case.bad[path]
     if row.difference is None:
         return Unexplained(path, float("inf"), (), (), _shape_hint(case, row))
+    if not case.finite(path):
+        return Unexplained(path, float("inf"), (), (), "it holds NaN or infinity: find the first of them")
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
     hidden = tuple(mistake.name for mistake in known if mistake.name not in shown)
     return Unexplained(path, row.difference.error, tuple(shown), hidden, _input_hint(case) if path == PIXELS else "")

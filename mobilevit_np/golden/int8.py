@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..scope import Scope
-from .measure import MULTIPLE, error
+from .measure import LARGEST, MULTIPLE, error
 from .network import Network
 
 _ROUNDINGS = 2  # times what rounding its operands does to a layer are allowed
-_LARGEST = 0.5  # error that's ever allowed for it: a layer that gives nothing at all has 1
 _SMALLEST = 1024  # numbers in a weight: TFLite leaves those with fewer in float
 
 
@@ -31,7 +30,7 @@ def operand_noise(rounded: np.ndarray, exact: np.ndarray) -> float:
     Nothing where the port's numbers aren't finite: they mustn't excuse the layer that they are fed to.
     """
     cost = _ROUNDINGS * error(rounded, exact)
-    return min(cost, _LARGEST) / MULTIPLE if math.isfinite(cost) else 0.0
+    return min(cost, LARGEST) / MULTIPLE if math.isfinite(cost) else 0.0
 
 
 def round_operands(network: Network) -> Callable[[Scope], Scope]:

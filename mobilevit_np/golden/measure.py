@@ -14,11 +14,15 @@ largest value, and in ``replay``, which it's meant for, more where rounding its 
 comes to 25 in one layer of the shipped classifier. What changes a layer by less than the tolerance, at least 6%, can't
 be seen in such a port: compare the file before it was quantised.
 
+No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that's none
+allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros has 1.
+
 Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -32,6 +36,7 @@ UNITS = {  # of rounding, over the largest magnitude; int8's is half a step of 2
     "float16": 2.0**-11,
     "int8": 2.0**-8,
 }
+LARGEST = 0.5  # error that's ever allowed
 _ENOUGH = 64  # different values that a tensor must have before its precision is believed
 _SHARE = 0.1  # of a port's tensors must have been rounded to a precision before it counts as the port's
 
@@ -41,7 +46,7 @@ class Difference:
     """How far ``found`` is from ``expected``; the worst element's place and both values."""
 
     max_abs: float
-    error: float  # max_abs over the largest magnitude expected; infinite where the port has NaN
+    error: float  # max_abs over the largest magnitude expected; infinite where either side isn't finite
     relative_l2: float
     cosine: float
     worst: tuple[int, ...]
@@ -50,7 +55,7 @@ class Difference:
 
 
 def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
-    """The differences between two tensors of one shape; what isn't finite in ``found`` only is infinitely far."""
+    """The differences between two tensors of one shape; what isn't finite, in either, is infinitely far."""
     if found.shape != expected.shape:
         raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
     if found.size == 0:
@@ -73,13 +78,12 @@ def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
 
 
 def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How far each element is, never NaN: nothing where both are the same or both undefined, else infinitely.
+    """How far each element is, never NaN: infinitely where either isn't finite.
 
     Any shape twice, float64 -> the same
     """
     with np.errstate(all="ignore"):
         off = np.asarray(np.abs(found - expected))
-        off[(found == expected) | (np.isnan(found) & np.isnan(expected))] = 0.0
         off[np.isnan(off)] = np.inf
     return off
 
@@ -91,7 +95,12 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 
 def tolerance(noise: float, precision: str = "float32", multiple: float = MULTIPLE) -> float:
     """The largest error that rounding in ``precision`` may cause where float32's noise floor is ``noise``."""
-    return multiple * floor(noise, precision)
+    return allowed(floor(noise, precision), multiple)
+
+
+def allowed(noise: float, multiple: float = MULTIPLE) -> float:
+    """The largest error that's right where the noise floor, in the port's precision, is ``noise``."""
+    return min(multiple * noise, LARGEST) if math.isfinite(noise) else 0.0
 
 
 def floor(noise: float, precision: str = "float32") -> float:

@@ -39,8 +39,9 @@ class Network:
     weights: dict[str, Any] = field(default_factory=dict)  # what they are called; ``sha256`` is that of their numbers
 
     def scope(self, dtype: Any = np.float64) -> Scope:
-        """Its weights in ``dtype``."""
-        return Scope({name: tensor.astype(dtype, copy=False) for name, tensor in self.tensors.items()})
+        """Its weights in ``dtype``; numbers too large for it become infinite, as what they give will be."""
+        with np.errstate(over="ignore"):
+            return Scope({name: tensor.astype(dtype, copy=False) for name, tensor in self.tensors.items()})
 
     def run(self, pixel_values: np.ndarray, scope: Scope) -> np.ndarray:
         """The logits; a backbone's last map. Numbers may overflow on the way: they're compared, not trusted.

@@ -23,7 +23,7 @@ from .bundle import OPERATOR, PIXELS, Golden
 from .comparison import Comparison, Row, compare_matched
 from .layouts import MAP, kind_of
 from .matching import Matching, match
-from .measure import MULTIPLE
+from .measure import MULTIPLE, allowed
 from .network import Network
 from .pictures import View, pictures, view_of
 from .replay import reference_tensors
@@ -337,8 +337,8 @@ def _tensor(
     }
     if view is not None and row is not None and row.difference is not None:
         expected, found = compared.expected[path], compared.matching.found[path].tensor
-        allowed = compared.comparison.multiple * row.noise
-        tensor["picture"] = pictures(view, expected, found, *detail, allowed)
+        limit = allowed(row.noise, compared.comparison.multiple)
+        tensor["picture"] = pictures(view, expected, found, *detail, limit)
     return tensor
 
 

@@ -13,6 +13,7 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,20 +94,20 @@ def reference_tensors(
             return port[name].astype(dtype)  # not asked for: no need to compute it
         return keep(here.path, compute(x, here, *args, **kwargs))
 
-    try:
-        pixels = keep(PIXELS, check_input(_pixel_values(golden, network, planted), network))
-        network.run(pixels.astype(dtype), planted.wrap("*", feed))
-    except _ReachedError:
-        pass
+    given = check_input(_pixel_values(golden, network, planted), network)
+    with np.errstate(over="ignore"), contextlib.suppress(_ReachedError):
+        network.run(keep(PIXELS, given).astype(dtype), planted.wrap("*", feed))
     return ours
 
 
 def _noise(path: str, coarse: np.ndarray, exact: np.ndarray) -> float:
-    """float32's noise floor. A resize has more than its values show: ports compute positions in float32 too.
+    """float32's noise floor; 0 where there's none that's a number, which excuses nothing.
 
-    A position's rounding is one unit of the map's side, and we compute positions in float64 in either run.
+    A resize has more than its values show: ports compute positions in float32 too. A position's rounding is one unit
+    of the map's side, and we compute positions in float64 in either run.
     """
     found = error(coarse, exact)
+    found = found if math.isfinite(found) else 0.0
     if not path.endswith(_RESIZED):
         return found
     pixels = exact.shape[0] * exact.shape[1] if exact.ndim == 3 else exact.shape[2] * exact.shape[3]

@@ -10,7 +10,7 @@ import math
 from .bundle import LOGITS
 from .comparison import Comparison, Row
 from .diagnosis import Diagnosis, Finding, Unexplained
-from .measure import floor
+from .measure import LARGEST, allowed, floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
 _NAMES = 6  # shown of a list of names
@@ -98,6 +98,12 @@ def remarks(comparison: Comparison) -> list[str]:
         lines.append(f"{len(comparison.unknown)} of the port's tensors are nobody's: {_some(comparison.unknown)}")
     if comparison.absent:
         lines.append(f"{len(comparison.absent)} of the map's names are not in the port: {_some(comparison.absent)}")
+    undefined = tuple(row.path for row in comparison.rows if not row.finite)
+    if undefined:
+        lines.append(f"NaN or infinity, there or in what it's held against, which is never right: {_some(undefined)}")
+    noisy = tuple(row.path for row in comparison.rows if row.finite and comparison.multiple * row.noise > LARGEST)
+    if noisy:
+        lines.append(f"the noise is too high for a fine verdict, so {LARGEST:.0%} is allowed: {_some(noisy)}")
     if not comparison.ok and not comparison.replayed:
         lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
     return lines
@@ -116,7 +122,7 @@ def _coarser(comparison: Comparison) -> list[str]:
 
 def _explained_by(precision: str, comparison: Comparison) -> bool:
     errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
-    limits = [comparison.multiple * floor(row.noise, precision) for row in comparison.bad]
+    limits = [allowed(floor(row.noise, precision), comparison.multiple) for row in comparison.bad]
     within = sum(error <= limit for error, limit in zip(errors, limits, strict=True))
     return within >= _MOST[precision] * len(errors) and all(map(math.isfinite, errors))
 

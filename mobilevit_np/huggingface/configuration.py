@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints import config_fields
-from ..checkpoints.configurations import PROBLEM_TYPES, is_timm, network_fields
-from ..config import NetworkConfig
+from ..checkpoints.configurations import PROBLEM_TYPES, timm_alone
+from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError
 from ..formats.files import make_folder, read_json, write_file
+from ..preprocess.settings import is_timm_config
 from .keywords import settings_only
 
 CONFIG_FILE = "config.json"
@@ -117,7 +118,10 @@ class MobileViTConfig(NetworkConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, those it doesn't know included, as plain values of its own."""
-        return {**copy.deepcopy(self.__dict__), "model_type": self.model_type}
+        values = {**copy.deepcopy(self.__dict__), "model_type": self.model_type}
+        if self.global_pool == GLOBAL_POOLS[0]:
+            del values["global_pool"]  # transformers knows no other
+        return values
 
     def to_json_string(self) -> str:
         """``to_dict`` as the text of a config.json. Raises ConfigError for a value that JSON can't hold."""
@@ -194,7 +198,7 @@ def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str,
 def _json_fields(path: str | Path) -> dict[str, Any]:
     """What a json file of any name says, timm's form translated."""
     values = read_json(path)
-    return network_fields(values) if is_timm(values) else values
+    return timm_alone(values) if is_timm_config(values) else values
 
 
 def _numbered(id2label: Any) -> dict[int, str]:

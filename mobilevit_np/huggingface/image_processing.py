@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checkpoints.sources import locate
-from ..errors import CheckpointError, ConfigError, ImageError, InputError
-from ..formats.files import make_folder, read_json, write_file
+from ..checkpoints import processor_settings
+from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
+from ..formats.files import make_folder, write_file
 from ..ops.resize import best_class_at_size
-from ..preprocess.decoding import as_array, decode
+from ..preprocess.decoding import as_array, as_rgb, decode
 from ..preprocess.profiles import Profile
 from ..preprocess.settings import (
+    CONVERT,
     DEFAULTS,
     FILE_NAME,
     PROCESSOR_TYPES,
@@ -62,6 +64,7 @@ class MobileViTImageProcessor:
       zeros where the photo is smaller
     - ``do_flip_channel_order``: RGB to BGR, which the published weights expect (True)
     - ``do_reduce_labels``: segmentation maps only: labels minus one, and 0 becomes 255, which the loss ignores (False)
+    - ``do_convert_rgb``: grey, palettes and transparency (on white) to RGB first (None: no)
 
     Unknown arguments are kept and saved again. Raises ConfigError for values that make no sense.
     Source: transformers' class of the same name.
@@ -90,6 +93,7 @@ class MobileViTImageProcessor:
         crop_size: int | Sequence[int] | Mapping[str, int] | None = None,
         do_flip_channel_order: bool = True,
         do_reduce_labels: bool = False,
+        do_convert_rgb: bool | None = None,
         **others: Any,
     ) -> None:
         given = {
@@ -102,10 +106,12 @@ class MobileViTImageProcessor:
             "crop_size": crop_size,
             "do_flip_channel_order": do_flip_channel_order,
             "do_reduce_labels": do_reduce_labels,
+            CONVERT: do_convert_rgb,
             **others,
         }
         settings = modernised(given)
         from_preprocessor_config(settings)  # raises where a value makes no sense
+        self.do_convert_rgb: bool | None = settings.pop(CONVERT, None)
         self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
         for key in DEFAULTS:
             setattr(self, key, settings[key])
@@ -130,6 +136,7 @@ class MobileViTImageProcessor:
         return_tensors: str | None = None,
         data_format: str | None = "channels_first",
         input_data_format: str | None = None,
+        do_convert_rgb: bool | None = None,
     ) -> BatchFeature:
         """Photos, and their segmentation maps if given, ready for the network: ``pixel_values`` and ``labels``.
 
@@ -141,7 +148,7 @@ class MobileViTImageProcessor:
         Shape: ``pixel_values``: a list of (C, H, W), or (H, W, C) with ``data_format="channels_last"``; one array
         (B, C, H, W) with ``return_tensors="np"``. ``labels``: the same of (H, W), int64.
         float32 where rescaled; else, where resized, uint8, or float32 for floats in 0..1 (which lose all but eight
-        bits there); else the images' dtype.
+        bits there); else the images' dtype. Values in 0..1 that are to be rescaled get a MobileViTWarning.
         Raises InputError, ConfigError or ImageError.
         """
         settings = self._with(
@@ -154,16 +161,20 @@ class MobileViTImageProcessor:
             crop_size=crop_size,
             do_flip_channel_order=do_flip_channel_order,
             do_reduce_labels=do_reduce_labels,
+            do_convert_rgb=do_convert_rgb,
         )
         stacked = _check_return_tensors(return_tensors)
         last = _format("data_format", data_format, ("channels_first", "channels_last")) == "channels_last"
         layout = _format("input_data_format", input_data_format, ("channels_first", "channels_last", "none"))
         profile = from_preprocessor_config(settings)
 
-        pixel_values = [
-            run_steps(_channels_first(image, layout), profile)
+        photos = [
+            _channels_first(image, layout, rgb=settings.get(CONVERT, False))
             for image in _listed(images, ndim=2 if layout == "none" else 3)
         ]
+        if profile.rescale_factor is not None and any(map(_is_scaled, photos)):
+            warnings.warn(_SCALED_TWICE, MobileViTWarning, stacklevel=2)
+        pixel_values = [run_steps(photo, profile) for photo in photos]
         if last:
             pixel_values = [image.transpose(1, 2, 0) for image in pixel_values]
         features = BatchFeature(pixel_values=_batch(pixel_values, stacked))
@@ -208,12 +219,13 @@ class MobileViTImageProcessor:
     ) -> MobileViTImageProcessor:
         """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
 
-        Both spellings are read. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
+        Both spellings are read. A file that leaves the channels' order open has that of the weights beside it: timm's
+        take RGB. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
         read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't,
         InputError for a loader's keyword that doesn't exist here.
         """
         changes = settings_only(changes)
-        return cls.from_dict(read_json(_settings_file(where, revision, cache_dir)), **changes)
+        return cls.from_dict(processor_settings(where, revision=revision, cache=cache_dir), **changes)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> MobileViTImageProcessor:
@@ -226,6 +238,8 @@ class MobileViTImageProcessor:
     def to_dict(self) -> dict[str, Any]:
         """The settings in the new spelling, as they're saved."""
         settings = {key: getattr(self, key) for key in DEFAULTS}
+        if self.do_convert_rgb is not None:
+            settings[CONVERT] = self.do_convert_rgb
         return {**self._others, **settings, "image_processor_type": PROCESSOR_TYPES[0]}
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -238,7 +252,7 @@ class MobileViTImageProcessor:
 
     def _with(self, **changes: Any) -> dict[str, Any]:
         """This processor's settings, with those of ``changes`` that are not None."""
-        settings = {key: getattr(self, key) for key in DEFAULTS}
+        settings = {key: getattr(self, key) for key in (*DEFAULTS, CONVERT)}
         return modernised({**settings, **{key: value for key, value in changes.items() if value is not None}})
 
 
@@ -255,18 +269,6 @@ class AutoImageProcessor:
 
 
 _TYPES = ("image_processor_type", "feature_extractor_type")
-
-
-def _settings_file(where: str | os.PathLike[str], revision: str | None, cache: str | Path | None) -> Path:
-    """The preprocessor_config.json of ``where``: the file itself, a folder, a shipped model's name or a hub id."""
-    if os.path.isdir(where):
-        return Path(where, FILE_NAME)
-    if os.path.isfile(where) or str(where).endswith(".json"):
-        return Path(where)
-    source = locate(where, revision=revision, cache=cache, needs="preprocessor")
-    if source.preprocessor is None:
-        raise CheckpointError(f"{source.name} has no {FILE_NAME}; set a MobileViTImageProcessor up by its arguments")
-    return source.preprocessor
 
 
 # -- what comes in -----------------------------------------------------------------------------------------------------
@@ -299,22 +301,47 @@ def _listed(images: Any, ndim: int) -> list[Any]:
     return list(array) if array.ndim == ndim + 1 else [array]
 
 
-def _channels_first(image: Any, layout: str | None) -> np.ndarray:
-    """One image as (C, H, W), its values untouched."""
+def _channels_first(image: Any, layout: str | None, *, rgb: bool) -> np.ndarray:
+    """One image as (C, H, W), its values untouched, or with ``rgb`` as (3, H, W)."""
     if isinstance(image, (str, os.PathLike, bytes)):
         return decode(image).transpose(2, 0, 1)
-    array = as_array(image)
+    array = as_rgb(image) if rgb and isinstance(image, Image.Image) else as_array(image)
     if array.dtype.kind not in "biuf" or array.size == 0:
         raise ImageError(f"an array of {array.dtype} and shape {array.shape} is not a photo: give uint8 pixels")
     if array.ndim == 2:
-        return array[None]
+        return np.repeat(array[None], 3 if rgb else 1, axis=0)
     if array.ndim != 3 or layout == "none":
         raise ImageError(f"an array of shape {array.shape} is not a photo: give (H, W, C), (C, H, W) or (H, W)")
     first = not isinstance(image, Image.Image) and (layout or _seen_layout(array.shape)) == "channels_first"
     array = array if first else array.transpose(2, 0, 1)
     if not 1 <= array.shape[0] <= _MORE_CHANNELS:
         raise ImageError(f"an array of shape {array.shape} has {array.shape[0]} channels; a photo has 1, 3 or 4")
-    return array
+    return _three_channels(array) if rgb else array
+
+
+def _three_channels(photo: np.ndarray) -> np.ndarray:
+    """Grey three times, and alpha blended onto white: (C, H, W) -> (3, H, W). Source: transformers' convert_to_rgb."""
+    if photo.shape[0] == 1:
+        return np.repeat(photo, 3, axis=0)
+    if photo.shape[0] != _MORE_CHANNELS:
+        return photo
+    whole = photo.dtype.kind in "iu"
+    if not whole and not (photo.min() >= 0 and photo.max() <= 1):
+        raise ImageError("floats with an alpha channel must lie in 0..1 to be made RGB; give these, or uint8")
+    white = 255 if whole else 1.0
+    alpha = photo[3:] / white
+    blended = alpha * photo[:3] + (1 - alpha) * white
+    return (np.round(blended) if whole else blended).astype(photo.dtype)
+
+
+def _is_scaled(photo: np.ndarray) -> bool:
+    """Whether a photo is of floats in 0..1: rescaled already."""
+    return photo.dtype.kind == "f" and bool(photo.min() >= 0 and photo.max() <= 1)
+
+
+_SCALED_TWICE = (
+    "the pixel values lie in 0..1 already, and rescaling divides them again; give do_rescale=False, or pixels in 0..255"
+)
 
 
 def _seen_layout(shape: tuple[int, ...]) -> str:

@@ -7,6 +7,7 @@ called, so threads may share one.
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import fields
@@ -25,9 +26,12 @@ from ..checkpoints import (
     parameter_shapes,
     save_checkpoint,
 )
-from ..config import check_pixel_values
+from ..checkpoints.saving import pooling_note, settings_beside
+from ..config import GLOBAL_POOLS, check_pixel_values
 from ..engines import Network, compile_network
-from ..errors import InputError
+from ..errors import InputError, MobileViTWarning
+from ..formats.files import read_json
+from ..preprocess.settings import FILE_NAME, flip_said
 from ..scope import Scope
 from .configuration import MobileViTConfig
 from .keywords import settings_only
@@ -77,6 +81,7 @@ class MobileViTPreTrainedModel(ABC):
         self._scope = Scope(self._tensors)
         self._engine = engine
         self._network = self._compile(self._scope)
+        self._preprocessing: dict[str, Any] | None = None  # what must be saved with weights that take RGB
 
     @classmethod
     def from_pretrained(
@@ -111,7 +116,9 @@ class MobileViTPreTrainedModel(ABC):
             raise InputError(f"{', '.join(overrides)}: give a whole config or fields of it, not both")
         if "expand_output" in options and options["expand_output"] is None:
             options["expand_output"] = checkpoint.expand_output
-        return cls(config, tensors=checkpoint.tensors, engine=engine, **options)
+        model = cls(config, tensors=checkpoint.tensors, engine=engine, **options)
+        model._preprocessing = settings_beside(checkpoint)
+        return model
 
     @classmethod
     def _options(cls, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -119,10 +126,19 @@ class MobileViTPreTrainedModel(ABC):
         return {}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
-        """Write model.safetensors and config.json into a folder, whole or not at all. Raises OutputError."""
+        """Write model.safetensors and config.json into a folder, whole or not at all. Raises OutputError.
+
+        Weights that take RGB, as timm's, get a preprocessor_config.json that says so, unless one that does is there.
+        transformers averages whatever ``global_pool`` is: one line of warning where it's not "avg".
+        """
         values = {**self.config.to_dict(), "architectures": [self._architecture()], "dtype": self.dtype.name}
         values.pop("torch_dtype", None)  # the older name of dtype: what it says is where the numbers came from
-        save_checkpoint(save_directory, self._tensors, values)
+        if self.config.global_pool != GLOBAL_POOLS[0] and self.task != "segmenter":
+            warnings.warn(pooling_note(self.config.global_pool), MobileViTWarning, stacklevel=2)
+        path, settings = Path(save_directory, FILE_NAME), self._preprocessing
+        if settings is not None and path.is_file() and flip_said(read_json(path)) == flip_said(settings):
+            settings = None
+        save_checkpoint(save_directory, self._tensors, values, settings)
 
     @classmethod
     def _architecture(cls) -> str:
@@ -249,7 +265,7 @@ class MobileViTModel(MobileViTPreTrainedModel):
         engine that can't be listened to.
         """
         last, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
-        pooled = ops.global_average_pool(last) if self.expand_output else None
+        pooled = ops.global_pool(last, self.config.global_pool) if self.expand_output else None
         output = BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=pooled, **rest)
         return self._answer(output, return_dict)
 

@@ -16,7 +16,7 @@ from .losses import (
 )
 from .normalization import batch_norm, layer_norm
 from .patches import fold_from_patches, unfold_to_patches
-from .pooling import global_average_pool
+from .pooling import global_average_pool, global_pool
 from .resize import best_class_at_size, resize_bilinear
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "fold_from_patches",
     "gelu",
     "global_average_pool",
+    "global_pool",
     "layer_norm",
     "linear",
     "mean_squared_error",

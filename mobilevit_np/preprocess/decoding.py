@@ -77,6 +77,18 @@ def as_array(image: Any) -> np.ndarray:
         return np.asarray(image)
 
 
+def as_rgb(image: Image.Image) -> np.ndarray:
+    """A PIL image of any mode as (H, W, 3), transparency on white: what transformers' ``do_convert_rgb`` makes of it.
+
+    By Pillow's own arithmetic, from which ``decode``'s may differ by one. Raises ImageError.
+    """
+    with _reading(_name(image)):
+        if "A" in image.getbands() or image.info.get("transparency") is not None:  # not a palette's own alpha
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.asarray(image.convert("RGB"))
+
+
 def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:
     with _reading(name), _opened(source) as image:
         return _from_pil(image, name, max_pixels)

@@ -2,7 +2,8 @@
 
 Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`` an int, ``do_flip_channels``) and its
 new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``.
-What a file leaves out has the defaults of transformers' page, of timm respectively.
+What a file leaves out has the defaults of transformers' page, of timm respectively. Which form a file has is decided
+here and nowhere else (``is_timm_config``), and so is what it says of the channels' order (``flip_said``).
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -32,13 +33,17 @@ DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page
     "do_flip_channel_order": True,
     "do_reduce_labels": False,
 }
+FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
+CONVERT = "do_convert_rgb"  # no default: a file that doesn't say it is saved without it
 PROCESSOR_TYPES = (
     "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
 )  # fmt: skip
 
+_TIMM_KEYS = ("architecture", "pretrained_cfg", "num_classes", "label_names", "input_size", "interpolation")
+_HUGGING_FACE_KEYS = ("model_type", "architectures", "image_processor_type", "feature_extractor_type")
 _LEAST_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be no number
 _FILTER_NUMBERS = {int(number): name for name, number in PILLOW_FILTERS.items()}
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # timm's defaults
+_INPUT_SIZE, _IMAGENET_MEAN, _IMAGENET_STD = (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def profile_from_settings(settings: Mapping[str, Any]) -> Profile:
@@ -55,16 +60,24 @@ def modernised(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises ConfigError where a size, a filter or a switch makes no sense.
     """
     new = {**DEFAULTS, **{key: value for key, value in settings.items() if value is not None}}
-    old_flip = new.pop("do_flip_channels", None)
-    if old_flip is not None and settings.get("do_flip_channel_order") is None:
-        new["do_flip_channel_order"] = old_flip
-    for key in DEFAULTS:
-        if key.startswith("do_"):
+    new.pop(FLIP_FIELDS[1], None)
+    if (flip := flip_said(settings)) is not None:
+        new[FLIP_FIELDS[0]] = flip
+    for key in (*DEFAULTS, CONVERT):
+        if key.startswith("do_") and key in new:
             new[key] = _switch(key, new[key])
     new["size"] = _size_dict("size", new["size"], lambda side: {"shortest_edge": side})
     new["crop_size"] = _size_dict("crop_size", new["crop_size"], lambda side: {"height": side, "width": side})
     new["resample"] = _FILTER_NAMES_TO_NUMBERS[filter_name(new["resample"])]
     return new
+
+
+def flip_said(settings: Mapping[str, Any]) -> bool | None:
+    """Whether ``settings`` say that the network takes BGR, by the new name or the old one; None where neither is there.
+
+    Raises ConfigError where it's neither true nor false.
+    """
+    return next((_switch(name, settings[name]) for name in FLIP_FIELDS if settings.get(name) is not None), None)
 
 
 def from_preprocessor_config(settings: Mapping[str, Any], name: str = FILE_NAME) -> Profile:
@@ -163,19 +176,21 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def is_timm_config(settings: Mapping[str, Any]) -> bool:
-    """Whether this is timm's form: a ``pretrained_cfg``, or what stands in one."""
-    return "pretrained_cfg" in settings or {"input_size", "interpolation"} <= set(settings)
+    """Whether this is timm's form, of a config.json, whole or in part, or of what stands in its ``pretrained_cfg``."""
+    return any(key in settings for key in _TIMM_KEYS) and not any(key in settings for key in _HUGGING_FACE_KEYS)
 
 
 def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") -> Profile:
     """The profile that a timm config.json, or its ``pretrained_cfg``, describes: short side floor(side / crop_pct).
+
+    What it leaves out is as in timm's PretrainedCfg: 224 pixels, bicubic, ImageNet's mean.
 
     Raises ConfigError for what no MobileViT of timm uses: sides that differ, crop modes other than center and squash.
     """
     settings = config.get("pretrained_cfg", config)
     if not isinstance(settings, Mapping):
         raise ConfigError("pretrained_cfg must be an object of settings")
-    side = _timm_side(settings.get("input_size"))
+    side = _timm_side(settings.get("input_size") or _INPUT_SIZE)
     crop_pct = settings.get("crop_pct") or 0.875
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not _LEAST_CROP_PCT <= crop_pct <= 1:
         raise ConfigError(f"crop_pct must be from {_LEAST_CROP_PCT} to 1, not {crop_pct!r:.80}")
@@ -183,8 +198,8 @@ def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") 
     if mode not in ("center", "squash"):
         raise ConfigError(f"crop_mode {mode!r} is not supported: only center and squash are")
     scaled = math.floor(side / crop_pct)
-    mean = _numbers("mean", settings.get("mean", _IMAGENET_MEAN))
-    std = _numbers("std", settings.get("std", _IMAGENET_STD))
+    mean = _numbers("mean", settings.get("mean") or _IMAGENET_MEAN)
+    std = _numbers("std", settings.get("std") or _IMAGENET_STD)
     plain = set(mean) == {0} and set(std) == {1}
     return Profile(
         name,

@@ -83,6 +83,7 @@ def test_segmentation_maps(arguments, height, width, reduce_labels, seed):
     assert_equal(photo, {**arguments, "do_reduce_labels": reduce_labels}, [maps[0].astype(np.int64)])
 
 
+@pytest.mark.filterwarnings("ignore:the pixel values lie in 0..1 already")
 @settings(max_examples=100)
 @given(arguments, side, side, st.sampled_from(["fractions", "whole", "int64", "float16"]), st.integers(0, 99))
 def test_arrays_of_other_dtypes(arguments, height, width, kind, seed):
@@ -95,6 +96,30 @@ def test_arrays_of_other_dtypes(arguments, height, width, kind, seed):
         "float16": (photo / 256).astype(np.float16),
     }[kind]
     assert_equal(photo, arguments, input_data_format="channels_last")
+
+
+@pytest.mark.filterwarnings("ignore:the pixel values lie in 0..1 already")
+@settings(max_examples=150)
+@given(arguments, side, side, st.sampled_from(["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK"]), st.integers(0, 99))
+def test_pil_images_made_rgb(arguments, height, width, mode, seed):
+    image = Image.fromarray(noise(height, width, 4, seed=seed)).convert(mode if mode != "PA" else "P")
+    image = image.convert("PA") if mode == "PA" else image
+    if mode == "P" and seed % 2:
+        image.info["transparency"] = seed % 256
+    assert_equal(image, {**arguments, "do_convert_rgb": True})
+    assert_equal(image, arguments, do_convert_rgb=True)
+
+
+@pytest.mark.filterwarnings("ignore:the pixel values lie in 0..1 already")
+@settings(max_examples=150)
+@given(
+    arguments, side, side, st.sampled_from([1, 3, 4]), st.sampled_from(["u1", "i8", "f2", "f4", "f8"]), st.booleans()
+)
+def test_arrays_made_rgb(arguments, height, width, channels, dtype, last):
+    photo = noise(height, width, channels) if last else noise(channels, height, width)
+    photo = (photo / (255 if dtype[0] == "f" else 1)).astype(dtype)
+    layout = "channels_last" if last else "channels_first"
+    assert_equal(photo, {**arguments, "do_convert_rgb": True}, input_data_format=layout)
 
 
 @pytest.mark.parametrize(
