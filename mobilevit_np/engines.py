@@ -4,6 +4,9 @@ An engine is compiled for a task once, ``compile(scope, config) -> network``, an
 batch: ``network(pixel_values) -> (output, the five maps on the way)``. The reference has nothing to prepare; the fast
 engine folds weights and plans. Either is loaded only where it's asked for.
 
+A float16 network is computed in float32 by either, and its answers are rounded to float16 as they're handed out:
+PyTorch's ``.half()`` rounds after every module. Who listens to the reference hears float32 there.
+
 Explained in tutorials/12-making-numpy-fast.md.
 """
 
@@ -47,7 +50,16 @@ def _reference(task: str) -> Compile:
     def compile_for(scope: Scope, config: NetworkConfig, **options: Any) -> Network:
         from . import reference
 
-        return interpreted(getattr(reference, task))(scope, config, **options)
+        network = interpreted(getattr(reference, task))(scope, config, **options)
+        stem = (scope if task == "backbone" else scope / "mobilevit") / "conv_stem" / "convolution"
+
+        def rounded(pixel_values: np.ndarray, *, hidden_states: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+            if not pixel_values.dtype == stem["weight"].dtype == np.float16:
+                return network(pixel_values, hidden_states=hidden_states)
+            output, maps = network(pixel_values.astype(np.float32), hidden_states=hidden_states)
+            return output.astype(np.float16), [each.astype(np.float16) for each in maps]
+
+        return rounded
 
     return compile_for
 
