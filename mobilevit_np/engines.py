@@ -4,6 +4,9 @@ An engine is compiled for a task once, ``compile_network(...) -> network``, and 
 ``network(pixel_values) -> output``; with ``hidden_states=True`` it gives the five maps after L1 to L5 as well. The
 reference has nothing to prepare; the fast engine folds weights and plans. Either is loaded only where it's asked for.
 
+A float16 network is computed in float32 by either, and its answers are rounded to float16 as they're handed out:
+PyTorch's ``.half()`` rounds after every module. Who listens to the reference hears float32 there.
+
 Explained in tutorials/12-making-numpy-fast.md.
 """
 
@@ -36,25 +39,30 @@ class Network(Protocol):
 
 
 class Reference:
-    """A function ``f(pixel_values, scope, ...)`` of model.py as a network: there is nothing to compile."""
+    """A function ``f(pixel_values, scope)`` as a network: nothing is compiled. ``stem`` has the first weight."""
 
-    def __init__(self, function: Callable[..., np.ndarray], scope: Scope):
+    def __init__(self, function: Callable[..., np.ndarray], scope: Scope, stem: Scope | None = None):
         self._function = function
         self._scope = scope
+        self._stem = stem
 
     def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any:
         """The output, and with ``hidden_states`` the five maps, which are heard on the way."""
-        if not hidden_states:
-            return self._function(pixel_values, self._scope)
+        half = self._stem is not None and pixel_values.dtype == self._stem["weight"].dtype == np.float16
+        x = pixel_values.astype(np.float32) if half else pixel_values
         maps: list[np.ndarray] = []
-        output = self._function(pixel_values, self._scope.listen(lambda _, stage: maps.append(stage), STAGES))
-        return output, maps
+        scope = self._scope.listen(lambda _, stage: maps.append(stage), STAGES) if hidden_states else self._scope
+        output = self._function(x, scope)
+        if half:
+            output, maps = output.astype(np.float16), [stage.astype(np.float16) for stage in maps]
+        return (output, maps) if hidden_states else output
 
 
 def _reference(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> Network:
     from .model import NETWORKS
 
-    return Reference(partial(NETWORKS[task], config=config, **options), scope)
+    body = scope if task == "backbone" else scope / "mobilevit"
+    return Reference(partial(NETWORKS[task], config=config, **options), scope, body / "conv_stem" / "convolution")
 
 
 def _fast(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> Network:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_report_compare import HOSTILE, Page
+from test_golden_page import HOSTILE, Page
 from tiny import CHELSEA, REPOSITORY, SIDE, open_tiny, save_photo, save_tiny
 
 from mobilevit_np.checkpoints.shipped import DEFAULTS

@@ -6,7 +6,7 @@ import naive
 import numpy as np
 import pytest
 
-from mobilevit_np import layers, ops
+from mobilevit_np import model, ops
 from mobilevit_np.errors import InputError
 from mobilevit_np.golden import write_golden
 from mobilevit_np.golden.formula import remake
@@ -56,7 +56,7 @@ def test_a_layer_with_its_parts(tmp_path):
         seen = {}
         scope = Scope({name: value for name, value in operands.items() if name != "x"})
         scope = scope.listen(lambda name, x: seen.__setitem__(name, x.copy()))
-        output = layers.inverted_residual(operands["x"], scope, SMALL, out_channels)
+        output = model.inverted_residual(operands["x"], scope, SMALL, out_channels)
         return {**{name: x for name, x in seen.items() if name}, "output": output * scale}
 
     comparison = assert_matches_golden(port, path)

@@ -14,7 +14,7 @@ from examples import activation_parameters
 from hypothesis import given
 from strategies import arrays, sizes
 
-from mobilevit_np.errors import ConfigError
+from mobilevit_np.errors import ConfigError, InputError
 from mobilevit_np.ops import ACTIVATIONS, gelu, silu, softmax
 from mobilevit_np.ops.error_function import erf, erfc
 
@@ -27,8 +27,8 @@ def apply(name, x):
     return ACTIVATIONS[name][0](x, *(p.astype(x.dtype) for p in activation_parameters(name)))
 
 
-def by_hand(name, x):
-    parameters = [float(p.reshape(())) for p in activation_parameters(name)]
+def by_hand(name, x, parameters=None):
+    parameters = [float(p.reshape(())) for p in parameters or activation_parameters(name)]
     return np.array([naive.ACTIVATIONS[name](float(v), *parameters) for v in x.ravel()]).reshape(x.shape)
 
 
@@ -62,6 +62,28 @@ def test_huge_values_neither_warn_nor_spoil(name, dtype):
     """Warnings are errors in this suite. Left of all digits every activation but the leaking ones has gone to 0."""
     x = np.array([-1e4, -1e3, 1e3, 1e4], dtype)
     assert_close(apply(name, x), by_hand(name, x), dtype)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_float16(name):
+    """All 63,488 finite ones, subnormals included: the nearest float16 to the formula's value, or the one beside it."""
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)]
+    with np.errstate(over="ignore"):
+        actual = ACTIVATIONS[name][0](x, *(p.astype(np.float16) for p in activation_parameters(name)))
+        parameters = [p.astype(np.float16).astype(np.float64) for p in activation_parameters(name)]
+        expected = by_hand(name, x, parameters)
+        rounded = expected.astype(np.float16)
+    assert actual.dtype == np.float16
+    finite = np.isfinite(rounded)
+    assert np.array_equal(np.isfinite(actual), finite)
+    _, exponents = np.frexp(np.maximum(np.abs(rounded[finite]), 2.0**-24))
+    steps = np.abs(actual[finite] - expected[finite]) / np.ldexp(1.0, np.maximum(exponents - 11, -24))
+    assert steps.max() <= (1 if name == "xielu" else 0.51), f"{steps.max()} at {x[finite][steps.argmax()]}"
+
+
+def test_hardswish_of_large_float16_is_finite():
+    assert ACTIVATIONS["hardswish"][0](np.array([12000, -12000], np.float16)).tolist() == [12000, 0]
 
 
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"xielu"}))
@@ -117,6 +139,13 @@ def test_error_functions_keep_float32_and_nan(function):
 def test_softmax(B, N, arrays):
     x = 3 * arrays.normal(B, 2, N)
     assert_close(softmax(x), naive.softmax(x), arrays.dtype)
+
+
+def test_softmax_over_no_columns():
+    assert softmax(np.ones((2, 3, 0), np.float32)).shape == (2, 3, 0)
+    assert softmax(np.ones((0, 3))).shape == (0, 3)
+    with pytest.raises(InputError, match="last axis"):
+        softmax(np.array(1.0))
 
 
 def test_softmax_of_huge_scores():

@@ -9,6 +9,7 @@ import pytest
 from examples import EXAMPLES, function
 from parameters import draw
 
+from mobilevit_np import ops
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.scope import Scope
 
@@ -45,12 +46,53 @@ def results(out) -> list[np.ndarray]:
     return [np.asarray(out)]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(("name", "build"), [call for call in CALLS if "best_class" not in call.values[0]])
 def test_dtype_that_comes_in_goes_out(name, build, dtype):
     arguments, keywords = build()
     out = function(name)(*mapped(arguments, lambda a: a.astype(dtype)), **keywords)
     assert {array.dtype for array in results(out)} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("order", ["=", ">"])
+@pytest.mark.parametrize(("name", "build"), [call for call in CALLS if call.values[0].startswith("ops.")])
+def test_float16_is_float32_rounded_once(name, build, order):
+    arguments, keywords = build()
+    halves = mapped(arguments, lambda a: (30 * a).astype(f"{order}f2"))  # squares leave float16's range
+    with np.errstate(over="ignore"):
+        found = results(function(name)(*halves, **keywords))
+        wide = results(function(name)(*mapped(halves, lambda a: a.astype(np.float32)), **keywords))
+        for a, b in zip(found, wide, strict=True):
+            np.testing.assert_array_equal(a, b.astype(a.dtype))
+
+
+@pytest.mark.parametrize("operation", ["conv2d", "batch_norm", "layer_norm", "linear"])
+def test_float16_that_meets_float32_is_computed_and_stays_in_float32(operation):
+    """Either way round. The squares of 500 would overflow in float16."""
+    build = next(call.values[1] for call in CALLS if call.values[0].endswith(f".{operation}"))
+    (x, *parameters), keywords = build()
+    for halves in (0, 1):
+        dtypes = [np.float16, np.float32][:: 1 if halves else -1]
+        given = [(250 * x).astype(dtypes[1]), *(a.astype(dtypes[0]) for a in parameters)]
+        found = getattr(ops, operation)(*given, **keywords)
+        expected = getattr(ops, operation)(*(a.astype(np.float32) for a in given), **keywords)
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_sums_of_float16_keep_their_digits_and_range():
+    half = np.float16
+    tokens = np.array([[-900, 300, 600, 0]], half)
+    expected = [-900, 300, 600, 0] / np.sqrt((900**2 + 300**2 + 600**2) / 4)
+    np.testing.assert_allclose(ops.layer_norm(tokens, np.ones(4, half), np.zeros(4, half))[0], expected, rtol=5e-4)
+    assert ops.global_average_pool(np.full((1, 1, 64, 64), 60000, half)) == 60000
+    assert ops.linear(np.ones((1, 4097), half), np.ones((1, 4097), half))[0, 0] == half(4097)
+    assert ops.softmax(np.zeros((1, 40000), half)).sum(dtype=np.float64) == pytest.approx(1, rel=1e-2)
+    assert ops.batch_norm(*(np.full(s, 6e4, half) for s in [(1, 1, 1, 1), 1, 1, 1, 1])) == half(6e4)
+    large = np.full((1, 1, 300), 250, half)
+    assert np.array_equal(ops.multi_head_attention(large, large, large, 1)[0], large)  # scores of 18,750,000 / 17
+    with np.errstate(over="ignore"):
+        assert ops.cross_entropy(np.array([[6e4, -6e4]], half), np.array([0])) == 0
+    assert ops.mean_squared_error(np.array([[300, 0]], half), np.array([[0.0, 0.0]])) == half(45000)
 
 
 @pytest.mark.parametrize(("name", "build"), CALLS)

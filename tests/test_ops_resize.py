@@ -50,5 +50,5 @@ def test_empty_sizes_are_named(shape, size):
 @pytest.mark.parametrize("resize", [resize_bilinear, best_class_at_size])
 @pytest.mark.parametrize("size", [(1, 4), (1, 2)])
 def test_whole_numbers_are_not_interpolated_by_fractions_of_nothing(resize, size):
-    with pytest.raises(InputError, match="a map of int64: cast it to float32 first"):
+    with pytest.raises(InputError, match="in floats, not in int64: cast it to float32 first"):
         resize(np.array([[[[0, 10]], [[5, 5]]]], np.int64), size)

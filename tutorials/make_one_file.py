@@ -66,6 +66,8 @@ GENERAL = (  # replaced wherever they stand, after scopes have become dictionari
 )
 _MAPS = (", five of (B, Ci, Hi, Wi)", "")
 CHANGES: dict[str, tuple[tuple[str, str], ...]] = {  # function: what stands in it, and what is written instead
+    "softmax": ((", initial=-np.inf)  # no columns give none", ")"),),
+    "batch_norm": (("float(eps)", "eps"),),
     "conv2d": (
         ("if padding:\n    x =", "padding = (kernel_height - 1) // 2 * dilation  # stride 1 keeps the size\nx ="),
         ("== groups:", "== groups:  # depthwise"),
@@ -74,6 +76,7 @@ CHANGES: dict[str, tuple[tuple[str, str], ...]] = {  # function: what stands in 
     ),
     "_depthwise": (("kernel_height, kernel_width = weight.shape[2:]\n", ""),),
     "resize_bilinear": (
+        ("tuple(size)", "size"),
         ("x[:, :, rows].copy()", "x"),
         ("(each[rows] for each in _neighbours(x.shape[2], size[0], align_corners, x.dtype))",
          "_neighbours(x.shape[2], size[0], x.dtype)"),

@@ -92,7 +92,8 @@ def conv2d(x, weight, bias=None, *, stride=1, dilation=1, groups=1):
                 out += np.multiply(windows[..., i, j], weight[:, 0, i, j, None, None], out=product)
     elif groups == 1 and kernel_height == kernel_width == 1:  # pointwise
         B, C, H, W = windows[..., 0, 0].shape
-        out = (weight[:, :, 0, 0] @ windows[..., 0, 0].reshape(B, C, H * W)).reshape(B, -1, H, W)
+        out = weight[:, :, 0, 0] @ windows[..., 0, 0].reshape(B, C, H * W)  # (O, C) @ (B, C, H*W) -> (B, O, H*W)
+        out = out.reshape(B, out.shape[1], H, W)
     else:  # im2col
         B, C, H, W, kernel_height, kernel_width = windows.shape
         taps = C // groups * kernel_height * kernel_width
@@ -100,7 +101,7 @@ def conv2d(x, weight, bias=None, *, stride=1, dilation=1, groups=1):
         columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(B, groups, taps, H * W)
         # (G, O/G, C/G*kh*kw) @ (B, G, C/G*kh*kw, H'*W') -> (B, G, O/G, H'*W')
         out = weight.reshape(groups, -1, taps) @ columns
-        out = out.reshape(B, -1, H, W)
+        out = out.reshape(B, len(weight), H, W)
     if bias is not None:
         out += bias[:, None, None]
     return out
@@ -128,17 +129,17 @@ def neighbours(size_in, size_out, dtype):
 def unfold_to_patches(x, patch_size):  # (B, D, H, W), p -> (B*P, N, D)
     """Gather the pixels that share a place in their patch."""
     B, D, H, W = x.shape
-    p = patch_size
+    p, N = patch_size, H // patch_size * (W // patch_size)
     x = x.reshape(B, D, H // p, p, W // p, p)
-    return x.transpose(0, 3, 5, 2, 4, 1).reshape(B * p * p, -1, D)  # (B, D, nh, p, nw, p) -> (B, p, p, nh, nw, D)
+    return x.transpose(0, 3, 5, 2, 4, 1).reshape(B * p * p, N, D)  # (B, D, nh, p, nw, p) -> (B, p, p, nh, nw, D)
 
 
 def fold_from_patches(patches, patch_size, size):  # (B*P, N, D), p, (H, W) -> (B, D, H, W)
     """Put the pixels back: the inverse of ``unfold_to_patches``, ``size`` = (H, W) being the map's."""
     p, (H, W) = patch_size, size
     D = patches.shape[2]
-    x = patches.reshape(-1, p, p, H // p, W // p, D)
-    return x.transpose(0, 5, 3, 1, 4, 2).reshape(-1, D, H, W)  # (B, p, p, nh, nw, D) -> (B, D, nh, p, nw, p)
+    x = patches.reshape(len(patches) // (p * p), p, p, H // p, W // p, D)
+    return x.transpose(0, 5, 3, 1, 4, 2).reshape(len(x), D, H, W)  # (B, p, p, nh, nw, D) -> (B, D, nh, p, nw, p)
 
 
 def multi_head_attention(query, key, value, num_heads):  # (B, N, D), (B, N, D), (B, N, D), h -> (B, N, D)

@@ -26,7 +26,7 @@ from .folding import Affine, fold_linear
 from .plan import Function, rows_of
 
 SCORE_BYTES = 1 << 20  # of the scores worked on at a time
-SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number; float16 has no such room
+SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number
 
 
 def normalisation(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
@@ -144,8 +144,6 @@ def _block(
 
 def _safe(query: np.ndarray, key: np.ndarray) -> bool:
     """Whether no score can be large, by the lengths of the longest query and key."""
-    if query.dtype == np.float16:
-        return False
     longest = np.einsum("ghnd,ghnd->ghn", query, query).max() * np.einsum("ghnd,ghnd->ghn", key, key).max()
     return bool(longest <= SAFE_SCORE**2)  # false for NaN
 

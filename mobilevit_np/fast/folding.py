@@ -1,7 +1,8 @@
 """Floor 3. What can be computed once, when weights are loaded, is. Imports config, scope and its own package.
 
 Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
-before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype.
+before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype, float32
+at least.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -93,6 +94,6 @@ def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) ->
 
 
 def _rounded(weight: np.ndarray, bias: np.ndarray, layer: Scope) -> Affine:
-    """In the dtype of the layer's own weight, in this machine's byte order."""
-    dtype = layer["weight"].dtype.newbyteorder("=")
+    """In the dtype of the layer's own weight, float32 at least, in this machine's byte order."""
+    dtype = np.result_type(layer["weight"].dtype, np.float32)
     return Affine(np.ascontiguousarray(weight, dtype=dtype), np.ascontiguousarray(bias, dtype=dtype))

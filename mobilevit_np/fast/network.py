@@ -73,7 +73,7 @@ class SizedPlan:
     """A plan with its two ends: where the pixels go in, and where the answer and the five maps come out."""
 
     def __init__(self, network: FastNetwork, images: int, height: int, width: int, workers: int):
-        self.plan = Plan(images, workers, network.dtype)
+        self.plan = Plan(images, workers, network.backbone.stem.weight.dtype)
         channels = network.config.num_channels
         padded = self.plan.empty(images, channels, height + 2, width + 2)  # the border stays 0
         self.pixels = padded[:, :, 1:-1, 1:-1]
@@ -108,7 +108,7 @@ class FastNetwork:
         self.config = config
         body = scope if task == "backbone" else scope / "mobilevit"
         self.backbone = Backbone(body, config, expand_output=expand_output and task != "segmenter")
-        self.dtype = self.backbone.stem.weight.dtype
+        self.dtype = (body / "conv_stem" / "convolution")["weight"].dtype.newbyteorder("=")  # of the answers
         self._head: Pooling | DeepLabV3 | None = None
         if task == "classifier":
             linear = scope / "classifier" if config.num_labels > 0 else None
@@ -126,7 +126,8 @@ class FastNetwork:
 
         (B, C, H, W) -> (B, K) or (B, K, H', W'), five of (B, Ci, Hi, Wi)
 
-        dtype: that of the stem's weights, whatever that of ``pixel_values`` (the reference takes the wider).
+        dtype: that of the stem's weights, whatever that of ``pixel_values`` (the reference takes the wider). A float16
+        network is computed in float32 from end to end, and its answers are rounded to float16 as they're handed out.
         """
         check_pixel_values(pixel_values, self.config)
         count, _, height, width = pixel_values.shape

@@ -99,9 +99,10 @@ class MobileViTPreTrainedModel(ABC):
         """The model of a folder, a file, a shipped name or a hub id, in ``dtype``, computed by ``engine``.
 
         Without ``dtype``, or with "auto", it's the file's, float16 and bfloat16 widened to float32: transformers keeps
-        them, but NumPy has no bfloat16, and its float16 is slow. ``torch_dtype`` is the older name of ``dtype``.
-        ``overrides`` replace fields of its configuration, ``config`` the whole. A bare model leaves a head's tensors
-        out, with a warning. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
+        them, but NumPy has no bfloat16. A float16 model computes in float32 and answers in float16. ``torch_dtype`` is
+        the older name of ``dtype``. ``overrides`` replace fields of its configuration, ``config`` the whole. A bare
+        model leaves a head's tensors out, with a warning. Raises CheckpointError, ConfigError, InputError,
+        MissingExtraError.
         """
         overrides = settings_only(overrides)
         options = cls._options(overrides)
@@ -195,11 +196,15 @@ class MobileViTPreTrainedModel(ABC):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """The network's output, and the fields of the answer that were asked for beside it."""
         attentions: list[np.ndarray] = []
+
+        def keep(_: str, probabilities: np.ndarray) -> None:
+            attentions.append(probabilities.astype(self.dtype, copy=False))
+
         want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         want_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         network, states = self._network, None
         if want_attentions:
-            network = self._compile(self._scope.listen(lambda _, output: attentions.append(output), "*.probabilities"))
+            network = self._compile(self._scope.listen(keep, "*.probabilities"))
         if want_states:
             output, states = network(self._pixels(pixel_values), hidden_states=True)
         else:

@@ -15,10 +15,12 @@ from typing import NoReturn
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
+from .arguments import arithmetic
 from .error_function import erfc
 
 
+@arithmetic
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), never exponentiating a positive number: exp(-|x|) can't overflow, and keeps both tails exact.
 
@@ -28,6 +30,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1, tail) / (1 + tail)
 
 
+@arithmetic
 def silu(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x), "swish": smooth, and slightly negative left of zero.
 
@@ -38,6 +41,7 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x * sigmoid(x)
 
 
+@arithmetic
 def relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0).
 
@@ -46,6 +50,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0)
 
 
+@arithmetic
 def relu6(x: np.ndarray) -> np.ndarray:
     """max(x, 0), but never above 6 (MobileNet's).
 
@@ -54,6 +59,7 @@ def relu6(x: np.ndarray) -> np.ndarray:
     return np.clip(x, 0, 6)
 
 
+@arithmetic
 def relu_squared(x: np.ndarray) -> np.ndarray:
     """relu(x) squared.
 
@@ -64,6 +70,7 @@ def relu_squared(x: np.ndarray) -> np.ndarray:
     return np.square(np.maximum(x, 0))
 
 
+@arithmetic
 def leaky_relu(x: np.ndarray) -> np.ndarray:
     """x, or a hundredth of it left of zero.
 
@@ -74,6 +81,7 @@ def leaky_relu(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, x, 0.01 * x)
 
 
+@arithmetic
 def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """x, or a learned fraction of it left of zero.
 
@@ -84,6 +92,7 @@ def prelu(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, x, weight * x)
 
 
+@arithmetic
 def hardswish(x: np.ndarray) -> np.ndarray:
     """x * relu6(x + 3) / 6, a SiLU made of straight lines (MobileNetV3's).
 
@@ -92,6 +101,7 @@ def hardswish(x: np.ndarray) -> np.ndarray:
     return x * np.clip(x + 3, 0, 6) / 6
 
 
+@arithmetic
 def tanh(x: np.ndarray) -> np.ndarray:
     """The hyperbolic tangent.
 
@@ -100,6 +110,7 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return np.tanh(x)
 
 
+@arithmetic
 def identity(x: np.ndarray) -> np.ndarray:
     """x itself: what transformers calls ``linear``.
 
@@ -108,6 +119,7 @@ def identity(x: np.ndarray) -> np.ndarray:
     return x.copy()
 
 
+@arithmetic
 def gelu(x: np.ndarray) -> np.ndarray:
     """x times the normal distribution's probability below x, exactly.
 
@@ -120,6 +132,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return (0.5 * wide * erfc(wide * -math.sqrt(0.5))).astype(x.dtype, copy=False)
 
 
+@arithmetic
 def gelu_tanh(x: np.ndarray) -> np.ndarray:
     """GELU's approximation by a tanh, written as x * sigmoid(2 y), which is 0.5 x (1 + tanh y) without cancellation.
 
@@ -128,6 +141,7 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
     return _gelu_by_tanh(x, math.sqrt(2 / math.pi))
 
 
+@arithmetic
 def gelu_fast(x: np.ndarray) -> np.ndarray:
     """``gelu_tanh`` with the constant sqrt(2/pi) as transformers' FastGELU has it, rounded to ten digits.
 
@@ -143,6 +157,7 @@ def _gelu_by_tanh(x: np.ndarray, slope: float) -> np.ndarray:
     return x * sigmoid(2 * slope * (near + 0.044715 * (near * near * near)))
 
 
+@arithmetic
 def clipped_gelu(x: np.ndarray) -> np.ndarray:
     """GELU held between -10 and 10, for quantised models.
 
@@ -153,6 +168,7 @@ def clipped_gelu(x: np.ndarray) -> np.ndarray:
     return np.clip(gelu(x), -10, 10)
 
 
+@arithmetic
 def quick_gelu(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(1.702 x), a rough GELU.
 
@@ -161,6 +177,7 @@ def quick_gelu(x: np.ndarray) -> np.ndarray:
     return x * sigmoid(1.702 * x)
 
 
+@arithmetic
 def softplus(x: np.ndarray) -> np.ndarray:
     """log(1 + exp(x)), a rounded ReLU.
 
@@ -171,6 +188,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return np.where(x > 20, x, np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
+@arithmetic
 def sqrt_softplus(x: np.ndarray) -> np.ndarray:
     """The root of softplus.
 
@@ -179,6 +197,7 @@ def sqrt_softplus(x: np.ndarray) -> np.ndarray:
     return np.sqrt(softplus(x))
 
 
+@arithmetic
 def mish(x: np.ndarray) -> np.ndarray:
     """x * tanh(softplus(x)).
 
@@ -189,6 +208,7 @@ def mish(x: np.ndarray) -> np.ndarray:
     return x * np.tanh(softplus(x))
 
 
+@arithmetic
 def laplace(x: np.ndarray) -> np.ndarray:
     """The normal distribution's probability below x, with mean 0.707107 and deviation 0.282095.
 
@@ -200,6 +220,7 @@ def laplace(x: np.ndarray) -> np.ndarray:
     return (0.5 * erfc((0.707107 - wide) / (0.282095 * math.sqrt(2)))).astype(x.dtype, copy=False)
 
 
+@arithmetic
 def xielu(x: np.ndarray, alpha_p: np.ndarray, alpha_n: np.ndarray, beta: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """A quadratic right of zero, an integrated ELU left of it, with learned curvatures.
 
@@ -212,12 +233,17 @@ def xielu(x: np.ndarray, alpha_p: np.ndarray, alpha_n: np.ndarray, beta: np.ndar
     return np.where(x > 0, right, left)
 
 
+@arithmetic
 def softmax(x: np.ndarray) -> np.ndarray:
     """Exponentials of the last axis, scaled to sum to 1; its maximum is taken off first, so that none overflows.
 
     (..., N) -> (..., N)
+
+    dtype: that of ``x``. Raises InputError for a lone number, which has no last axis.
     """
-    out = x - x.max(axis=-1, keepdims=True)
+    if x.ndim == 0:
+        raise InputError("softmax is taken over the last axis, and x is a lone number")
+    out = x - x.max(axis=-1, keepdims=True, initial=-np.inf)  # no columns give none
     np.exp(out, out=out)
     out /= out.sum(axis=-1, keepdims=True)
     return out

@@ -18,8 +18,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import InputError
+from .arguments import arithmetic, check_axes, check_shape, check_whole_number
 
 
+@arithmetic
 def conv2d(
     x: np.ndarray,
     weight: np.ndarray,
@@ -36,6 +38,8 @@ def conv2d(
 
     H' = (H + 2*padding - dilation*(kh-1) - 1) // stride + 1, W' likewise. Padding is symmetric: TensorFlow's ``SAME``
     at stride 2 pads one row less at the top, and shifts the whole map by a pixel.
+
+    ``stride``, ``padding`` and ``dilation`` are one whole number each, for both axes: no pairs, and no "same".
 
     dtype: that of ``x``, which ``weight`` and ``bias`` should share. Raises InputError where the shapes don't fit.
     Source: ``torch.nn.functional.conv2d``.
@@ -68,7 +72,8 @@ def _windows(x: np.ndarray, kernel_height: int, kernel_width: int, stride: int, 
 def _pointwise(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(B, C, H, W), (O, C) -> (B, O, H, W)"""
     B, C, H, W = x.shape
-    return (weight @ x.reshape(B, C, H * W)).reshape(B, -1, H, W)
+    out = weight @ x.reshape(B, C, H * W)  # (O, C) @ (B, C, H*W) -> (B, O, H*W)
+    return out.reshape(B, out.shape[1], H, W)
 
 
 def _depthwise(windows: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -90,20 +95,22 @@ def _im2col(windows: np.ndarray, weight: np.ndarray, groups: int) -> np.ndarray:
     columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(B, groups, taps, H * W)
     # (G, O/G, C/G*kh*kw) @ (B, G, C/G*kh*kw, H'*W') -> (B, G, O/G, H'*W')
     out = weight.reshape(groups, -1, taps) @ columns
-    return out.reshape(B, -1, H, W)
+    return out.reshape(B, len(weight), H, W)
 
 
 def _check(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: int, padding: int, dilation: int, groups: int
 ) -> None:
-    if x.ndim != 4 or weight.ndim != 4:
-        raise InputError(f"conv2d takes x (B, C, H, W) and weight (O, C/groups, kh, kw), not {x.shape}, {weight.shape}")
-    if min(stride, dilation, groups) < 1 or padding < 0:
-        raise InputError(f"no convolution has stride {stride}, padding {padding}, dilation {dilation}, groups {groups}")
+    for name, value in {"stride": stride, "dilation": dilation, "groups": groups}.items():
+        check_whole_number(name, value, least=1)
+    check_whole_number("padding", padding, least=0)
+    check_axes("conv2d", "x", x, "B, C, H, W")
+    check_axes("conv2d", "weight", weight, "O, C/groups, kh, kw")
+    if 0 in weight.shape[1:]:
+        raise InputError(f"a weight of shape {weight.shape} has nothing to sum")
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise InputError(
             f"a weight of shape {weight.shape} in {groups} groups takes {weight.shape[1] * groups} channels "
             f"(and its {weight.shape[0]} outputs must divide by the groups); x has {x.shape[1]}"
         )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise InputError(f"a weight of shape {weight.shape} takes a bias of shape {weight.shape[:1]}, not {bias.shape}")
+    check_shape(f"a weight of shape {weight.shape}", "bias", bias, weight.shape[:1])

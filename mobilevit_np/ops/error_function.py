@@ -18,6 +18,8 @@ import math
 
 import numpy as np
 
+from .arguments import arithmetic
+
 _STEPS = 16  # grid points per unit
 _LOWEST, _HIGHEST = -6, 28  # erfc is 2 to the last digit below, and 0 to float64 above
 _TERMS = 20
@@ -39,6 +41,7 @@ def _table() -> np.ndarray:
     return table
 
 
+@arithmetic
 def erfc(x: np.ndarray) -> np.ndarray:
     """The complementary error function, 1 - erf(x), with its right tail's digits kept.
 
@@ -57,6 +60,7 @@ def erfc(x: np.ndarray) -> np.ndarray:
     return out.astype(x.dtype, copy=False)
 
 
+@arithmetic
 def erf(x: np.ndarray) -> np.ndarray:
     """The error function.
 

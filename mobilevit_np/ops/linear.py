@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
+from .arguments import arithmetic, check_shape
 
 
+@arithmetic
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """Multiply the last axis by ``weight``, transposed as PyTorch stores it, and add ``bias``.
 
@@ -19,8 +21,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
     """
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         raise InputError(f"a linear layer of weight {weight.shape} takes a last axis of that width; x is {x.shape}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise InputError(f"a weight of shape {weight.shape} takes a bias of shape {weight.shape[:1]}, not {bias.shape}")
+    check_shape(f"a weight of shape {weight.shape}", "bias", bias, weight.shape[:1])
     out = x @ weight.T
     if bias is not None:
         out += bias

@@ -10,22 +10,28 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
+from .arguments import arithmetic, check_whole_number
 from .resize import resize_bilinear
 
+Labels = np.ndarray  # of any numbers: the dtype that comes in and goes out is that of the logits
 
-def mean_squared_error(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+
+@arithmetic
+def mean_squared_error(logits: np.ndarray, labels: Labels) -> np.ndarray:
     """Regression: the mean of the squared differences.
 
     (...), (...) -> ()
 
-    dtype: that of ``logits``. Raises InputError where the shapes differ. Source: ``torch.nn.MSELoss``.
+    dtype: that of ``logits``; of none, NaN. Raises InputError where the shapes differ. Source: ``torch.nn.MSELoss``.
     """
+    _check_labels(labels, "fiub")
     if logits.shape != labels.shape:
         raise InputError(f"regression labels of shape {labels.shape} don't match predictions of shape {logits.shape}")
-    return np.square(logits - labels.astype(logits.dtype, copy=False)).mean(keepdims=False)[()]
+    return _mean(np.square(logits - labels.astype(logits.dtype, copy=False)))
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int = -100) -> np.ndarray:
+@arithmetic
+def cross_entropy(logits: np.ndarray, labels: Labels, *, ignore_index: int = -100) -> np.ndarray:
     """One class of C: minus the log-probability of the labelled one, averaged over labels that aren't ``ignore_index``.
 
     (B, C, ...), (B, ...) -> ()
@@ -33,38 +39,44 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int =
     All labels ignored gives NaN, as in PyTorch. dtype: that of ``logits``. Raises InputError for labels that are no
     class, or no whole numbers. Source: ``torch.nn.CrossEntropyLoss``.
     """
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"labels must be whole numbers, one class each, not {labels.dtype}")
+    _check_labels(labels, "iu")
+    check_whole_number("ignore_index", ignore_index)
+    if logits.ndim < 2:
+        raise InputError(f"logits must have an axis of classes after the batch's; they are of shape {logits.shape}")
     if labels.shape != logits.shape[:1] + logits.shape[2:]:
         raise InputError(f"labels of shape {labels.shape} don't match logits of shape {logits.shape}")
     counted = labels != ignore_index
-    if counted.any() and not 0 <= labels[counted].min() <= labels[counted].max() < logits.shape[1]:
+    if not counted.any():
+        return _mean(logits[:0])
+    if not 0 <= labels[counted].min() <= labels[counted].max() < logits.shape[1]:
         raise InputError(f"a label lies outside 0..{logits.shape[1] - 1} (and isn't the ignored {ignore_index})")
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     index = np.where(counted, labels, 0).astype(np.intp)[:, None]  # (B, ...) -> (B, 1, ...)
     picked = np.take_along_axis(log_probabilities, index, axis=1)[:, 0]
-    if not counted.any():
-        return np.array(np.nan, logits.dtype)[()]
     return -picked[counted].mean()
 
 
-def binary_cross_entropy_with_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+@arithmetic
+def binary_cross_entropy_with_logits(logits: np.ndarray, labels: Labels) -> np.ndarray:
     """Any number of C classes: each one a yes or no of its own, averaged over all.
 
     (...), (...) -> ()
 
     -(y log s + (1-y) log(1-s)) with s = sigmoid(x), in the form that can't overflow: max(x, 0) - xy + log(1 + e^-|x|).
 
-    dtype: that of ``logits``. Raises InputError where the shapes differ. Source: ``torch.nn.BCEWithLogitsLoss``.
+    dtype: that of ``logits``; of none, NaN. Raises InputError where the shapes differ. Source:
+    ``torch.nn.BCEWithLogitsLoss``.
     """
+    _check_labels(labels, "fiub")
     if logits.shape != labels.shape:
         raise InputError(f"multi-label targets of shape {labels.shape} don't match logits of shape {logits.shape}")
     losses = np.maximum(logits, 0) - logits * labels.astype(logits.dtype, copy=False)
-    return (losses + np.log1p(np.exp(-np.abs(logits)))).mean()
+    return _mean(losses + np.log1p(np.exp(-np.abs(logits))))
 
 
-def semantic_segmentation_loss(logits: np.ndarray, labels: np.ndarray, *, ignore_index: int = 255) -> np.ndarray:
+@arithmetic
+def semantic_segmentation_loss(logits: np.ndarray, labels: Labels, *, ignore_index: int = 255) -> np.ndarray:
     """Cross entropy of every pixel, the logits blown up to the labels' size first.
 
     (B, C, H, W), (B, H', W') -> ()
@@ -72,5 +84,21 @@ def semantic_segmentation_loss(logits: np.ndarray, labels: np.ndarray, *, ignore
     dtype: that of ``logits``. Raises InputError as ``cross_entropy``. Source: transformers'
     MobileViTForSemanticSegmentation.
     """
-    size = (labels.shape[-2], labels.shape[-1])
+    _check_labels(labels, "iu")
+    if labels.ndim != 3:
+        raise InputError(f"segmentation labels must be (B, H, W), one class per pixel, not of shape {labels.shape}")
+    size = (labels.shape[1], labels.shape[2])
     return cross_entropy(resize_bilinear(logits, size), labels, ignore_index=ignore_index)
+
+
+def _check_labels(labels: Labels, kinds: str) -> None:
+    if not isinstance(labels, np.ndarray):
+        raise InputError(f"labels must be a NumPy array, not {type(labels).__name__}")
+    if labels.dtype.kind not in kinds:
+        what = "whole numbers, one class each" if kinds == "iu" else "numbers"
+        raise InputError(f"labels must be {what}, not {labels.dtype}")
+
+
+def _mean(losses: np.ndarray) -> np.ndarray:
+    """NaN of none, as in PyTorch, and without NumPy's warning."""
+    return losses.mean() if losses.size else np.array(np.nan, losses.dtype)[()]

@@ -1,4 +1,4 @@
-"""Floor 1. Batch and layer normalisation; imports NumPy only.
+"""Floor 1. Batch and layer normalisation; imports NumPy and errors.
 
 Both subtract a mean, divide by a deviation and apply a learned scale and shift. They differ in whose mean: batch norm
 (inference) uses one mean per channel, learned in training and frozen; layer norm measures each token afresh.
@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import InputError
+from .arguments import arithmetic, check_axes, check_number, check_shape
 
+
+@arithmetic
 def batch_norm(
     x: np.ndarray,
     weight: np.ndarray,
@@ -27,15 +31,19 @@ def batch_norm(
     With nothing measured, it's one multiplication and one addition per channel: that is why it folds into the
     convolution before it. ``eps`` is 1e-5 in PyTorch, 1e-3 by default in TensorFlow: a common port mistake.
 
-    dtype: that of ``x``. Source: ``torch.nn.BatchNorm2d`` in evaluation mode.
+    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.BatchNorm2d`` in evaluation
+    mode.
     """
-    scale = weight / np.sqrt(running_var + eps)
+    check_axes("batch_norm", "x", x, "B, C, H, W")
+    _check_parameters(x.shape[1], eps, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    scale = weight / np.sqrt(running_var + float(eps))
     shift = bias - running_mean * scale
     out = x * scale[:, None, None]
     out += shift[:, None, None]
     return out
 
 
+@arithmetic
 def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: float = 1e-5) -> np.ndarray:
     """Normalise every token over its own features, the last axis.
 
@@ -43,11 +51,20 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: floa
 
     The variance is biased (divided by D), ``eps`` stands inside the root.
 
-    dtype: that of ``x``. Source: ``torch.nn.LayerNorm``.
+    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.LayerNorm``.
     """
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise InputError(f"layer_norm takes tokens of one feature or more; x is of shape {x.shape}")
+    _check_parameters(x.shape[-1], eps, weight=weight, bias=bias)
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     centred /= np.sqrt(variance + eps)
     centred *= weight
     centred += bias
     return centred
+
+
+def _check_parameters(count: int, eps: float, **parameters: np.ndarray) -> None:
+    check_number("eps", eps)
+    for name, values in parameters.items():
+        check_shape(f"a normalisation of {count} channels or features", name, values, (count,))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
+from .arguments import check_axes, check_size, check_whole_number
 
 
 def unfold_to_patches(x: np.ndarray, patch_size: int) -> np.ndarray:
@@ -25,12 +26,14 @@ def unfold_to_patches(x: np.ndarray, patch_size: int) -> np.ndarray:
     dtype: that of ``x``. Raises InputError where p doesn't divide H and W: resize first. Source: transformers'
     ``MobileViTLayer.unfolding``.
     """
+    check_axes("unfold_to_patches", "x", x, "B, D, H, W")
+    check_whole_number("patch_size", patch_size, least=1)
     B, D, H, W = x.shape
-    p = patch_size
-    if p < 1 or H % p or W % p:
+    p, N = patch_size, H // patch_size * (W // patch_size)
+    if H % p or W % p:
         raise InputError(f"a {H}x{W} map has no whole number of {p}x{p} patches; resize it first")
     x = x.reshape(B, D, H // p, p, W // p, p)
-    return x.transpose(0, 3, 5, 2, 4, 1).reshape(B * p * p, -1, D)  # (B, D, nh, p, nw, p) -> (B, p, p, nh, nw, D)
+    return x.transpose(0, 3, 5, 2, 4, 1).reshape(B * p * p, N, D)  # (B, D, nh, p, nw, p) -> (B, p, p, nh, nw, D)
 
 
 def fold_from_patches(patches: np.ndarray, patch_size: int, size: tuple[int, int]) -> np.ndarray:
@@ -40,9 +43,12 @@ def fold_from_patches(patches: np.ndarray, patch_size: int, size: tuple[int, int
 
     dtype: that of ``patches``. Raises InputError where the patches don't make up that map.
     """
+    check_axes("fold_from_patches", "patches", patches, "B*P, N, D")
+    check_whole_number("patch_size", patch_size, least=1)
+    check_size(size)
     p, (H, W) = patch_size, size
     BP, N, D = patches.shape
-    if p < 1 or H % p or W % p or BP % (p * p) or (H // p) * (W // p) != N:
+    if H % p or W % p or BP % (p * p) or (H // p) * (W // p) != N:
         raise InputError(f"patches of shape {patches.shape} can't be folded to maps of {H}x{W} by {p}x{p}")
-    x = patches.reshape(-1, p, p, H // p, W // p, D)
-    return x.transpose(0, 5, 3, 1, 4, 2).reshape(-1, D, H, W)  # (B, p, p, nh, nw, D) -> (B, D, nh, p, nw, p)
+    x = patches.reshape(len(patches) // (p * p), p, p, H // p, W // p, D)
+    return x.transpose(0, 5, 3, 1, 4, 2).reshape(len(x), D, H, W)  # (B, p, p, nh, nw, D) -> (B, D, nh, p, nw, p)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
+from .arguments import arithmetic, check_axes, check_size
 
 _STRIP_BYTES = 32 << 20  # of resized logits held at a time
 
 
+@arithmetic
 def resize_bilinear(
     x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False, rows: slice = slice(None)
 ) -> np.ndarray:
@@ -31,7 +33,7 @@ def resize_bilinear(
     Source: ``torch.nn.functional.interpolate``.
     """
     _check(x, size)
-    if size == x.shape[2:]:
+    if tuple(size) == x.shape[2:]:
         return x[:, :, rows].copy()
     top, bottom, down = (each[rows] for each in _neighbours(x.shape[2], size[0], align_corners, x.dtype))
     left, right, across = _neighbours(x.shape[3], size[1], align_corners, x.dtype)
@@ -39,16 +41,19 @@ def resize_bilinear(
     return _between(tall[..., left], tall[..., right], across)  # (B, C, H', W) -> (B, C, H', W')
 
 
+@arithmetic
 def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type = np.int64) -> np.ndarray:
     """The class with the greatest logit at each pixel, the logits resized to ``size`` = (H', W') first.
 
     (B, K, H, W), (H', W') -> (B, H', W')
 
     Goes strip by strip: at full size the logits of a 100-megapixel photo would be gigabytes, and its classes are asked
-    for in a smaller ``dtype``. Raises InputError as ``resize_bilinear``. Source: ``post_process_semantic_segmentation``
-    of transformers' MobileViTImageProcessor.
+    for in a smaller ``dtype``. Raises InputError as ``resize_bilinear``, and where there are no classes or ``dtype``
+    can't count them. Source: ``post_process_semantic_segmentation`` of transformers' MobileViTImageProcessor.
     """
     _check(logits, size)
+    if not 1 <= logits.shape[1] <= np.iinfo(dtype).max + 1:
+        raise InputError(f"logits of {logits.shape[1]} classes have no best one that {np.dtype(dtype)} holds")
     classes: np.ndarray = np.empty((len(logits), *size), dtype)
     strip = max(1, _STRIP_BYTES // max(1, logits[:, :, 0, 0].nbytes * size[1]))
     for top in range(0, size[0], strip):
@@ -58,10 +63,10 @@ def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type
 
 
 def _check(x: np.ndarray, size: tuple[int, int]) -> None:
+    check_axes("a resize", "x", x, "B, C, H, W")
+    check_size(size)
     if min(*size, *x.shape[2:]) < 1:
         raise InputError(f"can't resize a map of {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}")
-    if x.dtype.kind != "f":
-        raise InputError(f"can't interpolate a map of {x.dtype}: cast it to float32 first")
 
 
 def _neighbours(

@@ -110,8 +110,8 @@ class Segmenter(Pipeline):
         check_memory(min(size[0], longest), min(size[1], longest), self.checkpoint)
         stride = self.checkpoint.config.output_stride
         H, W = (-(-side // stride) for side in size)
-        total = np.zeros((len(self.labels), H, W), self.checkpoint.dtype)
-        seen = np.zeros((H, W), self.checkpoint.dtype)
+        dtype = np.result_type(self.checkpoint.dtype, np.float32)  # float16 would be rounded at every sum
+        total, seen = np.zeros((len(self.labels), H, W), dtype), np.zeros((H, W), dtype)
         rest = replace(self.profile, size=None, crop=None)
         for top, left, height, width in windows(size, longest):
             part = None if (height, width) == size else (top, left, height, width)
@@ -123,7 +123,7 @@ class Segmenter(Pipeline):
             total[:, rows, columns] += logits
             seen[rows, columns] += 1
         check_answer(total, self.checkpoint)
-        return total / seen
+        return (total / seen).astype(self.checkpoint.dtype, copy=False)
 
 
 def _decoded(image: Any) -> np.ndarray | MobileViTError:
