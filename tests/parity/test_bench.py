@@ -59,7 +59,7 @@ def test_a_peer_with_other_weights_is_told_apart(tmp_path, monkeypatch, name):
 
 
 def test_channels_last_is_channels_last_and_torch_is_not():
-    cell = Cell("xx_small", "classifier", 2, 64)
+    cell = Cell("xx_small", "classifier", 2)
     last, first = (CONTENDERS[name].load(cell, 1, None).draw(0) for name in ("torch-channels-last", "torch"))
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert not last.is_contiguous()
