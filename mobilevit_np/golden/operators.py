@@ -16,14 +16,14 @@ import numpy as np
 
 from .. import layers, ops
 from ..checkpoints import parameter_shapes
-from ..config import NetworkConfig
+from ..config import NetworkConfig, plain_fields
 from ..layers.mobilevit_block import folding, mobilevit_block, unfolding
 from ..layers.transformer_layer import self_attention, transformer_layer
 from ..scope import Scope
 from .bundle import OPERATOR, OUTPUT, Golden
 from .formula import tensors as by_formula
 from .measure import error
-from .network import config_fields, digest
+from .network import digest
 
 Tensors = Mapping[str, np.ndarray]
 SMALL = NetworkConfig(  # widths that all differ
@@ -55,7 +55,7 @@ def make_operator(name: str, seed: int = 0) -> Golden:
     coarse = _run(case, operands, np.float32)
     return Golden(
         task=OPERATOR,
-        config={"operator": case.operator, "arguments": case.arguments, "network": config_fields(SMALL)},
+        config={"operator": case.operator, "arguments": case.arguments, "network": plain_fields(SMALL)},
         tensors={**operands, **exact},
         noise={key: error(coarse[key], value) for key, value in exact.items()},
         input={"name": f"formula, seed {seed}", "sha256": digest(operands), "prefix": f"{name}.", "seed": seed},
