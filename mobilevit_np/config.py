@@ -9,6 +9,7 @@ Explained in tutorials/08-the-whole-classifier.md.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -141,6 +142,16 @@ class NetworkConfig:
             16: ((2, 1), (2, 1), (1, 1)),
             8: ((2, 1), (1, 1), (1, 2)),
         }[self.output_stride]
+
+
+def plain_fields(config: NetworkConfig) -> dict[str, Any]:
+    """The fields as they stand in a json file; ``global_pool`` only where it's not the mean, which needs no saying."""
+    fields = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(config).items()
+    }
+    if config.global_pool == GLOBAL_POOLS[0]:
+        del fields["global_pool"]
+    return fields
 
 
 def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:

@@ -1,58 +1,51 @@
-"""The bench command: its statistics on made-up times, its checks on contenders that cheat, tiny races for real.
+"""``python -m tests.bench``: its statistics on made-up times, its checks on contenders that cheat, tiny races for real.
 
 Nothing here looks at how long anything took: a test must not depend on the machine.
 """
 
-import io
 import json
 import os
 import shlex
 import statistics
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+from bench import contenders, folder, machine, networks, process, tables
+from bench.__main__ import build_parser, run
+from bench.cells import Cell
+from bench.contenders import CONTENDERS, PEERS
+from bench.process import ContenderError, Process
+from bench.race import LEAST, MOST, WARM_UP, Result, Rules, Turn, WrongAnswerError, error, race
 from tiny import CHELSEA, REPOSITORY, save_photo
 
-from mobilevit_np.cli import bench, build_parser, run
-from mobilevit_np.config import VARIANTS
-from mobilevit_np.engines import ENGINES
 from mobilevit_np.errors import InputError, MissingExtraError
-from mobilevit_np.report.bench import contenders, figures, folder, machine, networks, peers, tables, worker
-from mobilevit_np.report.bench.cells import Cell
-from mobilevit_np.report.bench.process import ContenderError, Process, python_path, run_job
-from mobilevit_np.report.bench.race import LEAST, MOST, WARM_UP, Result, Rules, Turn, WrongAnswerError, race
 
 # -- statistics --------------------------------------------------------------------------------------------------------
-
-
-def test_median_and_minimum():
-    times = {0: 3.0, 1: 1.0, 4: 2.0, 5: 10.0}
-    assert figures.median(times) == 2.5
-    assert figures.minimum(times) == 1.0
 
 
 def test_a_drift_cancels_from_the_ratio():
     """The machine slows down sixfold while one of the two sits out: their medians differ, the ratio doesn't."""
     slowness = dict(enumerate((1.0, 1.0, 2.0, 3.0, 6.0, 6.0, 6.0)))
-    first = {i: 0.010 * slow for i, slow in slowness.items()}
-    second = {i: 0.015 * slow for i, slow in slowness.items() if i < 3}
-    assert figures.ratio(second, first) == pytest.approx(1.5)
-    assert figures.ratio(first, second) == pytest.approx(1 / 1.5)
-    assert statistics.median(second.values()) < statistics.median(first.values())
+    first = Result({i: 0.010 * slow for i, slow in slowness.items()})
+    second = Result({i: 0.015 * slow for i, slow in slowness.items() if i < 3})
+    assert second.ratio_to(first) == pytest.approx(1.5)
+    assert first.ratio_to(second) == pytest.approx(1 / 1.5)
+    assert statistics.median(second.times.values()) < statistics.median(first.times.values())
 
 
 def test_an_outlier_leaves_the_ratio_alone():
-    assert figures.ratio({0: 2.0, 1: 2.0, 2: 90.0}, {0: 1.0, 1: 1.0, 2: 1.0}) == 2.0
+    assert Result({0: 2.0, 1: 2.0, 2: 90.0}).ratio_to(Result({0: 1.0, 1: 1.0, 2: 1.0})) == 2.0
 
 
 def test_no_common_round_no_ratio():
-    assert figures.ratio({0: 1.0}, {1: 1.0}) is None
+    assert Result({0: 1.0}).ratio_to(Result({1: 1.0})) is None
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected", "error"),
+    ("answer", "expected", "off"),
     [
         ([1.0, -4.0], [1.0, -4.0], 0.0),
         ([1.0, -4.0], [2.0, -4.0], 0.25),
@@ -62,8 +55,8 @@ def test_no_common_round_no_ratio():
         ([0.0, 0.0], [0.0, 0.0], np.inf),  # a network that answers nought shows nothing
     ],
 )
-def test_error(answer, expected, error):
-    assert figures.error(np.array(answer), np.array(expected)) == error
+def test_error(answer, expected, off):
+    assert error(np.array(answer), np.array(expected)) == off
 
 
 # -- turns and checks --------------------------------------------------------------------------------------------------
@@ -166,19 +159,25 @@ def test_inputs_are_told_apart_by_their_answers(task):
     """Else a contender that answers another input than it was given might pass."""
     cell = Cell("xx_small", task, 2, 32)
     expected = networks.expecting(cell)
-    assert figures.error(expected(0), expected(1)) > 1000 * networks.TOLERANCE
+    assert error(expected(0), expected(1)) > 1000 * networks.TOLERANCE
     np.testing.assert_array_equal(cell.pixel_values(7), cell.pixel_values(7))
     assert cell.pixel_values(7).dtype == np.float32
     assert 0 <= cell.pixel_values(7).min() < cell.pixel_values(7).max() <= 1
 
 
-# -- the worker's end --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("batch", [1, 8])
+def test_inputs_are_contiguous(batch):
+    """At their real size: the layout of a sum may depend on it. Channels last, PyTorch would compute in that layout."""
+    assert Cell("xx_small", batch=batch).pixel_values(0).flags.c_contiguous
 
 
-def test_the_worker_times_the_last_call_alone(monkeypatch):
+# -- a contender's process ---------------------------------------------------------------------------------------------
+
+
+def test_the_last_call_alone_is_timed(monkeypatch):
     """By a clock that only moves when something is called."""
     clock = [0.0]
-    monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(process.time, "perf_counter", lambda: clock[0])
 
     def draw(number):
         clock[0] += 1000  # drawing is outside
@@ -192,48 +191,66 @@ def test_the_worker_times_the_last_call_alone(monkeypatch):
         clock[0] += 1000
         return result
 
-    out = io.BytesIO()
-    worker.serve(contenders.Runner(draw, call, answer, "1"), [b'{"draws": [4, 6]}\n', b'{"draws": [2]}\n'], out)
-    out.seek(0)
-    for draws, seconds in (([4, 6], 7.0), ([2], 3.0)):
-        about = json.loads(out.readline())
-        assert about["seconds"] == seconds
-        assert about["shapes"] == [[2, 3]] * len(draws)
-        for number in draws:
-            np.testing.assert_array_equal(np.frombuffer(out.read(24), np.float32), number)
-    assert out.read() == b""
+    sent = []
+    process.serve(contenders.Runner(draw, call, answer, "1"), [[4, 6], [2]], sent.append)
+    for draws, seconds, (turn, _) in zip(([4, 6], [2]), (7.0, 3.0), sent, strict=True):
+        assert turn.seconds == seconds
+        for number, result in zip(draws, turn.answers, strict=True):
+            assert (result.shape, result.dtype) == ((2, 3), np.float32)
+            np.testing.assert_array_equal(result, number)
+
+
+def loading(name, cell):
+    return partial(CONTENDERS[name].load, cell, 1, None)
 
 
 def test_a_process_that_stops_is_named_with_what_it_said():
-    job = {"kind": "network", "name": "reference", "cell": {"variant": "huge"}, "threads": 1}
-    with pytest.raises(ContenderError, match=r"^reference stopped: KeyError: 'huge'"):
-        run_job("reference", job, {})
+    with (
+        Process("reference", loading("reference", Cell("huge")), {}) as contender,
+        pytest.raises(ContenderError, match=r"^reference stopped: KeyError: 'huge'; leave it out"),
+    ):
+        contender.ready()
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [(None, []), ("", []), ("a", ["a"]), (f"a{os.pathsep}{os.pathsep}b", ["a", "b"])]
-)
-def test_a_process_imports_this_very_package(monkeypatch, before, after):
-    monkeypatch.delenv("PYTHONPATH", raising=False) if before is None else monkeypatch.setenv("PYTHONPATH", before)
-    assert python_path().split(os.pathsep) == [str(REPOSITORY), *after]
+def test_a_process_that_dies_is_named():
+    with (
+        Process("reference", partial(os._exit, 3), {}) as contender,
+        pytest.raises(ContenderError, match=r"^reference stopped: exit code 3; leave it out"),
+    ):
+        contender.ready()
+
+
+def printing_and_looking(name):
+    os.write(1, b"a greeting")
+    os.write(2, b"a warning")
+    return contenders.Runner(int, int, lambda _: np.array([len(os.environ[name])]), "1")
+
+
+def test_a_process_has_its_environment_and_nothing_to_print(capfd, monkeypatch):
+    monkeypatch.delenv("MADE_UP", raising=False)
+    with Process("reference", partial(printing_and_looking, "MADE_UP"), {"MADE_UP": "four"}) as contender:
+        assert "MADE_UP" not in os.environ
+        contender.ready()
+        assert contender.run([0]).answers == [4]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_process_ends_with_its_block():
-    job = {"kind": "network", "name": "reference", "cell": {"variant": "xx_small", "size": 32}, "threads": 1}
-    with Process("reference", job, contenders.environment("reference", 1)) as process:
-        process.ready()
-        assert process.run([0]).answers[0].shape == (1, 1000)
-        assert process.peak_bytes is None or 10e6 < process.peak_bytes < 1e9
-    assert process._process.returncode == 0
-    with pytest.raises((ContenderError, ValueError)):
-        process.run([1])
+    load = loading("reference", Cell("xx_small", size=32))
+    with Process("reference", load, contenders.environment("reference", 1)) as contender:
+        contender.ready()
+        assert contender.run([0]).answers[0].shape == (1, 1000)
+        assert contender.peak_bytes is None or 10e6 < contender.peak_bytes < 1e9
+    assert contender._process.exitcode == 0
+    with pytest.raises(ContenderError):
+        contender.run([1])
 
 
 def test_peak_memory_is_the_process_its_own():
     """Whatever the parent holds: 300 MB here, 100 MB there."""
     held = np.ones(300 << 20, np.uint8)
     script = (
-        "import numpy as np\nfrom mobilevit_np.report.bench.machine import peak_bytes\nbefore = peak_bytes()\n"
+        "import numpy as np\nfrom tests.bench.machine import peak_bytes\nbefore = peak_bytes()\n"
         "np.ones(100 << 20, np.uint8)\nprint(before or 0, peak_bytes() or 0)"
     )
     done = subprocess.run(
@@ -267,20 +284,15 @@ def test_peers_that_are_installed_are_chosen(monkeypatch):
 
 def test_installed_asks_for_every_package(monkeypatch):
     monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: None if name == "onnx" else name)
-    assert [name for name in peers.PEERS if contenders.installed(name)] == ["torch", "torch-channels-last"]
+    assert [name for name in PEERS if contenders.installed(name)] == ["torch", "torch-channels-last"]
 
 
 def test_threads_by_the_environment():
     """The fast engine's threads are its own, and each has a matrix product in one; the others' libraries have all."""
-    assert set(contenders.environment("fast", 8).values()) == {"1"}
-    for name in ("reference", *peers.PEERS):
-        assert set(contenders.environment(name, 8).values()) == {"8"}
-    assert {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"} <= set(contenders.environment("fast", 8))
-
-
-def test_the_command_knows_all_engines_and_variants():
-    assert set(bench._ENGINES) == set(ENGINES)
-    assert list(bench._VARIANTS) == list(VARIANTS)
+    for name in CONTENDERS:
+        environment = contenders.environment(name, 8)
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            assert environment[variable] == ("1" if name == "fast" else "8")
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -348,7 +360,7 @@ def test_numbers_have_about_three_digits(value, text):
 # -- for real, and tiny ------------------------------------------------------------------------------------------------
 
 
-TINY = ["bench", "--variants", "xx_small", "--size", "32", "--rounds", "2", "--peers", "none", "--threads", "1"]
+TINY = ["--variants", "xx_small", "--size", "32", "--rounds", "2", "--peers", "none", "--threads", "1"]
 
 
 def test_a_race_of_the_engines(capsys):
@@ -391,7 +403,7 @@ def test_a_wrong_answer_is_exit_code_1(capsys, monkeypatch):
 def test_a_folder(capsys, tmp_path, tiny_classifier):
     for i in range(3):
         save_photo(tmp_path / f"{i}.png", seed=i)
-    call = ["bench", "--folder", str(tmp_path), "--weights", str(tiny_classifier), "--rounds", "1", "--threads", "1"]
+    call = ["--folder", str(tmp_path), "--weights", str(tiny_classifier), "--rounds", "1", "--threads", "1"]
     assert run([*call, "--engines", "reference", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["photos"], report["engine"]) == (3, "reference")
@@ -404,16 +416,15 @@ def test_a_folder(capsys, tmp_path, tiny_classifier):
 def test_a_folder_in_another_order_every_time(tmp_path, tiny_classifier, name):
     """The answers follow the photos, and none is left out where the last batch isn't full."""
     paths = [str(save_photo(tmp_path / f"{i}.png", seed=i)) for i in range(11)]
-    job = {"name": name, "paths": paths, "weights": str(tiny_classifier), "engine": "reference", "threads": 1}
-    runner = folder.load(job)
+    runner = folder.load(name, paths, str(tiny_classifier), "reference", 1)
     first, third = (runner.answer(runner.call(runner.draw(number))) for number in (0, 3))
     assert first.shape == (11, 5)
-    assert figures.error(third, np.roll(first, 3, axis=0)) < folder.TOLERANCE
-    assert figures.error(third, first) > 10 * folder.TOLERANCE
+    assert error(third, np.roll(first, 3, axis=0)) < folder.TOLERANCE
+    assert error(third, first) > 10 * folder.TOLERANCE
 
 
 def test_the_whole_command(capsys, tiny_classifier):
-    call = ["bench", "--whole-command", str(CHELSEA), "--weights", str(tiny_classifier), "--rounds", "1"]
+    call = ["--whole-command", str(CHELSEA), "--weights", str(tiny_classifier), "--rounds", "1"]
     assert run([*call, "--peers", "none"]) == 0
     said = capsys.readouterr()
     assert "| mobilevit-np classify |" in said.out
@@ -432,7 +443,7 @@ def test_the_whole_command(capsys, tiny_classifier):
 def test_what_cannot_be_run(capsys, monkeypatch, arguments, words):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(contenders, "installed", lambda name: False)
-    assert run(["bench", *arguments]) == 2
+    assert run(arguments) == 2
     assert words in capsys.readouterr().err
 
 
@@ -447,7 +458,7 @@ def test_what_cannot_be_run(capsys, monkeypatch, arguments, words):
 )
 def test_typing_mistakes(capsys, arguments, words):
     with pytest.raises(SystemExit) as left:
-        run(["bench", *arguments])
+        run(arguments)
     assert left.value.code == 2
     assert words in capsys.readouterr().err
 
@@ -458,42 +469,39 @@ def test_typing_mistakes(capsys, arguments, words):
 def test_help_teaches(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit):
-        run(["bench", "--help"])
+        run(["--help"])
     said = capsys.readouterr().out
     said.encode("ascii")
     assert max(map(len, said.splitlines())) <= 120
-    for phrase in ("answer is checked", "a new input every call", "exit code 1", "pip install torch", *peers.PEERS):
+    for phrase in ("answer is checked", "a new input every call", "exit code 1", "pip install torch", *PEERS):
         assert phrase in said
     examples = said.partition("\nexamples:\n")[2].partition("\n\n")[0].splitlines()
     assert len(examples) > 5
     for line in examples:
-        build_parser().parse_args(shlex.split(line.partition("mobilevit-np ")[2].partition(" > ")[0]))
+        build_parser().parse_args(shlex.split(line.partition("tests.bench")[2].partition(" > ")[0]))
 
 
 def test_the_race_loads_no_peer_itself():
     script = (
-        "import sys\nfrom mobilevit_np.cli import run\n"
-        "import mobilevit_np.report.bench.whole_command, mobilevit_np.report.bench.worker\n"
-        "from mobilevit_np.report.bench import contenders\ncontenders.choose_peers(None)\n"
+        "import sys\nfrom tests.bench import contenders\nfrom tests.bench.__main__ import run\n"
+        "contenders.choose_peers(None)\n"
         f"run({[*TINY, '--engines', 'reference', '--batch', '1']!r})\nprint('\\n' + ' '.join(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120
     )
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert "mobilevit_np.report.bench.peers" in loaded
+    assert "tests.bench.whole_command" in loaded
     assert not loaded & {"torch", "transformers", "onnx", "onnxruntime"}
 
 
-def test_help_loads_nothing_heavy():
-    script = "import sys\nfrom mobilevit_np.cli import run\ntry:\n    run(['bench', '--help'])\n"
-    script += "except SystemExit:\n    print('\\n' + ' '.join(sys.modules))"
+def test_as_a_module():
+    """From the checkout, as CI and people start it."""
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120
-    )
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert "mobilevit_np.cli.bench" in loaded
-    assert not loaded & {"numpy", "torch", "mobilevit_np.report.bench"}
+        [sys.executable, "-m", "tests.bench", *TINY, "--batch", "1", "--json"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert [each["name"] for each in json.loads(done.stdout)["cells"][0]["contenders"]] == ["fast"]
 
 
 def test_settling_ends_once_threads_sleep(monkeypatch):

@@ -124,7 +124,10 @@ def test_every_form_is_shown_its_own_order(scheme, config, processor, bgr, tmp_p
     assert assert_right(where, bgr).channel_order == form[3]
     out = tmp_path / ("converted", "converted.safetensors")[number % 2]
     convert(where, out, scheme=names.SCHEMES[number // 2 % 3])
-    assert_right(out, bgr)
+    after = assert_right(out, bgr)
+    if (out / "preprocessor_config.json").exists():  # in a form that transformers reads, and saying the same
+        processor = AutoImageProcessor.from_pretrained(out)
+        assert processor.do_flip_channel_order == after.profile.flip_channels
 
 
 @pytest.mark.parametrize("config", ["Hugging Face", "timm, full", "timm, architecture alone", "none"])

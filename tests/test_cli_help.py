@@ -34,7 +34,6 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
     ("weights", "info"): ["sha256", "mobilevit-np weights info pets-xx-small"],
     ("weights", "convert"): ["reversed", "--names timm", "bfloat16"],
     ("weights", "quantize"): ["int8", "no faster", "Abyssinian_12.jpg", "--photos pets/"],
-    ("bench",): ["answer is checked", "a new input every call", "mobilevit-np bench --json"],
     ("explain",): [
         "where each patch looks",
         "-o page.html --weights pets-deeplabv3-xx-small",

@@ -87,6 +87,7 @@ def test_every_step_is_heard_in_order():
         "preprocessing.rescale": (3, 288, 439),
         "preprocessing.center_crop": (3, 256, 256),
         "preprocessing.flip_channel_order": (3, 256, 256),
+        "preprocessing": (3, 256, 256),
     }
 
 

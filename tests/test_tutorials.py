@@ -42,7 +42,7 @@ EXPLAINED = (  # in the package, as patterns
     *("pipelines/overlay.py", "explain/summary.py", "engines.py", "testing.py"),
 )
 SHORTER = {  # what is added to commands that take their time
-    "bench": "--variants xx_small --batch 1 --size 32 --rounds 1 --peers none --json",
+    "tests.bench": "--variants xx_small --batch 1 --size 32 --rounds 1 --peers none --json",
     "tutorials/measure_ideas.py": "--side 12 --rounds 1",
 }
 ELSEWHERE = "tutorials/classify_folder.py"  # its command runs in tests/scale, which have Dask
@@ -136,15 +136,15 @@ def test_commands_run(name):
     """Ours as they stand; doctest's on a chapter is ``test_every_output_is_true``, and pip's is .ci/run's."""
     for line in commands(TEXTS[name]):
         words = shlex.split(line)
-        if words[:3] == ["python", "-m", "mobilevit_np"] or words[1] in SHORTER:
-            more = next((SHORTER[word] for word in words if word in SHORTER), "")
+        more = next((SHORTER[word] for word in words if word in SHORTER), "")
+        if words[:3] == ["python", "-m", "mobilevit_np"] or more:
             with desk() as folder:
                 done = subprocess.run(
                     [sys.executable, *words[1:], *more.split()], cwd=folder, capture_output=True, text=True,
                     encoding="utf-8", env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(REPOSITORY)},
                 )  # fmt: skip
             assert done.returncode == 0, done.stderr
-            assert done.stderr == "" or "bench" in words, line  # which says how far it is
+            assert done.stderr == "" or "tests.bench" in words, line  # which says how far it is
         else:
             assert words[1] in ("install", ELSEWHERE) or words[:3] == ["python", "-m", "doctest"], line
 

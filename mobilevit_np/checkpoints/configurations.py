@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import GLOBAL_POOLS, VARIANTS, NetworkConfig
+from ..config import VARIANTS, NetworkConfig, plain_fields
 from ..errors import CheckpointError, ConfigError
 from ..labels import labels_for
 from ..preprocess.settings import flip_said, is_timm_config
@@ -198,11 +198,8 @@ def full_config(
 ) -> dict[str, Any]:
     """A dictionary in the form of transformers' config.json; ``extra`` are fields of it that this house doesn't use."""
     config = {name: value for name, value in (extra or {}).items() if name not in ("dtype", "torch_dtype")}
-    config.update(dataclasses.asdict(network))
-    config = {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+    config.update(plain_fields(network))
     del config["num_labels"]  # transformers counts the labels
-    if network.global_pool == GLOBAL_POOLS[0]:
-        del config["global_pool"]  # transformers knows no other
     config.update(architectures=[ARCHITECTURE_OF[task]], model_type="mobilevit")
     if labels:
         config["id2label"] = {str(index): label for index, label in enumerate(labels)}

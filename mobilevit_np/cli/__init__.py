@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._version import __version__
@@ -18,7 +18,7 @@ from ..errors import MobileViTError, MobileViTWarning
 from .common import help_of
 from .terminal import complain, say
 
-COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "explain", "bench")
+COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "explain")
 
 DESCRIPTION = """\
 MobileViT in NumPy: classify and segment photos, and look into the checkpoints that do it.
@@ -59,12 +59,17 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. Only what a user can cause is caught; the rest is a defect of ours."""
+    """Run one command and return its exit code."""
+    return fenced(lambda: _run(arguments))
+
+
+def fenced(command: Callable[[], int]) -> int:
+    """The command's exit code. Only what a user can cause is caught, and said; the rest is a defect of ours."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", MobileViTWarning)
             warnings.showwarning = _show_warning
-            return _run(arguments)
+            return command()
     except MobileViTError as error:
         complain(error)
         return 2

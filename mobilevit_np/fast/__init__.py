@@ -58,7 +58,7 @@ Winograd F(2,3) along the rows of the depthwise convolution             not done
 
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number here, three to four times what a
 compiled loop needs, and it's a third of the whole; products with 16 columns run at half the speed of large ones; two
-threads wait for Python's lock between calls. ``python -m mobilevit_np bench`` measures all this anew.
+threads wait for Python's lock between calls. ``python -m tests.bench`` measures all this anew.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """

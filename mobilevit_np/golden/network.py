@@ -109,12 +109,6 @@ def profile_fields(profile: Profile | None) -> dict[str, Any] | None:
     return None if profile is None else dataclasses.asdict(profile)
 
 
-def config_fields(config: NetworkConfig) -> dict[str, Any]:
-    """A configuration as plain values, for the metadata."""
-    fields = dataclasses.asdict(config)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-
-
 def make_pixel_values(photo: np.ndarray, profile: Profile | None, scope: Scope) -> np.ndarray:
     """The photo as the network's input, in float32 as every image processor makes it; ``scope`` may hold mistakes.
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from .. import model, ops
 from ..checkpoints import parameter_shapes
-from ..config import NetworkConfig
+from ..config import NetworkConfig, plain_fields
 from ..scope import Scope
 from .bundle import OPERATOR, OUTPUT, Golden
 from .formula import tensors as by_formula
 from .measure import error
-from .network import config_fields, digest
+from .network import digest
 
 Tensors = Mapping[str, np.ndarray]
 SMALL = NetworkConfig(  # widths that all differ
@@ -53,7 +53,7 @@ def make_operator(name: str, seed: int = 0) -> Golden:
     coarse = _run(case, operands, np.float32)
     return Golden(
         task=OPERATOR,
-        config={"operator": case.operator, "arguments": case.arguments, "network": config_fields(SMALL)},
+        config={"operator": case.operator, "arguments": case.arguments, "network": plain_fields(SMALL)},
         tensors={**operands, **exact},
         noise={key: error(coarse[key], value) for key, value in exact.items()},
         input={"name": f"formula, seed {seed}", "sha256": digest(operands), "prefix": f"{name}.", "seed": seed},

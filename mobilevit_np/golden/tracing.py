@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import plain_fields
 from ..errors import InputError
 from ..preprocess import decode
 from ..scope import Scope
@@ -24,7 +25,6 @@ from .measure import error
 from .network import (
     Network,
     check_input,
-    config_fields,
     input_facts,
     make_pixel_values,
     name_of_output,
@@ -57,7 +57,7 @@ def trace(
     profile = network.profile if IMAGE in given else None
     return Golden(
         task=network.task,
-        config=config_fields(network.config),
+        config=plain_fields(network.config),
         tensors={**given, PIXELS: given[PIXELS].astype(dtype), **activations},
         noise=noise,
         dtype=dtype,

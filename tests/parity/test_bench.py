@@ -1,4 +1,4 @@
-"""The bench command's peers, run for real: each one's answers are checked by the race itself. No time is looked at."""
+"""The peers of ``python -m tests.bench``, run for real. The race itself checks their answers; no time is looked at."""
 
 import json
 
@@ -7,13 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from bench import contenders, networks, whole_command
+from bench.__main__ import run
+from bench.cells import Cell
+from bench.contenders import CONTENDERS, PEERS
 from tiny import CHELSEA
 
-from mobilevit_np.cli import run
-from mobilevit_np.report.bench import contenders, networks, peers, whole_command
-from mobilevit_np.report.bench.cells import Cell
-
-CALL = ["bench", "--variants", "xx_small", "--size", "64", "--rounds", "1", "--threads", "1", "--json"]
+CALL = ["--variants", "xx_small", "--size", "64", "--rounds", "1", "--threads", "1", "--json"]
 
 
 @pytest.mark.parametrize(("task", "batches"), [("classifier", ("1", "2")), ("segmenter", ("1",))])
@@ -25,18 +25,18 @@ def test_every_peer_gives_the_right_answers(capsys, task, batches):
     assert report["left_out"] == {}
     assert len(report["cells"]) == len(batches)
     for cell in report["cells"]:
-        assert [each["name"] for each in cell["contenders"]] == ["fast", "reference", *peers.PEERS]
+        assert [each["name"] for each in cell["contenders"]] == ["fast", "reference", *PEERS]
         for each in cell["contenders"]:
             assert each["rounds"] == 1
             assert each["worst_error"] <= networks.TOLERANCE
-            if each["name"] in peers.PEERS:
+            if each["name"] in PEERS:
                 assert each["worst_error"] > 0  # it's other code, and no copy of the expected answer
     versions = report["versions"]
     assert versions["torch"].startswith(f"torch {torch.__version__}, transformers 5")
     assert versions["onnx-reference"] == f"onnx {onnx.__version__}"
 
 
-@pytest.mark.parametrize("name", peers.PEERS)
+@pytest.mark.parametrize("name", PEERS)
 def test_a_peer_with_other_weights_is_told_apart(tmp_path, monkeypatch, name):
     """The shift of one BatchNorm, deep inside, is off by a hundredth."""
     cell = Cell("xx_small", "classifier", 1, 64)
@@ -50,29 +50,31 @@ def test_a_peer_with_other_weights_is_told_apart(tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(Cell, "tensors", other_tensors)
     model = None
-    if peers.PEERS[name].reads_onnx:
-        peers.export([cell], str(tmp_path))
-        model = peers.onnx_file(cell, str(tmp_path))
-    runner = contenders.load(name, cell, 1, model)
+    if CONTENDERS[name].reads_onnx:
+        contenders.export([cell], str(tmp_path))
+        model = contenders.onnx_file(cell, str(tmp_path))
+    runner = CONTENDERS[name].load(cell, 1, model)
     answer = runner.answer(runner.call(runner.draw(0)))
     assert 5 * networks.TOLERANCE < np.abs(answer - expected).max() / np.abs(expected).max() < 0.1
 
 
-def test_channels_last_is_channels_last():
-    runner = contenders.load("torch-channels-last", Cell("xx_small", "classifier", 2, 64), 1, None)
-    assert runner.draw(0).is_contiguous(memory_format=torch.channels_last)
-    assert not runner.draw(0).is_contiguous()
+def test_channels_last_is_channels_last_and_torch_is_not():
+    cell = Cell("xx_small", "classifier", 2)
+    last, first = (CONTENDERS[name].load(cell, 1, None).draw(0) for name in ("torch-channels-last", "torch"))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert not last.is_contiguous()
+    assert first.is_contiguous()
 
 
 def test_the_exported_network_knows_its_shapes(tmp_path):
     """ONNX Runtime computes none when it runs: what the exporter left of them is folded as it loads."""
     cell = Cell("xx_small", "classifier", 2, 64)
-    peers.export([cell], str(tmp_path))
+    contenders.export([cell], str(tmp_path))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3  # it warns that such a file is for this machine alone
-    onnxruntime.InferenceSession(peers.onnx_file(cell, str(tmp_path)), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(contenders.onnx_file(cell, str(tmp_path)), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(options.optimized_model_filepath).graph
     (given,), (answer,) = graph.input, graph.output
     assert [axis.dim_value for axis in given.type.tensor_type.shape.dim] == [2, 3, 64, 64]
@@ -81,7 +83,7 @@ def test_the_exported_network_knows_its_shapes(tmp_path):
 
 
 def test_the_whole_command_beside_transformers(capsys):
-    assert run(["bench", "--whole-command", str(CHELSEA), "--rounds", "1", "--json"]) == 0
+    assert run(["--whole-command", str(CHELSEA), "--rounds", "1", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     ours, theirs = report["whole_command"]
     assert (ours["name"], theirs["name"]) == ("mobilevit-np classify", "transformers")

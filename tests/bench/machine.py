@@ -1,4 +1,4 @@
-"""Floor 5.5. Where a race was run: processor, threads, NumPy and its matrix library; memory of a process."""
+"""Where a race was run: processor, threads, NumPy and its matrix library; memory of a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...fast import cores
+from mobilevit_np.fast import cores
 
 
 def settings(threads: int) -> dict[str, Any]:

@@ -1,55 +1,34 @@
-"""Floor 5.5. The whole command, from the process's start to its answer. Imports pipelines, checkpoints.
+"""The whole command, from the process's start to its answer.
 
-``python -m mobilevit_np classify PHOTO`` against a script that does the same with transformers and PyTorch, as short as
-such scripts are. Both as a user starts them: no thread is limited.
+``python -m mobilevit_np classify PHOTO`` against a script that does the same with transformers and PyTorch. Both as a
+user starts them: no thread is limited.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...checkpoints.shipped import DEFAULTS, shipped
-from ...pipelines import Classifier
-from . import peers
-from .contenders import VERSION
-from .process import ContenderError, python_path
+from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped
+from mobilevit_np.pipelines import Classifier
+
+from .contenders import CONTENDERS, VERSION
+from .process import ContenderError
 from .race import Rules, Turn, race
 from .tables import records
 
 TOLERANCE = 1e-3  # of the largest score: what decodes and resizes the photo is other code
 TOP = 5
-
-_SCRIPT = f"""\
-import json
-import sys
-from importlib import import_module
-from typing import Any
-
-{inspect.getsource(peers.import_transformers)}
-
-transformers, torch = import_transformers(), import_module("torch")
-from PIL import Image
-
-photo, weights, problem_type = sys.argv[1:]
-processor = transformers.MobileViTImageProcessorPil.from_pretrained(weights)
-model = transformers.MobileViTForImageClassification.from_pretrained(weights).eval()
-with torch.inference_mode():
-    logits = model(**processor(images=Image.open(photo).convert("RGB"), return_tensors="pt")).logits
-if problem_type != "regression":
-    logits = logits.sigmoid() if problem_type == "multi_label_classification" else logits.softmax(-1)
-best = logits[0].topk(min({TOP}, logits.shape[1]))
-pairs = zip(best.indices.tolist(), best.values.tolist())
-print(json.dumps({{"predictions": [{{"index": index, "probability": p}} for index, p in pairs]}}))
-"""
+SCRIPT = Path(__file__).with_name("with_transformers.py")
 
 
 class Command:
@@ -61,7 +40,7 @@ class Command:
     def __init__(self, name: str, arguments: Sequence[str], classes: int, version: str):
         self.name, self.version = name, version
         self._arguments, self._classes = arguments, classes
-        self._environment = {**os.environ, "PYTHONPATH": python_path()}
+        self._environment = dict(os.environ)
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles modules anew at every start
 
     def run(self, _: Sequence[int]) -> Turn:
@@ -74,7 +53,8 @@ class Command:
             said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ContenderError(f"{self.name} failed: {said:.300}; leave it out, or repair what it stands on")
         answers = json.loads(done.stdout.strip().splitlines()[-1])["predictions"]
-        return Turn(seconds, [_vector(map(_index_and_score, answers), self._classes)])
+        pairs = ((each["index"], each.get("probability", each.get("score"))) for each in answers)
+        return Turn(seconds, [_vector(pairs, self._classes)])
 
 
 def race_commands(photo: str, weights: str | None, with_peer: bool, rules: Rules) -> list[dict[str, Any]]:
@@ -87,22 +67,13 @@ def race_commands(photo: str, weights: str | None, with_peer: bool, rules: Rules
     ours = ["-m", "mobilevit_np", "classify", photo, "--json", "--top", str(TOP), "--weights", source]
     commands = [Command("mobilevit-np classify", ours, classes, VERSION)]
     if with_peer:
-        theirs = ["-c", _SCRIPT, photo, str(shipped().get(source, source)), classifier.checkpoint.problem_type]
-        commands.append(Command("transformers", theirs, classes, _peer_version()))
+        theirs = [str(SCRIPT), photo, str(shipped().get(source, source)), str(TOP)]
+        versions = ", ".join(f"{package} {version(package)}" for package in CONTENDERS["torch"].packages)
+        commands.append(Command("transformers", theirs, classes, versions))
     return records(commands, race(commands, lambda _: expected, rules), 1)
 
 
-def _peer_version() -> str:
-    from importlib.metadata import version
-
-    return ", ".join(f"{package} {version(package)}" for package in peers.PEERS["torch"].packages)
-
-
-def _index_and_score(answer: dict[str, Any]) -> tuple[int, float]:
-    return answer["index"], answer["probability" if "probability" in answer else "score"]
-
-
-def _vector(pairs: Any, classes: int) -> np.ndarray:
+def _vector(pairs: Iterable[tuple[int, float]], classes: int) -> np.ndarray:
     vector = np.zeros(classes, np.float32)
     for index, score in pairs:
         vector[index] = score

@@ -1,4 +1,4 @@
-"""Floor 5.5. A folder of photos: the pipeline's stream against the engine alone. Imports pipelines and engines.
+"""A folder of photos: the pipeline's stream against the engine alone.
 
 The stream decodes, prepares and classifies; the engine alone is given what was prepared before, eight photos a batch.
 How close the first comes to the second is what decoding beside the arithmetic is worth.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...engines import compile_network
-from ...errors import InputError, MobileViTError
-from ...pipelines import Classifier
-from ...preprocess import decode, preprocess
-from ...scope import Scope
+from mobilevit_np.engines import compile_network
+from mobilevit_np.errors import InputError, MobileViTError
+from mobilevit_np.pipelines import Classifier
+from mobilevit_np.preprocess import decode, preprocess
+from mobilevit_np.scope import Scope
+
 from .contenders import VERSION, Runner, environment, use_threads
 from .process import Process
 from .race import Rules, race
@@ -37,8 +39,7 @@ def race_folder(
     with contextlib.ExitStack() as stack:
         contenders = []
         for name in LOADERS:
-            job = {"kind": "folder", "name": name, "paths": many, "weights": weights, "engine": engine}
-            process = Process(name, {**job, "threads": threads}, environment(engine, threads))
+            process = Process(name, partial(load, name, many, weights, engine, threads), environment(engine, threads))
             contenders.append(stack.enter_context(process))
         for contender in contenders:
             contender.ready()
@@ -46,11 +47,10 @@ def race_folder(
         return records(contenders, results, len(many))
 
 
-def load(job: dict[str, Any]) -> Runner:
+def load(name: str, paths: list[str], weights: str | None, engine: str, threads: int) -> Runner:
     """A contender in its own process. Each call is given the photos in another order."""
-    use_threads(job["engine"], job["threads"])
-    classifier = Classifier.from_pretrained(job["weights"], engine=job["engine"])
-    return LOADERS[job["name"]](classifier, job["paths"], job["engine"])
+    use_threads(engine, threads)
+    return LOADERS[name](Classifier.from_pretrained(weights, engine=engine), paths, engine)
 
 
 def _stream(classifier: Classifier, paths: list[str], _: str) -> Runner:

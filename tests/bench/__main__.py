@@ -1,18 +1,27 @@
-"""Floor 6. ``mobilevit-np bench``: how fast the engines are, beside what others run MobileViT on."""
+"""``python -m tests.bench``: how fast the engines are, beside what others run MobileViT on."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ImageError, InputError
-from .common import whole_number
-from .inputs import expand
-from .terminal import complain, printable, say
+from mobilevit_np.checkpoints.inference import IMAGE_SIZE
+from mobilevit_np.cli import fenced
+from mobilevit_np.cli.common import whole_number
+from mobilevit_np.cli.inputs import expand
+from mobilevit_np.cli.terminal import complain, printable, say
+from mobilevit_np.config import VARIANTS
+from mobilevit_np.engines import ENGINES
+from mobilevit_np.errors import InputError
+from mobilevit_np.fast import cores
+
+from . import contenders, folder, machine, networks, tables, whole_command
+from .cells import Cell
+from .race import Rules, WrongAnswerError
 
 DESCRIPTION = """\
 Race the engines against each other and against whatever peers are installed: PyTorch (transformers' own model, eager,
@@ -30,14 +39,14 @@ classified, against the engine alone (--folder).
 
 EXAMPLES = """\
 examples:
-  mobilevit-np bench
-  mobilevit-np bench --engines fast reference --peers none
-  mobilevit-np bench --variants small --batch 1 --threads 1 --seconds 30
-  mobilevit-np bench --task segmenter --variants small --batch 1
-  mobilevit-np bench --variants xx_small --batch 1 --peers onnx-reference --rounds 3
-  mobilevit-np bench --json > bench.json
-  mobilevit-np bench --whole-command cat.jpg
-  mobilevit-np bench --folder photos/
+  python -m tests.bench
+  python -m tests.bench --engines fast reference --peers none
+  python -m tests.bench --variants small --batch 1 --threads 1 --seconds 30
+  python -m tests.bench --task segmenter --variants small --batch 1
+  python -m tests.bench --variants xx_small --batch 1 --peers onnx-reference --rounds 3
+  python -m tests.bench --json > bench.json
+  python -m tests.bench --whole-command cat.jpg
+  python -m tests.bench --folder photos/
 
 peers: torch, torch-channels-last, onnxruntime, and on request onnx-reference, which takes seconds a call;
 to have them all: pip install torch transformers onnx onnxruntime
@@ -45,15 +54,11 @@ to have them all: pip install torch transformers onnx onnxruntime
 exit codes: 0 done, 1 a contender gave a wrong answer, 2 nothing could be done
 """
 
-_ENGINES = ("fast", "reference")
-_VARIANTS = ("xx_small", "x_small", "small")
 
-
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "bench",
-        help="race the engines against each other and other runtimes",
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,14 +85,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, with every single time, for programs"
     )
-    parser.set_defaults(run=run)
+    return parser
 
 
 def _add_contenders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engines",
         nargs="+",
-        choices=_ENGINES,
+        choices=ENGINES,
         default=["fast"],
         help="ours; ratios are to the first (default: fast). --folder takes the first",
     )
@@ -101,7 +106,11 @@ def _add_contenders(parser: argparse.ArgumentParser) -> None:
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--variants", nargs="+", choices=_VARIANTS, default=_VARIANTS, help="the networks' sizes (default: all three)"
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        help="the networks' sizes (default: all three)",
     )
     parser.add_argument(
         "--task", choices=("classifier", "segmenter"), default="classifier", help="which head (default: %(default)s)"
@@ -117,19 +126,18 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Hold the race that was asked for, and print what it gave."""
-    from ..fast import cores
-    from ..report.bench import contenders
-    from ..report.bench.race import WrongAnswerError
+def run(arguments: Sequence[str]) -> int:
+    """Hold the race that was asked for, and print what it gave; the exit code is the answer."""
+    return fenced(lambda: _run(build_parser().parse_args(arguments)))
 
+
+def _run(options: argparse.Namespace) -> int:
     peers, left_out = ([], {}) if options.folder else contenders.choose_peers(options.peers)
     for name, remedy in left_out.items():
         _tell(f"{name} isn't installed, and left out; {remedy}")
-    threads = options.threads or cores()
     race = _whole_command if options.whole_command else _folder if options.folder else _networks
     try:
-        report, lines = race(options, peers, threads)
+        report, lines = race(options, peers, options.threads or cores())
     except WrongAnswerError as error:
         complain(error)
         return 1
@@ -139,12 +147,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _networks(options: argparse.Namespace, peers: list[str], threads: int) -> tuple[dict[str, Any], list[str]]:
-    from ..report.bench import networks, tables
-    from ..report.bench.cells import SIZES
-
-    cells = networks.cells_of(
-        dict.fromkeys(options.variants), _unique(options.batch), options.task, options.size or SIZES[options.task]
-    )
+    size = options.size or IMAGE_SIZE[options.task]
+    variants, batches = _unique(options.variants), _unique(options.batch)
+    cells = [Cell(variant, options.task, batch, size) for batch in batches for variant in variants]
     names = [*_unique(options.engines), *peers]
     rules = _rules(options, networks.TOLERANCE)
     laps = networks.race_networks(cells, names, threads, rules, _tell)
@@ -154,8 +159,6 @@ def _networks(options: argparse.Namespace, peers: list[str], threads: int) -> tu
 
 
 def _whole_command(options: argparse.Namespace, peers: list[str], threads: int) -> tuple[dict[str, Any], list[str]]:
-    from ..report.bench import tables, whole_command
-
     rules = _rules(options, whole_command.TOLERANCE)
     photo, weights = os.path.abspath(options.whole_command), options.weights
     _tell("starting the commands in turn")
@@ -167,12 +170,10 @@ def _whole_command(options: argparse.Namespace, peers: list[str], threads: int) 
 
 
 def _folder(options: argparse.Namespace, _: list[str], threads: int) -> tuple[dict[str, Any], list[str]]:
-    from ..report.bench import folder, tables
-
-    photos = expand([options.folder])
-    paths = [os.path.abspath(photo.source) for photo in photos if photo.problem is None]
-    if not paths:
-        raise photos[0].problem or ImageError(f"{options.folder} holds no photos")
+    photos = expand([os.path.abspath(options.folder)])
+    if photos[0].problem:
+        raise photos[0].problem
+    paths = [photo.source for photo in photos]
     rules = _rules(options, folder.TOLERANCE)
     engine = options.engines[0]
     _tell(f"{len(paths)} photos, the {engine} engine")
@@ -184,25 +185,24 @@ def _folder(options: argparse.Namespace, _: list[str], threads: int) -> tuple[di
     return report, [head, "", *lines, "", *tables.settings_lines(report)]
 
 
-def _rules(options: argparse.Namespace, tolerance: float) -> Any:
-    from ..report.bench.race import Rules
-
+def _rules(options: argparse.Namespace, tolerance: float) -> Rules:
     if not 0 < options.seconds < 1e6:
         raise InputError(f"--seconds must be a positive number, not {options.seconds:g}")
     return Rules(tolerance, options.rounds, options.seconds)
 
 
 def _report(threads: int, records: list[dict[str, Any]], tolerance: float) -> dict[str, Any]:
-    from ..report.bench import machine
-
     versions = {each["name"]: each["version"] for each in records}
     return {"settings": machine.settings(threads), "versions": versions, "tolerance": tolerance}
 
 
 def _tell(what: str) -> None:
-    with contextlib.suppress(OSError):
-        print(what, file=sys.stderr, flush=True)
+    print(what, file=sys.stderr, flush=True)
 
 
-def _unique(values: Any) -> list[Any]:
+def _unique(values: Sequence[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,45 +1,37 @@
-"""Floor 5.5. What the races gave, as plain values for programs and as tables for people. Imports figures.
+"""What the races gave, as plain values for programs and as tables for people.
 
 The tables are GitHub's Markdown, padded so that they read well in a terminal too.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from .figures import median, minimum, ratio
-from .race import Result
-
-
-class _Contender(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def peak_bytes(self) -> int | None: ...
+from .race import Contender, Result
 
 
-def records(contenders: Sequence[_Contender], results: Mapping[str, Result], images: int) -> list[dict[str, Any]]:
+def records(contenders: Sequence[Contender], results: Mapping[str, Result], images: int) -> list[dict[str, Any]]:
     """How each contender did, ``images`` at a call; ``ratio_to`` is its time over each other's."""
     return [_record(contender, results, images) for contender in contenders]
 
 
-def _record(contender: _Contender, results: Mapping[str, Result], images: int) -> dict[str, Any]:
-    times = results[contender.name].times
-    ratios = {name: ratio(times, result.times) for name, result in results.items() if name != contender.name}
+def _record(contender: Contender, results: Mapping[str, Result], images: int) -> dict[str, Any]:
+    mine = results[contender.name]
+    seconds = list(mine.times.values())
+    median = statistics.median(seconds)
     return {
         "name": contender.name,
         "version": contender.version,
-        "rounds": len(times),
-        "median_ms": 1e3 * median(times),
-        "minimum_ms": 1e3 * minimum(times),
-        "images_per_second": images / median(times),
+        "rounds": len(seconds),
+        "median_ms": 1e3 * median,
+        "minimum_ms": 1e3 * min(seconds),
+        "images_per_second": images / median,
         "peak_mb": None if contender.peak_bytes is None else contender.peak_bytes / 1e6,
-        "ratio_to": ratios,
-        "worst_error": results[contender.name].worst,
-        "milliseconds": [1e3 * seconds for seconds in times.values()],
+        "ratio_to": {name: mine.ratio_to(other) for name, other in results.items() if other is not mine},
+        "worst_error": mine.worst,
+        "milliseconds": [1e3 * each for each in seconds],
     }
 
 

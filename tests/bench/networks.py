@@ -1,21 +1,22 @@
-"""Floor 5.5. The race of networks: cell by cell, engines and peers in turn. Imports this package and engines."""
+"""The race of networks: cell by cell, engines and peers in turn."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...engines import compile_network
-from ...scope import Scope
-from . import peers
+from mobilevit_np.engines import compile_network
+from mobilevit_np.scope import Scope
+
 from .cells import Cell
-from .contenders import environment, rounds_at_most
-from .process import Process, run_job
+from .contenders import CONTENDERS, environment, export, onnx_file
+from .process import Process
 from .race import Rules, race
 from .tables import records
 
@@ -31,10 +32,11 @@ def race_networks(
     Raises WrongAnswerError, ContenderError.
     """
     with tempfile.TemporaryDirectory(prefix="mobilevit-np-") as folder:
-        if any(_reads_onnx(name) for name in names):
+        if any(CONTENDERS[name].reads_onnx for name in names):
             tell(f"exporting {len(cells)} networks to ONNX")
-            job = {"kind": "export", "cells": [dataclasses.asdict(cell) for cell in cells], "folder": folder}
-            run_job("the export to ONNX", job, environment("torch", threads))
+            job = partial(export, cells, folder)
+            with Process("the export to ONNX", job, environment("torch", threads)) as exporting:
+                exporting.ready()
         laps = []
         for i, cell in enumerate(cells):
             tell(f"{i + 1} of {len(cells)}: {cell}: {', '.join(names)}")
@@ -54,23 +56,12 @@ def _lap(cell: Cell, names: Sequence[str], threads: int, rules: Rules, folder: s
 
 
 def _start(name: str, cell: Cell, threads: int, folder: str) -> Process:
-    job = {"kind": "network", "name": name, "cell": dataclasses.asdict(cell), "threads": threads}
-    if _reads_onnx(name):
-        job["model"] = peers.onnx_file(cell, folder)
-    return Process(name, job, environment(name, threads), rounds_at_most(name))
+    entry = CONTENDERS[name]
+    model = onnx_file(cell, folder) if entry.reads_onnx else None
+    return Process(name, partial(entry.load, cell, threads, model), environment(name, threads), entry.most_rounds)
 
 
 def expecting(cell: Cell) -> Callable[[int], np.ndarray]:
     """The reference's answer to each of the cell's inputs."""
     network = compile_network("reference", cell.task, Scope(cell.tensors()), cell.config)
     return lambda draw: network(cell.pixel_values(draw))[0]
-
-
-def cells_of(variants: Iterable[str], batches: Sequence[int], task: str, size: int) -> list[Cell]:
-    """The cells of the tables, in their order: all variants with one batch, then with the next."""
-    variants = list(variants)
-    return [Cell(variant, task, batch, size) for batch in batches for variant in variants]
-
-
-def _reads_onnx(name: str) -> bool:
-    return name in peers.PEERS and peers.PEERS[name].reads_onnx

@@ -1,4 +1,4 @@
-"""Floor 5.5. What is run in a race of networks: the network, its weights, its inputs. Imports checkpoints, floor 0."""
+"""What is run in a race of networks: the network, its weights, its inputs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...checkpoints import draw_parameters
-from ...checkpoints.inference import IMAGE_SIZE, OUTPUT_STRIDE
-from ...config import VARIANTS, NetworkConfig
-from ...labels import LABEL_COUNTS
+from mobilevit_np.checkpoints import draw_parameters
+from mobilevit_np.checkpoints.inference import OUTPUT_STRIDE
+from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.labels import LABEL_COUNTS
 
-SIZES = IMAGE_SIZE  # what the published ones are shown
 _PATCHES = 8  # of one colour, along each side of an input
 
 
@@ -39,7 +38,7 @@ class Cell:
         return draw_parameters(self.config, self.task)
 
     def pixel_values(self, draw: int) -> np.ndarray:
-        """Input number ``draw``, the same in every process: patches of colour under noise, in 0..1.
+        """Input number ``draw``, the same in every process: patches of colour under noise, in 0..1, contiguous.
 
         Noise alone would make all inputs alike to the network, and an answer to the wrong one hard to tell.
         """
@@ -47,5 +46,6 @@ class Cell:
         place = np.arange(self.size) * _PATCHES // self.size
         colours = random.random((self.batch, 3, _PATCHES, _PATCHES), np.float32)
         noise = random.random((self.batch, 3, self.size, self.size), np.float32)
-        pixel_values: np.ndarray = 0.7 * colours[:, :, place[:, None], place] + 0.3 * noise
+        # ``take``, as colours[:, :, place[:, None], place] lies in memory channels last, which PyTorch follows
+        pixel_values: np.ndarray = 0.7 * colours.take(place, axis=2).take(place, axis=3) + 0.3 * noise
         return pixel_values

@@ -1,4 +1,4 @@
-"""Floor 5.5. Turns and checks: every contender in every round, order shuffled, no answer believed. Imports errors."""
+"""Turns and checks: every contender in every round, order shuffled, no answer believed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ...errors import MobileViTError
-from .figures import error
+from mobilevit_np.errors import MobileViTError
+
 from .machine import settle
 
 WARM_UP = 2  # rounds that aren't counted
@@ -37,6 +37,14 @@ class Contender(Protocol):
     @property
     def name(self) -> str:
         """What it's called in the tables."""
+
+    @property
+    def version(self) -> str:
+        """What it's made of, for the settings."""
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory it has held; None where that isn't known."""
 
     @property
     def most_rounds(self) -> int | None:
@@ -70,8 +78,24 @@ class Rules:
 class Result:
     """What one contender did: its time in each round, and its largest error against the reference."""
 
-    times: dict[int, float] = field(default_factory=dict)
+    times: dict[int, float] = field(default_factory=dict)  # round -> seconds
     worst: float = 0.0
+
+    def ratio_to(self, other: Result) -> float | None:
+        """How many times as long as ``other`` it took: the median of the quotients within each round that both ran in.
+
+        The two calls of a round are neighbours in time, so that a machine that is slow for a while slows both.
+        """
+        both = self.times.keys() & other.times.keys()
+        return float(np.median([self.times[i] / other.times[i] for i in both])) if both else None
+
+
+def error(answer: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference over the largest magnitude of ``expected``; infinite where shapes or NaN rule it out."""
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
+        return float("inf")
+    scale = float(np.abs(expected).max())
+    return float(np.abs(answer - expected).max()) / scale if scale else float("inf")
 
 
 def race(contenders: Sequence[Contender], expected: Callable[[int], np.ndarray], rules: Rules) -> dict[str, Result]:

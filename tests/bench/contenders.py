@@ -1,0 +1,211 @@
+"""Who can be in a race: ``CONTENDERS``, our engines and the peers, each at its best.
+
+To add one, write ``load(cell, threads, model) -> Runner`` and its line in the table. ``load`` runs in the contender's
+own process. A peer is imported by name in there: types are checked, and the others race, where it isn't installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_np import matrix_library
+from mobilevit_np._version import __version__
+from mobilevit_np.engines import ENGINES, compile_network
+from mobilevit_np.errors import InputError, MissingExtraError
+from mobilevit_np.scope import Scope
+
+from .cells import Cell
+from .with_transformers import import_transformers
+
+FAST = "fast"
+VERSION = f"mobilevit_np {__version__}"
+INPUT, OUTPUT = "pixel_values", "logits"
+OPSET = 17  # the first with LayerNormalization, which runtimes compute in one step
+_CLASSES = {
+    "classifier": "MobileViTForImageClassification",
+    "segmenter": "MobileViTForSemanticSegmentation",
+}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A contender, loaded. Only ``call`` is timed.
+
+    ``draw(number)`` gives an input in the contender's own kind of array, ``answer`` makes of what ``call`` returns
+    NumPy's.
+    """
+
+    draw: Callable[[int], Any]
+    call: Callable[[Any], Any]
+    answer: Callable[[Any], np.ndarray]
+    version: str
+
+
+def use_threads(engine: str, threads: int) -> None:
+    """Let an engine run on ``threads`` threads; the reference's are the matrix library's, set by ``environment``."""
+    if engine == FAST:
+        from mobilevit_np import fast
+
+        fast.use_threads(threads)
+
+
+def _load_engine(name: str, cell: Cell, threads: int, _: str | None) -> Runner:
+    use_threads(name, threads)
+    network = compile_network(name, cell.task, Scope(cell.tensors()), cell.config)
+    return Runner(cell.pixel_values, network, lambda outputs: outputs[0], VERSION)
+
+
+def _load_torch(cell: Cell, threads: int, _: str | None, *, channels_last: bool = False) -> Runner:
+    torch = import_module("torch")
+    torch.set_num_threads(threads)
+    layout = {"memory_format": torch.channels_last} if channels_last else {}
+    model = _transformers_model(cell).to(**layout)
+
+    def draw(number: int) -> Any:
+        return torch.from_numpy(cell.pixel_values(number)).to(**layout)
+
+    def call(pixel_values: Any) -> Any:
+        with torch.inference_mode():
+            return model(pixel_values).logits
+
+    version = f"torch {torch.__version__}, transformers {import_transformers().__version__}"
+    return Runner(draw, call, lambda logits: logits.numpy(), version)
+
+
+def _load_onnxruntime(cell: Cell, threads: int, model: str | None) -> Runner:
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return _onnx_runner(cell, session, f"onnxruntime {runtime.__version__}")
+
+
+def _load_onnx_reference(cell: Cell, _: int, model: str | None) -> Runner:
+    onnx, reference = import_module("onnx"), import_module("onnx.reference")
+    return _onnx_runner(cell, reference.ReferenceEvaluator(model), f"onnx {onnx.__version__}")
+
+
+def _onnx_runner(cell: Cell, session: Any, version: str) -> Runner:
+    return Runner(cell.pixel_values, lambda given: session.run([OUTPUT], {INPUT: given})[0], np.asarray, version)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a contender is loaded: from its cell, on so many threads, from the cell's ONNX file if it ``reads_onnx``."""
+
+    load: Callable[[Cell, int, str | None], Runner]
+    packages: tuple[str, ...] = ()  # what a peer needs; our engines need nothing
+    reads_onnx: bool = False
+    slow: bool = False  # a peer that runs on request only, and in few rounds
+
+    @property
+    def most_rounds(self) -> int | None:
+        """How many rounds it takes part in; None for all."""
+        return 3 if self.slow else None
+
+
+_TORCH = ("torch", "transformers")
+CONTENDERS = {
+    **{name: Entry(partial(_load_engine, name)) for name in ENGINES},
+    "torch": Entry(_load_torch, _TORCH),
+    "torch-channels-last": Entry(partial(_load_torch, channels_last=True), _TORCH),
+    "onnxruntime": Entry(_load_onnxruntime, ("onnxruntime", "onnx", *_TORCH), reads_onnx=True),
+    "onnx-reference": Entry(_load_onnx_reference, ("onnx", *_TORCH), reads_onnx=True, slow=True),
+}
+PEERS = tuple(name for name in CONTENDERS if name not in ENGINES)
+
+
+def environment(name: str, threads: int) -> dict[str, str]:
+    """The environment variables for a contender's process: as many threads for each, however it makes them.
+
+    The fast engine's threads are Python's, so that each of its matrix products is to stay in one.
+    Nothing is asked of the network, and no greetings are printed.
+    """
+    number = "1" if name == FAST else str(threads)
+    return {
+        **dict.fromkeys(matrix_library.VARIABLES, number),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+
+
+def choose_peers(wanted: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The peers to run, and ``{name: how to install it}`` of those that were left out.
+
+    ``wanted``: None for all installed ones that take no patience; names; or "none" or "all" alone.
+    Raises MissingExtraError where a peer named isn't installed, InputError for an unknown name.
+    """
+    if wanted == ["none"]:
+        return [], {}
+    if wanted and wanted != ["all"]:
+        return _named(wanted), {}
+    names = [name for name in PEERS if wanted or not CONTENDERS[name].slow]
+    missing = {name: _how_to_install(name) for name in names if not installed(name)}
+    return [name for name in names if name not in missing], missing
+
+
+def installed(name: str) -> bool:
+    """Whether all that a peer needs is there; nothing of it is imported."""
+    return all(importlib.util.find_spec(package) for package in CONTENDERS[name].packages)
+
+
+def _how_to_install(name: str) -> str:
+    return f"pip install {' '.join(CONTENDERS[name].packages)}"
+
+
+def _named(wanted: Sequence[str]) -> list[str]:
+    for name in wanted:
+        if name not in PEERS:
+            raise InputError(f"there is no peer {name!r}; known are {', '.join(PEERS)}, and alone none or all")
+        if not installed(name):
+            raise MissingExtraError(f"{name} isn't installed; {_how_to_install(name)}, or leave it out of --peers")
+    return list(dict.fromkeys(wanted))
+
+
+def _transformers_model(cell: Cell) -> Any:
+    """transformers' own model of the cell's network, holding the cell's weights."""
+    torch, transformers = import_module("torch"), import_transformers()
+    config = transformers.MobileViTConfig(**dataclasses.asdict(cell.config))
+    model = getattr(transformers, _CLASSES[cell.task])(config).eval()
+    model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in cell.tensors().items()})
+    return model
+
+
+def export(cells: Iterable[Cell], folder: str) -> None:
+    """Write each cell's network as ONNX, from transformers' model, for its very batch and size: all shapes are known.
+
+    By PyTorch's exporter that traces: it takes a second where the newer one takes ten, and ONNX Runtime makes no more
+    operations of the result.
+    """
+    torch = import_module("torch")
+    for cell in cells:
+        model = _transformers_model(cell)
+        model.config.return_dict = False
+        pixel_values = torch.from_numpy(cell.pixel_values(0))
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it traces, and that the other exporter is newer
+            torch.onnx.export(
+                model,
+                (pixel_values,),
+                onnx_file(cell, folder),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=False,
+            )
+
+
+def onnx_file(cell: Cell, folder: str) -> str:
+    """Where ``export`` puts the cell's network."""
+    return str(Path(folder) / f"{cell.task}-{cell.variant}-{cell.batch}-{cell.size}.onnx")
