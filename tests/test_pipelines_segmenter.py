@@ -82,7 +82,7 @@ def test_profiles_change_what_the_network_sees(colours, tiny_segmenter):
 
 def test_the_real_network_runs_on_the_whole_photo(tiny_segmenter):
     """One window: the reference network on the photo squashed to multiples of 32, float64, to the bit."""
-    segment = Segmenter.from_pretrained(tiny_segmenter, dtype=np.float64)
+    segment = Segmenter.from_pretrained(tiny_segmenter, dtype=np.float64, engine="reference")
     answer = segment(photo(50, 70))
     checkpoint = open_tiny(tiny_segmenter, np.float64)
     whole = replace(checkpoint.profile, size=(64, 96), crop=None)  # 70/50 * 64 = 89.6
