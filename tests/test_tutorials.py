@@ -35,11 +35,11 @@ from tutorials import (
 
 PAGES = [TUTORIALS / "README.md", *CHAPTERS]
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+PACKAGE = REPOSITORY / "mobilevit_np"
 SMALL = 200_000  # bytes of a picture
 EXPLAINED = (  # in the package, as patterns
-    *("scope.py", "config.py", "ops/*.py", "layers/*.py", "preprocess/*.py", "pipelines/*.py", "reference/*.py"),
-    *("formats/*.py", "names/*.py", "checkpoints/*.py", "golden/**/*.py", "fast/*.py"),
-    *("pipelines/overlay.py", "explain/summary.py", "engines.py", "testing.py"),
+    *("model.py", "scope.py", "config.py", "engines.py", "testing.py", "explain/summary.py", "golden/**/*.py"),
+    *(f"{package}/*.py" for package in ("ops", "preprocess", "pipelines", "formats", "checkpoints", "fast")),
 )
 SHORTER = {  # what is added to commands that take their time
     "tests.bench": "--variants xx_small --batch 1 --size 32 --rounds 1 --peers none --json",
@@ -150,17 +150,35 @@ def test_commands_run(name):
 
 
 def test_source_files_and_chapters_name_each_other():
-    """Every file that is explained names its chapter, and the chapter links to it or to its package."""
-    package = REPOSITORY / "mobilevit_np"
-    files = {path for pattern in EXPLAINED for path in package.glob(pattern) if path.name != "__init__.py"}
-    assert len(files) > 80
+    """Every file that is explained names its chapter (model.py: those of its sections), which links back."""
+    files = {path for pattern in EXPLAINED for path in PACKAGE.glob(pattern) if path.name != "__init__.py"}
+    assert len(files) > 70
     for path in sorted(files):
-        named = re.findall(r"tutorials/(\S+\.md)", path.read_text(encoding="utf-8").split('"""')[1])
+        named = chapters_named(path)
         assert named, f"{path} names no chapter"
-        home = path.relative_to(package)
+        home = path.relative_to(PACKAGE)
         links = [f"(../mobilevit_np/{each})" for each in (home, *list(home.parents)[:-1])]
         for chapter in named:
             assert any(link in TEXTS[chapter] for link in links), f"{chapter} doesn't link to {path}"
+
+
+@by_name
+def test_what_a_chapter_explains_is_there_and_names_it(chapter):
+    """The files that its first lines link to name the chapter, and hold the functions that stand there."""
+    first_lines = TEXTS[chapter.name].split("Explains ")[1].split("Paper: ")[0]
+    linked = [PACKAGE / path for path in re.findall(r"\(\.\./mobilevit_np/(\S+)\)", first_lines)]
+    sources = [path.read_text(encoding="utf-8") for path in linked if path.suffix == ".py"]
+    assert linked
+    for path in linked:
+        inside = [path] if path.suffix == ".py" else path.glob("*.py")
+        assert any(chapter.name in chapters_named(each) for each in inside), f"{path} doesn't name {chapter.name}"
+    for function in re.findall(r"`(\w+)`", first_lines):
+        assert any(f"def {function}(" in source for source in sources), f"{chapter.name} explains {function}"
+
+
+def chapters_named(path):
+    """The chapters that a source file names, in its docstring or in the headings of its sections."""
+    return set(re.findall(r"tutorials/(\d\d-[\w-]+\.md)", path.read_text(encoding="utf-8")))
 
 
 def test_recorded_gains_are_the_engine_s():

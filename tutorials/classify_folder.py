@@ -48,7 +48,7 @@ def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def classifier(weights: str | None = None) -> Classifier:
     """This process's classifier: opened when it's first asked for, and kept."""
     use_threads(1)  # the other cores are other workers'
-    return Classifier.from_pretrained(weights, engine="fast")
+    return Classifier.from_pretrained(weights)
 
 
 def classify_chunk(paths: Sequence[str], weights: str | None = None) -> list[Row]:
