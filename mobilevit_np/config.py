@@ -1,4 +1,4 @@
-"""Floor 0. The numbers a MobileViT is built from; imports errors only.
+"""The numbers a MobileViT is built from.
 
 ``NetworkConfig`` holds what the computation reads and nothing else. The names and defaults are those of
 transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class

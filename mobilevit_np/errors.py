@@ -1,4 +1,4 @@
-"""Floor 0. The one family of errors that a user can cause; imports nothing.
+"""The one family of errors that a user can cause.
 
 Every error a person can bring about (a bad file, a wrong shape, an impossible setting) is a ``MobileViTError`` raised
 where its cause is known, with one line that names what is wrong and what to do. The command line catches this family

@@ -1,4 +1,4 @@
-"""Floor 0. The matrix library under NumPy (OpenBLAS, MKL, ...) has threads of its own; this is where they're set.
+"""The matrix library under NumPy (OpenBLAS, MKL, ...) has threads of its own; this is where they're set.
 
 Imports nothing heavy: the library reads its setting once, when NumPy is imported, so whoever makes it must come first.
 """

@@ -11,7 +11,7 @@ without a line in the layer: what a path computes can be *wrapped* from outside.
 A scope never changes: both give a new one that shares the tensors. Threads can't disturb each other, and where nothing
 is wrapped the mark costs one look at an empty tuple.
 
-Explained in tutorials/03-batch-norm-and-silu.md.
+Explained in tutorials/03-batch-norm-and-silu.md and tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

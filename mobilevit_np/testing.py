@@ -1,4 +1,4 @@
-"""Floor 5. A port's own tests, with this package as the reference; imports golden.
+"""A port's own tests, with this package as the reference.
 
     @pytest.mark.parametrize("bundle", operator_cases("conv2d*"), ids=str)
     def test_convolution(bundle):

@@ -1,8 +1,9 @@
-"""Floor 2. From a file, a folder, a shipped model's name or a hub id to a checkpoint the networks can use, and back.
+"""From a file, a folder, a shipped model's name or a hub id to a checkpoint the networks can use, and back.
 
-Imports floors 0 and 1 (formats, names). Start with ``open_checkpoint``; names resolve on first use.
+Start with ``open_checkpoint``; names resolve on first use.
 
 - ``parameters``: which tensors a network needs, drawing fresh ones, checking those of a file.
+- ``parameter_names``: Hugging Face's, timm's and ml-cvnets' names side by side, and translating them.
 - ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.

@@ -1,4 +1,4 @@
-"""Floor 2. config.json and preprocessor_config.json of Hugging Face and timm; imports floors 0 and 1.
+"""config.json and preprocessor_config.json of Hugging Face and timm.
 
 A checkpoint's ``config`` is a dictionary in the form of transformers' config.json whatever the file was: timm's is
 translated. Its preprocessing stays as it was found, with a word on whose form it is; ``preprocess`` interprets it.

@@ -1,4 +1,4 @@
-"""Floor 2. The configuration of a network from the shapes of its tensors, where no config.json tells it; floor 0 only.
+"""The configuration of a network from the shapes of its tensors, where no config.json tells it.
 
 Widths, ratios, kernel sizes and the number of classes show in the shapes. What doesn't is taken by convention and
 said in a note: heads (4), patch size (2), output stride (32 for a classifier, 16 for a segmenter), atrous rates.

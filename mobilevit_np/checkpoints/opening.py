@@ -1,9 +1,9 @@
-"""Floor 2. ``open_checkpoint``: from wherever it is to tensors a network can use; imports floors 0 and 1.
+"""``open_checkpoint``: from wherever it is to tensors a network can use.
 
 The steps: find the files (``sources``), read the tensors (``formats``; int8 ones become floats, ``quantization``),
-recognise whose names they have and translate them (``names``), take the configuration from config.json or from the
-shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the file:
-timm's expect RGB, and ``channel_order`` says so. The profile's order isn't read a second time, it is that one.
+recognise whose names they have and translate them (``parameter_names``), take the configuration from config.json or
+from the shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the
+file: timm's expect RGB, and ``channel_order`` says so. The profile's order isn't read a second time, it is that one.
 
 Explained in tutorials/10-checkpoints.md.
 """

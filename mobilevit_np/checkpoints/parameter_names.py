@@ -1,4 +1,4 @@
-"""Floor 1. Parameter names of Hugging Face, timm and ml-cvnets v0.1 side by side; imports config and errors.
+"""Parameter names of Hugging Face, timm and ml-cvnets v0.1 side by side.
 
 ``MODULES`` is the table: one row per module that holds parameters, with what it is in each scheme. The leaves under
 it (``_LEAVES``) depend on the kind of module only. Hugging Face's names, with their ``mobilevit.`` prefix, are the

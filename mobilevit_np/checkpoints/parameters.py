@@ -1,4 +1,4 @@
-"""Floor 2. The tensors a network is made of: names, shapes, fresh ones, checking a file's; floors 0 and 1.
+"""The tensors a network is made of: their names and shapes, drawing fresh ones, checking a file's.
 
 ``parameter_shapes`` walks the network in the order of its layers, one small function per layer. Everything is under
 Hugging Face's names: a head's network under ``mobilevit.`` and its head, a bare model's without that prefix.

@@ -1,4 +1,4 @@
-"""Floor 2. Sums of the checkpoint files that others publish, and comparing a file with them; imports floors 0 and 1.
+"""Sums of the checkpoint files that others publish, and comparing a file with them.
 
 The table is data, ``weights/published.json``. Its sums were read from pages about the files, not from the files: a
 mismatch is a reason to look again, not proof of harm.

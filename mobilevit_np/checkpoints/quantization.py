@@ -1,4 +1,4 @@
-"""Floor 2. Weights as int8 with one scale per output channel: made, read back, and what it cost; floors 0 and 1.
+"""Weights as int8 with one scale per output channel: made, read back, and what it cost.
 
 Nearly all bytes of a checkpoint are the larger weights of convolutions and linear layers, and these bear being rounded
 to 255 steps. In the file, which is ordinary safetensors, stand for a weight of shape (O, ...), O the output channels,

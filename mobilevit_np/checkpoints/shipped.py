@@ -1,4 +1,4 @@
-"""Floor 2. The models that come with the package, wherever it's installed; imports floors 0 and 1.
+"""The models that come with the package, wherever it's installed.
 
 In a wheel they lie inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
 unpacked sdist beside it (``weights/NAME``). Beside the models lies ``published.json``.

@@ -1,4 +1,4 @@
-"""Floor 2. Where a checkpoint comes from: a file, a folder, a shipped model's name, a hub id; imports floor 1.
+"""Where a checkpoint comes from: a file, a folder, a shipped model's name, a hub id.
 
 What exists on the disk wins over names. A folder in the hub's layout holds model.safetensors (preferred) or
 pytorch_model.bin, config.json and preprocessor_config.json; a folder with a single other weights file will do.

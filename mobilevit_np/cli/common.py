@@ -1,4 +1,4 @@
-"""Floor 6. What commands share: options, the walk over photos and its exit codes, whether a result may go somewhere."""
+"""What commands share: options, the walk over photos and its exit codes, whether a result may go somewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 6. Which photos the user meant: files, folders, patterns, standard input. Standard library and errors."""
+"""Which photos the user meant: files, folders, patterns, standard input."""
 
 from __future__ import annotations
 

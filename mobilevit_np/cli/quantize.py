@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np weights quantize``: int8 weights, and what they cost."""
+"""``mobilevit-np weights quantize``: int8 weights, and what they cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 6. How the commands speak: colour where it's wanted, charts, progress on a terminal. Imports errors."""
+"""How the commands speak: colour where it's wanted, charts, progress on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 5.5. Reports about networks: what one is made of, what differs. Imports floors below.
+"""A network explained: what it's made of (``summary``), and a photo's way through it (``explanation``, ``page``).
 
-One file per report; nothing is imported here, so that each command loads its own only.
+Nothing is imported here, so that each command loads its own only.
 """

@@ -1,4 +1,4 @@
-"""Floor 5.5. One photo's way through a network: what each stage gives, who attends to whom, how long it takes; below.
+"""One photo's way through a network: what each stage gives, who attends to whom, how long it takes.
 
 The photo is prepared as the checkpoint's processor (or the profile named) prepares it, and goes through the reference
 engine in float32: the numbers are those of ``mobilevit-np trace --dtype float32``. A second run, in which nothing is

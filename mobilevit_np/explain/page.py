@@ -1,4 +1,4 @@
-"""Floor 5.5. One photo's way through a network as a page: answer, stages, feature maps, attention; imports below.
+"""One photo's way through a network as a page: answer, stages, feature maps, attention.
 
 The page stands alone (``page``). Its size is bounded whatever the network: of each stage the liveliest channels are
 kept, larger maps thinned; attention gets ``ATTENTION_BYTES``, in which a layer's probabilities are float32 as they

@@ -1,11 +1,11 @@
-"""Floor 5.5. What a network is made of: module by module its output, parameters and multiplications; imports below.
+"""What a network is made of: module by module its output, parameters and multiplications.
 
 The counts are taken from a run of the reference engine with zeros for weights, so they can't drift from the code: a
 listener sees every output, and a layer's weight says the rest. For speed, convolutions only give their shape in that
 run, and what follows them hands it on.
-A multiply-accumulate (MAC) is one multiplication and
-its addition. Counted are the convolutions, the linear layers and the two products of attention, as in published
-counts; normalisation, activations, softmax and resizing are not.
+
+A multiply-accumulate (MAC) is one multiplication and its addition. As in published counts, those of convolutions,
+linear layers and attention's two products are counted; normalisation, activations, softmax and resizing are not.
 
 Explained in tutorials/08-the-whole-classifier.md.
 """

@@ -1,6 +1,6 @@
-"""Floor 3. The fast engine: the same checkpoints, the same answers, in NumPy alone, several times faster.
+"""The fast engine: the same checkpoints, the same answers, in NumPy alone, several times faster.
 
-Imports ops and floor 0. ``model.py`` says what is computed; here is how it's done quickly. Each class names its twin
+``model.py`` says what is computed; here is how it's done quickly. Each class names its twin
 there. Golden files are never made with this engine.
 
 How to read it: ``network.py`` is a network, ``plan.py`` what it becomes for one input size, ``convolutions.py``,

@@ -1,4 +1,4 @@
-"""Floor 3. Activations in two halves, in place, and with a sign. Imports ops, scope.
+"""Activations in two halves, in place, and with a sign.
 
 SiLU is x / (1 + exp(-x)). If the layer before computes u = -x (its weights negated when they were loaded), then
 e = exp(u), e += 1, u / e is three passes over memory, and gives *minus* SiLU; the next layer's weights take the sign

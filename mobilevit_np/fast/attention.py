@@ -1,6 +1,6 @@
-"""Floor 3. The fast twin of the transformer: a few sequences at a time, from the first layer to the last, in place.
+"""The fast twin of the transformer: a few sequences at a time, from the first layer to the last, in place.
 
-Imports its own package. What is spared against the textbook, and why it's the same:
+What it leaves out of the textbook's formula, and why the result is the same:
 
 - Layer norm's scale and shift are folded into the linear layer that follows; queries are made with the 1/sqrt(d).
 - The keys' bias adds the same to all scores of a row, which softmax doesn't see. The values' bias passes through the

@@ -1,4 +1,4 @@
-"""Floor 3. The fast twin of the MobileViT block, in three steps. Imports ops and its own package.
+"""The fast twin of the MobileViT block, in three steps.
 
 1. *Local*: the k x k and the 1x1 convolution of a strip, whose pixels go straight to their places among the tokens.
 2. *Global*: a few sequences (places in the patch) at a time, through all transformer layers. The projection after them

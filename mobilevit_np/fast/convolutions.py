@@ -1,4 +1,4 @@
-"""Floor 3. The fast twins of the convolutional layers: stem, inverted residual, dense 3x3. Imports its own package.
+"""The fast twins of the convolutional layers: stem, inverted residual, dense 3x3.
 
 Channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A dense
 3x3 convolution gathers each pixel's nine neighbours side by side first (im2col), strip by strip, so that the gathered

@@ -1,4 +1,4 @@
-"""Floor 3. Threads that walk through a plan together. Imports floor 0 and its own package.
+"""Threads that walk through a plan together.
 
 NumPy lets go of Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
 each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its

@@ -1,4 +1,4 @@
-"""Floor 3. What can be computed once, when weights are loaded, is. Imports config, scope and its own package.
+"""What can be computed once, when weights are loaded, is.
 
 Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
 before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype, float32

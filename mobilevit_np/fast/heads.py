@@ -1,4 +1,4 @@
-"""Floor 3. The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3. Imports its package.
+"""The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """

@@ -1,6 +1,4 @@
-"""Floor 3. A network compiled for speed: its folded layers, and the plans for the sizes it has met.
-
-Imports its own package, config, errors, scope.
+"""A network compiled for speed: its folded layers, and the plans for the sizes it has met.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """

@@ -1,4 +1,4 @@
-"""Floor 3. A plan: everything about one input size that can be decided before the numbers come. Imports NumPy only.
+"""A plan: everything about one input size that can be decided before the numbers come.
 
 A network's layers, given a size, write themselves into a plan as steps. A step is cut into parts that don't depend on
 each other, strips of rows or groups of tokens, each a function without arguments: its views into the maps and into

@@ -1,4 +1,4 @@
-"""Floor 1. Bytes to tensors and back: safetensors, PyTorch's zip, atomic writing, the hub's cache; knows no MobileViT.
+"""Bytes to tensors and back: safetensors, PyTorch's zip, atomic writing, the hub's cache; knows no MobileViT.
 
 - ``files``: read a file whole, within bounds; write files beside their targets and rename them into place.
 - ``dtypes``: the number formats of checkpoints, bfloat16 included, as NumPy arrays.

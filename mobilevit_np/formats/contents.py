@@ -1,4 +1,4 @@
-"""Floor 1. What a weights file holds, as both formats hand it over; imports NumPy.
+"""What a weights file holds, as both formats hand it over.
 
 Explained in tutorials/10-checkpoints.md.
 """

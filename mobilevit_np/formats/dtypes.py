@@ -1,4 +1,4 @@
-"""Floor 1. The number formats of checkpoints as NumPy arrays; imports errors only.
+"""The number formats of checkpoints as NumPy arrays.
 
 They go by their safetensors names. NumPy has no bfloat16: its 16 bits are the upper half of a float32, so reading
 shifts them into place (exact), and writing rounds to nearest, ties to even, as torch does.

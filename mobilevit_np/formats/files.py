@@ -1,4 +1,4 @@
-"""Floor 1. Files read whole, and written beside their target and renamed into place; imports errors only.
+"""Files read whole, and written beside their target and renamed into place.
 
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
 file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C). Ctrl-C between two

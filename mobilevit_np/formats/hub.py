@@ -1,4 +1,4 @@
-"""Floor 1. The Hugging Face hub: its local cache, and the download through ``huggingface_hub``; imports errors only.
+"""The Hugging Face hub: its local cache, and the download through ``huggingface_hub``.
 
 The cache is looked through first and needs no extra: a repository's folder there holds ``refs`` (a branch's name ->
 a commit) and ``snapshots`` (a commit's files). What isn't there is downloaded into it with the optional extra ``hub``,

@@ -1,4 +1,4 @@
-"""Floor 1. The safetensors format, read and written; imports errors, this package's files, and safetensors.
+"""The safetensors format, read and written.
 
 Eight bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets}}``, then the numbers, little-endian
 and without gaps. The ``safetensors`` package reads it, and checks every rule of it; what it hands over are bytes, which

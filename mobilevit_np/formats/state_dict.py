@@ -1,4 +1,4 @@
-"""Floor 1. The parameters inside a training checkpoint; imports errors and ``torch_pickle``.
+"""The parameters inside a training checkpoint.
 
 A training script saves the model's state dict beside the optimiser's, the epoch, its arguments, and often a second
 copy of the weights averaged over the training (EMA), which is the better one to use. Both stand under keys that every

@@ -1,4 +1,4 @@
-"""Floor 1. A weights file read, whatever its format; imports the other files of this package and errors.
+"""A weights file read, whatever its format.
 
 The format is told by the first bytes, never by the file's name. What looks like a weights file and isn't one that can
 be read (TensorFlow's, a Git LFS pointer, a web page saved under the name) is named for what it is.

@@ -1,4 +1,4 @@
-"""Floor 1. The pickle inside a torch file, walked opcode by opcode; imports errors and this package's files.
+"""The pickle inside a torch file, walked opcode by opcode.
 
 A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the program names.
 This one knows a handful of opcodes that build plain containers, and a table of names it has its own meaning for:

@@ -1,4 +1,4 @@
-"""Floor 1. PyTorch's zip files, read without torch; imports errors and this package's files.
+"""PyTorch's zip files, read without torch.
 
 The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pickle``), ``byteorder`` and one entry of
 raw numbers per storage (``data/0``, ``data/1``...). A tensor is a strided view of a storage. Nothing a file says

@@ -1,4 +1,4 @@
-"""Floor 5. The golden toolkit: which layer of a port diverges first, and why. Imports what is below, never ``fast``.
+"""The golden toolkit: which layer of a port diverges first, and why.
 
 - ``bundle``: the golden file. ``network``, ``tracing``: making one from weights and a photo or tensor.
 - ``formula``, ``operators``: golden files that need no download: weights by hashing, one small bundle per operator.
@@ -8,7 +8,7 @@
 - ``measure``, ``comparison``: how far they are from the golden's, layer by layer.
 - ``replay``: the reference run on the port's own tensors, so that each layer's error is its own.
 - ``mistakes``, ``diagnosis``: the known port mistakes as data, and which of them gives the port's numbers.
-- ``tables``: both as lines of text.
+- ``tables``: both as lines of text. ``page``, ``pictures``: a comparison as a page.
 
 Names resolve on first use, as in the package itself.
 

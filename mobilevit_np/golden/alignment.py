@@ -1,4 +1,4 @@
-"""Floor 5. Tensors without names found by order, shape and content: dynamic programming; imports NumPy.
+"""Tensors without names found by order, shape and content: dynamic programming.
 
 Both sides are in order of execution. Pairs must agree in shape (in some layout); of all ways to pair them off without
 crossing, the best has the most in common: each pair counts for itself, and more for the likeness of its numbers. So

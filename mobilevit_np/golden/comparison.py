@@ -1,4 +1,4 @@
-"""Floor 5. A port's tensors beside the golden's, layer by layer; imports this package and errors.
+"""A port's tensors beside the golden's, layer by layer.
 
 Two ways. Plainly, each tensor is held against the golden's: error piles up from layer to layer, and everything after
 the first mistake is off. With ``replay`` each layer is held against what the reference gives for the port's own input

@@ -1,4 +1,4 @@
-"""Floor 5. Which known mistake gives the port's numbers; imports this package and errors.
+"""Which known mistake gives the port's numbers.
 
 The port's wrong layers are found by replay. At the first of them the reference is run again on the port's own input,
 once with each known mistake switched on (``scope.wrap``): the one under which the port's tensor comes out is named.

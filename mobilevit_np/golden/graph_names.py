@@ -1,4 +1,4 @@
-"""Floor 5. What exported graphs call our activations: ONNX values and TFLite tensors as a table; imports this package.
+"""What exported graphs call our activations: ONNX values and TFLite tensors as a table.
 
 Both name a value by the module it comes from and the operation: ``/mobilevit/conv_stem/convolution/Conv_output_0``,
 ``tf_mobile_vi_t_model/mobilevit/conv_stem/mul_1``. Of all the values under a module the table tells which one is its

@@ -1,4 +1,4 @@
-"""Floor 5. What ports call our activations: transformers' and timm's hooks as tables; imports names, this package.
+"""What ports call our activations: transformers' and timm's hooks as tables.
 
 An entry is a port's name and what it is of ours: one path, or several where the port's module gives them in one tensor
 (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in one: its

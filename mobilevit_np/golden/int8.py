@@ -1,4 +1,4 @@
-"""Floor 5. What rounding a layer's operands to int8 does to it; imports measure, network and floor 0.
+"""What rounding a layer's operands to int8 does to it.
 
 Half a step of its output is a fair floor for most layers of a quantised port, but not for one that adds up large
 products which nearly cancel: its operands' rounding remains where the products don't. So the reference is run once more

@@ -1,4 +1,4 @@
-"""Floor 5. A port's axes brought into ours: NHWC, no batch axis, tokens by pixel, heads apart; imports NumPy.
+"""A port's axes brought into ours: NHWC, no batch axis, tokens by pixel, heads apart.
 
 A layout is written as in the papers: ``b h w c``; parentheses are axes run together, the last fastest. ``b`` batch,
 ``c`` channels, ``h w`` height and width; ``p`` pixels in a patch, ``n`` (and ``m``) patches, ``k`` heads, ``e`` the

@@ -1,4 +1,4 @@
-"""Floor 5. Which of a port's tensors is which of the golden's, and in what layout; imports this package.
+"""Which of a port's tensors is which of the golden's, and in what layout.
 
 By name where one of the tables (or the user's own) knows the names, else by order, shape and content. What comes out
 is the port's tensors under our paths and in our layout: the rest of the toolkit knows no ports.

@@ -1,4 +1,4 @@
-"""Floor 5. How far a tensor is from another, and how far it may be; imports NumPy only.
+"""How far a tensor is from another, and how far it may be.
 
 The measure is ``error``: the largest difference over the expected tensor's largest magnitude. A tolerance is a
 multiple of the noise floor, which is the same measure between the reference in float32 and in float64. What that rests

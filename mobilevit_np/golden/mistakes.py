@@ -1,4 +1,4 @@
-"""Floor 5. The known mistakes of MobileViT ports, as data; imports ops, layers, preprocess and floor 0.
+"""The known mistakes of MobileViT ports, as data.
 
 Each was made in public. A mistake is what ``scope.wrap`` plants: patterns on paths, and what is computed there
 instead. Each also says where it shows, because several can't be seen on every input or configuration: a clean

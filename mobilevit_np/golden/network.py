@@ -1,4 +1,4 @@
-"""Floor 5. What a golden file is made of: a network with its weights, and the run of it; imports what is below.
+"""What a golden file is made of: a network with its weights, and the run of it.
 
 ``pixel_values`` and the networks behind one door, so that tracing, replaying and diagnosing run the very same thing:
 the photo (where there is one) prepared as the profile says, then the reference engine. A bare backbone's tensors get

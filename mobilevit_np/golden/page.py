@@ -1,9 +1,11 @@
-"""Floor 5.5. A comparison as a page: the network as a column of blocks coloured by error; imports what is below.
+"""A comparison as a page: the network as a column of blocks coloured by error.
 
 The page stands alone (``page``) and holds, for every tensor, the comparison's numbers and pictures of both tensors and
 their difference (``pictures``). Its size is bounded: the pictures get ``PICTURE_BYTES`` together, and where the
 tensors are more than that, fewer channels are kept of each and larger maps are thinned. The first bad one keeps most.
 The numbers are always those of all elements.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

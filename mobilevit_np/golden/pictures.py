@@ -1,9 +1,11 @@
-"""Floor 5.5. Two tensors and their difference as small pictures, compact enough for a page; imports what is below.
+"""Two tensors and their difference as small pictures, compact enough for a page.
 
 A tensor becomes slices, (S, h, w): a map's channels; tokens' features, folded back to the map they came from; the
 matrices of attention's heads; a vector as one row. Of the slices those with the largest errors are kept, at most
 ``most`` of them, and of a slice at most ``side`` by ``side`` elements. What stands for a block of elements is the one
 among them that's furthest off, in all three pictures: it's a real element, and no error is lost.
+
+Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Floor 5. The reference run on the port's own tensors, so that each layer's error is its own; imports this package.
+"""The reference run on the port's own tensors, so that each layer's error is its own.
 
 One replacement on every path does it. ``feed`` lets a module compute what it would, keeps that beside the port's
 tensor of the same path, and hands on the port's tensor in place of it: the next module is fed what the port's next

@@ -1,4 +1,4 @@
-"""Floor 5. Comparisons and diagnoses as lines of text, for terminals and for tests' messages; imports this package.
+"""Comparisons and diagnoses as lines of text, for terminals and for tests' messages.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

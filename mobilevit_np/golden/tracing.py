@@ -1,4 +1,4 @@
-"""Floor 5. Making a golden: the network run in float64 and float32, and what each layer gives; imports this package.
+"""Making a golden: the network run in float64 and float32, and what each layer gives.
 
 The float64 run is what a port is compared with. The float32 run beside it measures the noise floor: how far honest
 float32 arithmetic strays at that very tensor, over the tensor's largest magnitude. Tolerances are multiples of it.

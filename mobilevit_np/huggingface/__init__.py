@@ -1,8 +1,8 @@
-"""Floor 4. The classes that transformers users know: configuration, image processor, models, outputs.
+"""The classes that transformers users know: configuration, image processor, models, outputs.
 
     from mobilevit_np.huggingface import AutoImageProcessor, MobileViTForImageClassification
 
-Imports every floor below: the classes translate, ``reference/`` computes. Names resolve on first use.
+The classes translate; an engine computes. Names resolve on first use.
 """
 
 from __future__ import annotations

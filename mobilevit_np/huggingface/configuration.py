@@ -1,4 +1,4 @@
-"""Floor 4. ``MobileViTConfig``, as transformers users know it. Imports checkpoints, formats, floor 0.
+"""``MobileViTConfig``, as transformers users know it.
 
 It is the ``NetworkConfig`` that the computation reads, plus what only this class has: labels, dropout rates (kept,
 never used: there is no training here), what a call returns by default, and any field it doesn't know. Attributes may

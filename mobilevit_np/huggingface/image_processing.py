@@ -1,4 +1,4 @@
-"""Floor 4. ``MobileViTImageProcessor``, as transformers users know it; imports lower floors.
+"""``MobileViTImageProcessor``, as transformers users know it.
 
 Arguments and defaults are those of transformers' page (4.34): where version 5 changed them (``resample`` became
 bicubic) or dropped them (``data_format``), the page wins. For the same settings the pixels equal, bit for bit, those

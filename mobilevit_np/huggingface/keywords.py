@@ -1,4 +1,4 @@
-"""Floor 4. Keywords of transformers' loaders that are no settings. Imports errors only.
+"""Keywords of transformers' loaders that are no settings.
 
 ``from_pretrained`` takes settings by any name, so a loader's own keywords must be told apart: otherwise they would be
 kept as settings, and saved again.

@@ -1,6 +1,6 @@
-"""Floor 4. The three models of transformers' API: what is called is translated, an engine computes.
+"""The three models of transformers' API: what is called is translated, an engine computes.
 
-Imports engines, checkpoints, ops and floor 0. A model is its configuration and its tensors; neither changes when it's
+A model is its configuration and its tensors; neither changes when it's
 called, so threads may share one.
 """
 

@@ -1,4 +1,4 @@
-"""Floor 4. The models under their TensorFlow names, called as Keras models are. Imports its own package, floor 0.
+"""The models under their TensorFlow names, called as Keras models are.
 
 The networks and files are those of ``modeling``; no TensorFlow is needed. As in transformers, images and maps stay
 channels first in and out. What differs is the call: the inputs may come in one dictionary, list or tuple, there is

@@ -1,4 +1,4 @@
-"""Floor 4. What a model answers: fields by attribute, key and position, as in transformers. Imports errors only.
+"""What a model answers: fields by attribute, key and position, as in transformers.
 
 ``outputs.logits``, ``outputs["logits"]`` and ``outputs[0]`` are the same array. Fields that weren't asked for read as
 None, and stand neither in ``keys()`` nor in the tuple: ``outputs[0]`` is the loss where there is one.

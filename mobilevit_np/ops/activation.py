@@ -1,4 +1,4 @@
-"""Floor 1. Activation functions and softmax; imports NumPy, errors and its own package.
+"""Activation functions and softmax.
 
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
 ``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, no exponential in them overflows, and

@@ -1,4 +1,4 @@
-"""Floor 1. What holds for the arguments of every operation; imports NumPy and errors.
+"""What holds for the arguments of every operation.
 
 ``@arithmetic`` marks what computes with floats, and is where float16 is taken care of. The checks turn an argument of
 another kind into one clear line, before NumPy broadcasts it to something that nobody meant.

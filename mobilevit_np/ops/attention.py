@@ -1,4 +1,4 @@
-"""Floor 1. Multi-head scaled dot-product attention; imports NumPy, errors and its own package.
+"""Multi-head scaled dot-product attention.
 
 "Attention is all you need", section 3.2: softmax(q k^T / sqrt(d)) v, in h heads at once, d being the width of one head.
 

@@ -1,4 +1,4 @@
-"""Floor 1. Convolution in two dimensions; imports NumPy and errors.
+"""Convolution in two dimensions.
 
 What every framework calls convolution is cross-correlation: the kernel isn't mirrored. One call of ``conv2d`` takes
 one of three roads to the same sum, because NumPy's speed differs so much between them:

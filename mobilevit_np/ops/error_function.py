@@ -1,4 +1,4 @@
-"""Floor 1. The error function, which NumPy lacks and exact GELU needs; imports NumPy and the standard library.
+"""The error function, which NumPy lacks and exact GELU needs.
 
 ``math.erfc`` takes one number at a time. So its values on a grid of step 1/16 are taken once, and everything between
 grid points comes from the Taylor series about the nearest one, whose coefficients are Hermite polynomials:

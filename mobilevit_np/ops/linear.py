@@ -1,4 +1,4 @@
-"""Floor 1. The linear layer; imports NumPy and errors.
+"""The linear layer.
 
 Explained in tutorials/05-attention.md.
 """

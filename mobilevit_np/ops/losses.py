@@ -1,4 +1,4 @@
-"""Floor 1. The four losses of transformers' heads; imports NumPy, errors and its own package.
+"""The four losses of transformers' heads.
 
 Inference needs none; a port author comparing training losses does. All return a scalar in the logits' dtype.
 

@@ -1,4 +1,4 @@
-"""Floor 1. Batch and layer normalisation; imports NumPy and errors.
+"""Batch and layer normalisation.
 
 Both subtract a mean, divide by a deviation and apply a learned scale and shift. They differ in whose mean: batch norm
 (inference) uses one mean per channel, learned in training and frozen; layer norm measures each token afresh.

@@ -1,4 +1,4 @@
-"""Floor 1. Unfold a feature map to patches, and fold it back; imports NumPy and errors.
+"""Unfold a feature map to patches, and fold it back.
 
 MobileViT's own idea (arXiv 2110.02178, figure 1b and section 3.1): a map of D features is cut into N patches of P
 pixels, and the transformer runs P times, once for each place in the patch. So a token attends to the same place in

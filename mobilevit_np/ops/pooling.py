@@ -1,4 +1,4 @@
-"""Floor 1. Global pooling: one number for each channel's map; imports NumPy and errors.
+"""Global pooling: one number for each channel's map.
 
 Explained in tutorials/08-the-whole-classifier.md.
 """

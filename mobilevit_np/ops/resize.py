@@ -1,4 +1,4 @@
-"""Floor 1. Bilinear resize of feature maps; imports NumPy and errors.
+"""Bilinear resize of feature maps.
 
 The network itself resizes in three places: maps whose side isn't a multiple of the patch, the pooled branch of ASPP,
 and logits blown up to a photo's size. (Photos are resized in ``preprocess/``, by other rules.)

@@ -1,4 +1,4 @@
-"""Floor 5.5. Pages that stand alone: one file with its styles, scripts and data, and no way out; imports formats.
+"""Pages that stand alone: one file with its styles, scripts and data, and no way out.
 
 ``assemble`` fills page.html and a body, which lie beside this file. The page's own policy (CSP) lets run the scripts
 that are ours, by their sums, and nothing else, and forbids it to fetch anything: should a hostile name ever come

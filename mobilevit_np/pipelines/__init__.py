@@ -1,4 +1,4 @@
-"""Floor 4. Pipelines: a photo in, an answer out. Imports the floors below; the command line stands on these.
+"""Pipelines: a photo in, an answer out.
 
 Names resolve on first use: who classifies needs nothing that draws.
 

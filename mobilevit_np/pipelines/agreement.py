@@ -1,4 +1,4 @@
-"""Floor 4. How far two checkpoints' answers are apart on the same photos; imports pipelines, and what they stand on.
+"""How far two checkpoints' answers are apart on the same photos.
 
 For what a change of the weights costs: quantised ones against those they were made from. Photos whose names carry a
 label, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), say how often each was right as well.

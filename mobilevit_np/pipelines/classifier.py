@@ -1,4 +1,4 @@
-"""Floor 4. Photo in, names out. Imports checkpoints, preprocess, an engine, and what they stand on.
+"""Photo in, names out.
 
 Explained in tutorials/00-ten-lines.md.
 """

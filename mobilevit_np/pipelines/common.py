@@ -1,4 +1,4 @@
-"""Floor 4. What both pipelines share. Imports checkpoints, preprocess, engines, and what they stand on.
+"""What both pipelines share.
 
 Explained in tutorials/00-ten-lines.md.
 """

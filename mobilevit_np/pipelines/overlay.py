@@ -1,4 +1,4 @@
-"""Floor 1. A mask seen over its photo, with a legend; imports Pillow, NumPy and its own package.
+"""A mask seen over its photo, with a legend.
 
 Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
 """

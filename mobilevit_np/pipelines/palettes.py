@@ -1,4 +1,7 @@
-"""Floor 1. Colours for classes; imports NumPy."""
+"""Colours for classes.
+
+Explained in tutorials/09-atrous-convolution-and-deeplabv3.md.
+"""
 
 from __future__ import annotations
 

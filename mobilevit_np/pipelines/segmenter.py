@@ -1,4 +1,4 @@
-"""Floor 4. Photo in, a class for every pixel of it out. Imports checkpoints, preprocess, an engine, drawing.
+"""Photo in, a class for every pixel of it out.
 
 transformers crops a photo to a square before segmenting it, so the mask covers only its middle. Here all of the photo
 is seen. Its short side becomes the size the network was trained for, the other follows, both rounded to multiples of

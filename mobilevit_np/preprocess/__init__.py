@@ -1,4 +1,4 @@
-"""Floor 1. From a photo to the network's input: a numerical contract; imports NumPy, Pillow, scope and errors.
+"""From a photo to the network's input: a numerical contract.
 
 ``decode`` makes a uint8 RGB array of whatever is given, ``preprocess`` turns that into pixel values as a ``Profile``
 says, and ``crop_region`` tells which part of the photo these show. Each way of resizing, cropping and scaling equals

@@ -1,4 +1,4 @@
-"""Floor 1. The centre crop, in the two ways that implementations round it; imports NumPy only.
+"""The centre crop, in the two ways that implementations round it.
 
 ``transformers`` (and ml-cvnets) halve an odd surplus downwards; where the photo is too small, the larger half of an
 odd padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half

@@ -1,4 +1,4 @@
-"""Floor 1. A photo from wherever it is to uint8 RGB, as a viewer would show it; imports NumPy, Pillow, errors.
+"""A photo from wherever it is to uint8 RGB, as a viewer would show it.
 
 Turned upright (EXIF), first frame, transparency on white, grey and palettes and CMYK as RGB, deep pixels brought down
 to eight bits. Colour profiles are not applied: no preprocessing that the checkpoints know applies them.

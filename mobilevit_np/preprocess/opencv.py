@@ -1,4 +1,4 @@
-"""Floor 1. OpenCV's bilinear resize of eight-bit photos, which ml-cvnets used; imports NumPy.
+"""OpenCV's bilinear resize of eight-bit photos, which ml-cvnets used.
 
 It looks at two pixels a side however much it shrinks (no antialias), so it differs plainly from Pillow's. The weights
 are 11-bit integers, and the roundings below are OpenCV's own: the result equals ``cv2.resize(..., INTER_LINEAR)``.

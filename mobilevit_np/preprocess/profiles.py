@@ -1,6 +1,6 @@
-"""Floor 1. Preprocessing as data: what turns a photo into the network's input, and the five published ways of it.
+"""Preprocessing as data: what turns a photo into the network's input, and the five published ways of it.
 
-Imports errors and this package. A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are
+A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are
 those that the published checkpoints were evaluated with. They give different pixels for the same photo, and the
 weights expect theirs: none is a silent default.
 

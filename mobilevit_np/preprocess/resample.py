@@ -1,4 +1,4 @@
-"""Floor 1. Pillow's resize for a part of the result only, in NumPy; imports NumPy, Pillow (its version).
+"""Pillow's resize for a part of the result only, in NumPy.
 
 A panorama of 60,000x20 pixels resized to a short side of 288 would have 249 million, of which a centre crop keeps
 83 thousand. Pillow can't compute just those: its ``box`` is in single precision and moves the weights. Here the same

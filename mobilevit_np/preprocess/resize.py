@@ -1,4 +1,4 @@
-"""Floor 1. Resizing eight-bit photos by one of Pillow's filters, or OpenCV's bilinear; imports NumPy, Pillow, errors.
+"""Resizing eight-bit photos by one of Pillow's filters, or OpenCV's bilinear.
 
 Pillow does its own six filters, so the values are those of the Pillow that is installed. Version 13 changed the order
 of its two passes where a resize takes away many more rows than columns (photos over twice as high as wide): some

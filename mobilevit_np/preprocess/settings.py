@@ -1,4 +1,4 @@
-"""Floor 1. Profiles from and to the files that checkpoints come with; imports NumPy, errors and this package.
+"""Profiles from and to the files that checkpoints come with.
 
 Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`` an int, ``do_flip_channels``) and its
 new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``.

@@ -1,4 +1,4 @@
-"""Floor 1. A profile carried out, step by step; imports NumPy, errors, scope and this package.
+"""A profile carried out, step by step.
 
 Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on), which can be wrapped: that's how a
 known preprocessing mistake is switched on; so can all of them together, at ``preprocessing``, where the profile is

@@ -1,4 +1,4 @@
-"""Floor 5. A port run on a golden's own input, and every activation it makes collected for ``compare``.
+"""A port run on a golden's own input, and every activation it makes collected for ``compare``.
 
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))

@@ -1,4 +1,4 @@
-"""Floor 5. What the adapters share: the input, the frameworks on demand, the file; imports floors below.
+"""What the adapters share: the input, the frameworks on demand, the file.
 
 Nothing here knows MobileViT; the recorders that wrap methods know that it unfolds and folds outside of any module.
 

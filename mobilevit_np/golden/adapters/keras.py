@@ -1,4 +1,4 @@
-"""Floor 5. A Keras port's activations: what every layer's ``call`` gives, run eagerly; imports this package.
+"""A Keras port's activations: what every layer's ``call`` gives, run eagerly.
 
 A layer's name here is the path to it, the names of the layers around it joined by dots: for transformers' TensorFlow
 models those are our paths. It works alike for Keras 2, tf_keras and Keras 3.

@@ -1,4 +1,4 @@
-"""Floor 5. An ONNX port's activations: every value of the graph, as ONNX Runtime computes it; imports this package.
+"""An ONNX port's activations: every value of the graph, as ONNX Runtime computes it.
 
 ``torch.onnx.export`` names values by the module they come from (``/mobilevit/conv_stem/convolution/Conv_output_0``) or,
 in its newer way, keeps that in the node's metadata: such values are given names of the first form here.

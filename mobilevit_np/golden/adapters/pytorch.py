@@ -1,4 +1,4 @@
-"""Floor 5. A PyTorch port's activations: what a forward hook on every module sees; imports this package.
+"""A PyTorch port's activations: what a forward hook on every module sees.
 
 transformers' and timm's models come out under the names that ``hook_names`` knows; any other model, under its own.
 

@@ -1,4 +1,4 @@
-"""Floor 5. A TFLite port's activations: what every operator of the file gives, in order; imports this package.
+"""A TFLite port's activations: what every operator of the file gives, in order.
 
 The interpreter is TensorFlow's (which also has the operators that files converted with SELECT_TF_OPS may need), else
 LiteRT's. Its delegates are off, as they keep inner tensors to themselves: the kernels are TFLite's own.
