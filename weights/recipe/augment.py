@@ -5,10 +5,15 @@ percent. Images are float32 RGB in 0..1, (B, 3, H, W); every function draws from
 resumed run repeats itself. The draws are made on the CPU, whatever device the images are on, so that they are the same.
 """
 
+import io
 import math
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
+
+WORN_SIDES = (80, 170)  # of 224; no photo of any source was smaller than the larger by much
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, source: torch.Generator) -> torch.Tensor:
@@ -29,6 +34,12 @@ def random_crop_maps(
     height = (area / ratio).sqrt().clamp(max=1)
     centre_x = uniform((batch,), -1, 1, source) * (1 - width)
     centre_y = uniform((batch,), -1, 1, source) * (1 - height)
+    return _maps(width, height, centre_x, centre_y, turn, source)
+
+
+def _maps(width, height, centre_x, centre_y, turn: float, source: torch.Generator) -> torch.Tensor:
+    """Maps (B, 2, 3) to regions of half sides and centres (B,), turned by up to `turn` degrees, half mirrored."""
+    batch = len(width)
     mirror = torch.randint(0, 2, (batch,), generator=source) * 2.0 - 1
     angle = uniform((batch,), -1, 1, source) * math.radians(turn)
     cos, sin = angle.cos(), angle.sin()
@@ -36,10 +47,58 @@ def random_crop_maps(
     return torch.stack(rows, dim=1).view(batch, 2, 3)
 
 
-def crop(images: torch.Tensor, maps: torch.Tensor, size: int, mode: str = "bilinear") -> torch.Tensor:
-    """Cut the regions `maps` out of `images` and resize them to size x size: (B, C, H, W) -> (B, C, size, size)."""
+def random_placement_maps(
+    batch: int,
+    scale: tuple[float, float],
+    shift: float,
+    source: torch.Generator,
+    aspect: float = 4 / 3,
+    turn: float = 0.0,
+) -> torch.Tensor:
+    """Affine maps (B, 2, 3) that enlarge or shrink whole photos and move them about, half of them mirrored.
+
+    `scale` bounds the enlargement (evenly in its logarithm), `shift` how far the middle moves, of the side. What is
+    looked at may lie outside of the photo: see `crop`'s border.
+    """
+    zoom = uniform((batch,), math.log(scale[0]), math.log(scale[1]), source).exp()
+    ratio = uniform((batch,), -math.log(aspect) / 2, math.log(aspect) / 2, source).exp()
+    centre = uniform((2, batch), -2 * shift, 2 * shift, source)
+    return _maps(ratio / zoom, 1 / (zoom * ratio), centre[0], centre[1], turn, source)
+
+
+def wear(photos: torch.Tensor, share: float, source: torch.Generator) -> torch.Tensor:
+    """A share of the photos as if they'd been shrunk, saved as JPEG and enlarged: uint8 (B, H, W, 3) -> the same.
+
+    Photos from different places differ in sharpness and compression, and so would give away where they are from, and
+    with it, often, what they show. After this, those of every place look alike.
+    """
+    worn = photos.clone()
+    drawn = torch.rand(4, len(photos), generator=source).tolist()
+    for i, (whether, size, quality, filter_) in enumerate(zip(*drawn, strict=True)):
+        if whether < share:
+            photo, side = (
+                Image.fromarray(photos[i].numpy()),
+                round(WORN_SIDES[0] * (WORN_SIDES[1] / WORN_SIDES[0]) ** size),
+            )
+            file = io.BytesIO()
+            photo.resize((side, side), Image.Resampling.BILINEAR).save(file, "JPEG", quality=round(50 + 45 * quality))
+            enlarge = Image.Resampling.BILINEAR if filter_ < 0.5 else Image.Resampling.BICUBIC
+            worn[i] = torch.from_numpy(np.array(Image.open(file).resize(photo.size, enlarge)))
+    return worn
+
+
+def whole_maps(batch: int) -> torch.Tensor:
+    """Maps (B, 2, 3) that keep photos as they are."""
+    return torch.eye(2, 3).expand(batch, 2, 3)
+
+
+def crop(images: torch.Tensor, maps: torch.Tensor, size: int, border: str = "border") -> torch.Tensor:
+    """Cut the regions `maps` out of `images` and resize them to size x size: (B, C, H, W) -> (B, C, size, size).
+
+    What lies outside repeats the border's pixels, or mirrors the photo (`border="reflection"`).
+    """
     grid = F.affine_grid(maps.to(images.device), [len(images), images.shape[1], size, size], align_corners=False)
-    return F.grid_sample(images, grid, mode=mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=border, align_corners=False)
 
 
 def jitter_colour(images: torch.Tensor, strength: float, source: torch.Generator) -> torch.Tensor:
@@ -52,25 +111,21 @@ def jitter_colour(images: torch.Tensor, strength: float, source: torch.Generator
     return ((images - level) * contrast + level * brightness).clamp_(0, 1)
 
 
-def soften(labels: torch.Tensor, classes: int, smoothing: float) -> torch.Tensor:
-    """Integer labels (B,) to smoothed distributions (B, classes)."""
-    return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+def mix(images: torch.Tensor, source: torch.Generator) -> tuple[torch.Tensor, float]:
+    """Mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899) of the batch with its own reverse, drawn evenly.
 
-
-def mix(images: torch.Tensor, targets: torch.Tensor, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mixup (arXiv 1710.09412) or CutMix (arXiv 1905.04899) of the batch with its own reverse, drawn evenly."""
+    Gives the images, and the reverse's share of them: that of its labels in the loss.
+    """
     share = uniform((1,), 0, 1, source).item()
     if torch.rand(1, generator=source).item() < 0.5:
         share = 0.5 * share  # mixup keeps one photo in the majority
-        images = images * (1 - share) + images.flip(0) * share
-    else:
-        height, width = images.shape[-2:]
-        side = math.sqrt(share * 0.5)
-        cut_height, cut_width = int(height * side), int(width * side)
-        top = int(uniform((1,), 0, height - cut_height + 1, source).item())
-        left = int(uniform((1,), 0, width - cut_width + 1, source).item())
-        box = (..., slice(top, top + cut_height), slice(left, left + cut_width))
-        mixed = images.clone()
-        mixed[box] = images.flip(0)[box]
-        images, share = mixed, cut_height * cut_width / (height * width)
-    return images, targets * (1 - share) + targets.flip(0) * share
+        return images * (1 - share) + images.flip(0) * share, share
+    height, width = images.shape[-2:]
+    side = math.sqrt(share * 0.5)
+    cut_height, cut_width = int(height * side), int(width * side)
+    top = int(uniform((1,), 0, height - cut_height + 1, source).item())
+    left = int(uniform((1,), 0, width - cut_width + 1, source).item())
+    box = (..., slice(top, top + cut_height), slice(left, left + cut_width))
+    mixed = images.clone()
+    mixed[box] = images.flip(0)[box]
+    return mixed, cut_height * cut_width / (height * width)

@@ -1,24 +1,26 @@
-"""Photos as arrays in memory, decoded once and cached in the state folder.
+"""The photos as one array, decoded once and cached in the state folder.
 
-Two sets (see README.md for where they come from and their terms):
-
-* small photos: 64x64, 200 classes, for pretraining; packed as WebP files in two .npz archives.
-* pets: the Oxford-IIIT Pet photos, 224x224, and automatic foreground masks, in one tar archive.
+Two archives (see README.md for where they come from and their terms): the Oxford-IIIT Pet photos, whose breed is
+known, and photos of other cats, other dogs and things that are neither. All are squashed to SIDE x SIDE pixels.
 """
 
 import argparse
+import csv
 import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-SMALL_CLASSES = 200
-SPLITS = (("train", 75), ("validation", 10), ("test", 15))  # percent of the pets, by `split_of`
+SIDE = 224
+KINDS = ("cat", "dog", "neither")
+PETS = "pets"  # the source of photos whose breed is known
+SPLITS = (("train", 75), ("validation", 10), ("test", 15))  # percent of the photos, by `split_of`
 
 
 def add_folders(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +35,13 @@ def add_folders(parser: argparse.ArgumentParser) -> None:
 
 
 def split_of(name: str) -> str:
-    """'train', 'validation' or 'test' for a pet photo, from its file name without extension.
+    """'train', 'validation', 'test' or 'reserved' for a photo, from its file name without folder and extension.
 
     The name is hashed (SHA-256, first 8 hex digits, modulo 100), so that the split depends on nothing else: no seed, no
-    order of files, no library version.
+    order of files, no library version. RESERVED photos are kept out of all three.
     """
+    if name in RESERVED:
+        return "reserved"
     place = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 100
     for split, percent in SPLITS:
         if place < percent:
@@ -46,53 +50,45 @@ def split_of(name: str) -> str:
     raise AssertionError("the percentages of SPLITS add up to 100")
 
 
-def small_photos(data: Path, state: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The 64x64 photos, split 'train' or 'val': uint8 (N, 64, 64, 3) RGB and int64 labels (N,)."""
-    archive = np.load(data / f"small-photos-{split}.npz")
-    cache = state / f"small-photos-{split}.npy"
-    if not cache.exists():
-        blob, offsets = archive["blob"], archive["offsets"]
-        photos = np.empty((len(offsets) - 1, 64, 64, 3), np.uint8)
-        for i in range(len(photos)):
-            encoded = blob[offsets[i] : offsets[i + 1]].tobytes()
-            photos[i] = Image.open(io.BytesIO(encoded)).convert("RGB")
-        _save_atomically(photos, cache)
-    return torch.from_numpy(np.load(cache)), torch.from_numpy(archive["labels"].astype(np.int64))
+RESERVED = frozenset(Path(__file__).with_name("reserved.txt").read_text().split())
 
 
-def to_float(photos: torch.Tensor) -> torch.Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in 0..1."""
-    return photos.permute(0, 3, 1, 2).float().div_(255)
+class Album:
+    """Every photo: `photos` uint8 (N, SIDE, SIDE, 3) RGB, a memory map that several workers share.
 
-
-class Pets:
-    """The Oxford-IIIT Pet photos in memory: `photos` uint8 (N, 224, 224, 3), `masks` bool (N, 224, 224), `names`.
-
-    `labels` (N,) index `breeds`; `is_cat` (N,) follows the data set's rule that cats' file names are capitalised.
+    `names` are file names without folder and extension; `sources` say where a photo is from; `kinds` (N,) index KINDS;
+    `breeds` names the breeds and `breed` (N,) indexes it, -1 where it isn't known. `breed_is_cat` (breeds,).
     """
 
     def __init__(self, data: Path, state: Path):
-        cache = state / "pets.npz"
-        if not cache.exists():
-            _decode_pets(data / "pets.tar", cache)
-        archive = np.load(cache)
-        self.names = [str(name) for name in archive["names"]]
-        self.photos, self.masks = torch.from_numpy(archive["photos"]), torch.from_numpy(archive["masks"])
-        breeds = sorted({breed_of(name) for name in self.names}, key=str.lower)
-        self.breeds = [breed.replace("_", " ") for breed in breeds]
-        self.labels = torch.tensor([breeds.index(breed_of(name)) for name in self.names])
-        self.breed_is_cat = torch.tensor([breed[0].isupper() for breed in breeds])  # (37,)
-        self.is_cat = self.breed_is_cat[self.labels]
+        rows, pixels = state / "album.csv", state / "album.npy"
+        if not rows.exists():
+            _decode(data, rows, pixels)
+        with rows.open(newline="") as file:
+            self.describe(list(csv.reader(file)))
+        self.photos = torch.from_numpy(np.load(pixels, mmap_mode="c"))  # copy-on-write: nothing is ever written
+
+    def describe(self, rows: list[tuple[str, str, str]]) -> None:
+        """Fill in everything but the pixels, from (name, kind, source) of each photo."""
+        self.names, kinds, self.sources = zip(*rows, strict=True)
+        self.kinds = torch.tensor([KINDS.index(kind) for kind in kinds])
         self.splits = [split_of(name) for name in self.names]
+        known = [breed_of(name) if source == PETS else None for name, _, source in rows]
+        self.breeds = sorted(set(known) - {None}, key=str.lower)
+        self.breed_is_cat = torch.tensor([breed[0].isupper() for breed in self.breeds])
+        self.breed = torch.tensor([-1 if breed is None else self.breeds.index(breed) for breed in known])
 
-    def indices(self, split: str) -> torch.Tensor:
-        """Positions of the photos of one split."""
-        return torch.tensor([i for i, its in enumerate(self.splits) if its == split])
+    def __len__(self) -> int:
+        return len(self.names)
 
-    def repeated(self, split: str) -> int:
-        """How many photos of a split are in the training split too, pixel for pixel, under another name."""
-        seen = {self._digest(i) for i in self.indices("train")}
-        return sum(self._digest(i) in seen for i in self.indices(split))
+    def where(self, *splits: str) -> torch.Tensor:
+        """Positions of the photos of these splits."""
+        return torch.tensor([i for i, split in enumerate(self.splits) if split in splits])
+
+    def repeated(self, indices: torch.Tensor) -> int:
+        """How many of these photos are in the training split too, pixel for pixel, under another name."""
+        seen = {self._digest(i) for i in self.where("train")}
+        return sum(self._digest(i) in seen for i in indices)
 
     def _digest(self, i: int) -> bytes:
         return hashlib.sha256(self.photos[i].numpy()).digest()
@@ -101,6 +97,11 @@ class Pets:
 def breed_of(name: str) -> str:
     """'great_pyrenees_12' -> 'great_pyrenees'."""
     return name.rsplit("_", 1)[0]
+
+
+def to_float(photos: torch.Tensor) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in 0..1."""
+    return photos.permute(0, 3, 1, 2).float().div_(255)
 
 
 def as_deployed(photos: torch.Tensor, short_side: int, crop: int) -> torch.Tensor:
@@ -113,26 +114,39 @@ def as_deployed(photos: torch.Tensor, short_side: int, crop: int) -> torch.Tenso
     return torch.from_numpy(out)
 
 
-def _decode_pets(tar: Path, cache: Path) -> None:
-    with tarfile.open(tar) as archive:
-        files = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    names = sorted(Path(name).stem for name in files if name.endswith(".jpg"))
-    photos = np.stack([_decode(files[f"images/{name}.jpg"], "RGB") for name in names])
-    masks = np.stack([_decode(files[f"masks/{name}.png"], "1") for name in names])
-    _save_atomically({"names": np.array(names), "photos": photos, "masks": masks}, cache)
+def _archived(data: Path) -> Iterator[tuple[str, str, str, bytes]]:
+    """(name, kind, source, encoded photo) of both archives."""
+    with tarfile.open(data / "pets.tar") as archive:
+        for member in archive:
+            if member.isfile() and member.name.startswith("images/"):
+                name = Path(member.name).stem
+                kind = "cat" if name[0].isupper() else "dog"  # the set's own rule
+                yield name, kind, PETS, archive.extractfile(member).read()
+    with tarfile.open(data / "photos.tar") as archive:
+        lines = io.TextIOWrapper(archive.extractfile("photos.csv"), newline="")
+        for row in csv.DictReader(lines):
+            yield Path(row["name"]).stem, row["kind"], row["source"], archive.extractfile(row["name"]).read()
 
 
-def _decode(encoded: bytes, mode: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert(mode))
+def _decode(data: Path, rows: Path, pixels: Path) -> None:
+    found = sorted(_archived(data))
+    photos = np.stack([_squashed(encoded) for *_, encoded in found])
+    save_array(photos, pixels)
+    beside = rows.with_suffix(".part")
+    with beside.open("w", newline="") as file:
+        csv.writer(file).writerows(row[:3] for row in found)
+    os.replace(beside, rows)  # last: where it is, the photos are
 
 
-def _save_atomically(content: np.ndarray | dict[str, np.ndarray], path: Path) -> None:
-    """Write one array, or several by name, so that `path` never holds half a file."""
+def _squashed(encoded: bytes) -> np.ndarray:
+    photo = Image.open(io.BytesIO(encoded)).convert("RGB")
+    return np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def save_array(array: np.ndarray, path: Path) -> None:
+    """Write an array so that `path` never holds half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")  # several workers may decode at once
     with beside.open("wb") as file:
-        if isinstance(content, dict):
-            np.savez(file, **content)
-        else:
-            np.save(file, content)
+        np.save(file, array)
     os.replace(beside, path)

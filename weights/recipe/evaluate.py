@@ -20,14 +20,13 @@ from torch.nn import functional as F
 
 import data
 import figures
+import labels
 import oracles
 import segmenter
 from export import KINDS
 
 HERE = Path(__file__).parent
 BATCH = 16
-STRANGERS = 500  # photos without an animal
-FIRST_THING = "n026"  # WordNet ids of ImageNet's animals sort before this, those of things and plants after
 
 
 def parse() -> argparse.Namespace:
@@ -59,55 +58,35 @@ class Answers:
         return torch.from_numpy(np.concatenate(found)).float()
 
 
-def classifier_figures(answers: Answers, pets: data.Pets, chosen: torch.Tensor, strangers: torch.Tensor) -> dict:
-    logits, labels = answers.logits(pets.photos[chosen]), pets.labels[chosen]
-    confidence = answers.logits(strangers).softmax(1).max(1).values
+def classifier_figures(answers: Answers, album: data.Album, split: str) -> dict:
+    chosen = album.where(split)
+    logits = answers.logits(album.photos[chosen])
+    found = labels.figures_of(logits, album, chosen)
+    pets = album.breed[chosen] >= 0
+    found["confusions"] = figures.confusions(logits[pets], album.breed[chosen][pets], labels.names(album))
+    return found
+
+
+def segmenter_figures(answers: Answers, album: data.Album, split: str, drawn: dict[str, np.ndarray]) -> dict:
+    outlined, neither = segmenter.held_out(album, drawn, split)
+    found = classes_of(answers, album.photos[outlined])
+    values = figures.intersection_over_union(
+        found, segmenter.truths_of(album, outlined, drawn, data.SIDE), len(segmenter.CLASSES)
+    )
     return {
-        "photos": len(labels),
-        "breed_top1": figures.top1(logits, labels),
-        "breed_top5": figures.top5(logits, labels),
-        "species": figures.species(logits, labels, pets.breed_is_cat),
-        "calibration_error": figures.calibration_error(logits, labels),
-        "confusions": figures.confusions(logits, labels, pets.breeds),
-        "confidence_on_photos_without_animals": confidence.mean().item(),
-        "confidence_on_pets": logits.softmax(1).max(1).values.mean().item(),
+        "photos": len(outlined),
+        "iou": {**dict(zip(segmenter.CLASSES, values, strict=True)), "mean": sum(values) / len(values)},
+        "photos_of_neither": len(neither),
+        "animal_area_on_photos_of_neither": figures.share(classes_of(answers, album.photos[neither]) > 0),
     }
 
 
-def segmenter_figures(answers: Answers, pets: data.Pets, chosen: torch.Tensor, strangers: torch.Tensor) -> dict:
-    masks = pets.masks[chosen]
-    truths = segmenter.truth_of(masks, pets.is_cat[chosen])
-    found = classes_of(answers, pets.photos[chosen], truths.shape[-1])
-    trusted = segmenter.believable(masks)
-    elsewhere = classes_of(answers, strangers, strangers.shape[-2])
-    return {
-        "photos": len(masks),
-        "iou": iou_by_class(found, truths),
-        "iou_believable_masks": iou_by_class(found[trusted], truths[trusted]),
-        "animal_area_on_photos_without_animals": (elsewhere > 0).float().mean().item(),
-    }
-
-
-def classes_of(answers: Answers, photos: torch.Tensor, side: int) -> torch.Tensor:
-    """The class of every pixel, (N, side, side). The whole photo is looked at: no pixel is cropped away."""
+def classes_of(answers: Answers, photos: torch.Tensor) -> torch.Tensor:
+    """The class of every pixel, (N, SIDE, SIDE). The whole photo is looked at: no pixel is cropped away."""
     crop = answers.processor.crop_size["height"]
     logits = answers.logits(photos, size={"shortest_edge": crop})
-    enlarged = (F.interpolate(some, (side, side), mode="bilinear", align_corners=False) for some in logits.split(32))
+    enlarged = (F.interpolate(some, (data.SIDE, data.SIDE), mode="bilinear") for some in logits.split(32))
     return torch.cat([some.argmax(1) for some in enlarged])
-
-
-def iou_by_class(found: torch.Tensor, truths: torch.Tensor) -> dict[str, float]:
-    values = figures.intersection_over_union(found, truths, len(segmenter.CLASSES))
-    return {**dict(zip(segmenter.CLASSES, values, strict=True)), "mean": sum(values) / len(values)}
-
-
-def photos_without_animals(options: argparse.Namespace) -> torch.Tensor:
-    """Small photos of things and plants: (STRANGERS, 64, 64, 3). Blurred once enlarged, but the only ones at hand."""
-    photos, labels = data.small_photos(options.data, options.state, "val")
-    wnids = np.load(options.data / "small-photos-val.npz")["wnids"]
-    things = torch.from_numpy(wnids >= FIRST_THING)[labels]
-    spread = torch.linspace(0, int(things.sum()) - 1, STRANGERS).long()
-    return photos[things][spread]
 
 
 def identity_of(folder: Path) -> dict:
@@ -133,16 +112,14 @@ def main() -> None:
     identity, log = identity_of(folder), HERE / "logs" / f"{options.what}-test.json"
     if options.split == "test":
         check_unopened(log, identity, options)
-    pets = data.Pets(options.data, options.state)
-    chosen, strangers = pets.indices(options.split), photos_without_animals(options)
+    album = data.Album(options.data, options.state)
     answers = Answers(options.library, KINDS[options.what]["architecture"], folder)
     if options.what == "classifier":
-        found = classifier_figures(answers, pets, chosen, strangers)
+        found = classifier_figures(answers, album, options.split)
     else:
-        found = segmenter_figures(answers, pets, chosen, strangers)
+        found = segmenter_figures(answers, album, options.split, segmenter.outlines(options.data))
     found = {"split": options.split, **identity, "measured_through": options.library, **found}
-    found["photos_without_animals"] = len(strangers)
-    found["photos_identical_to_one_trained_on"] = pets.repeated(options.split)
+    found["photos_identical_to_one_trained_on"] = album.repeated(album.where(options.split))
     print(json.dumps(found, indent=2))
     if options.split == "test" and options.library == "mobilevit_np":
         log.write_text(json.dumps(found, indent=2) + "\n")

@@ -5,7 +5,7 @@ classifier's logits are calibrated on the way: a temperature is fitted on the va
 layer. All figures are of the rounded weights. Those of the validation photos are measured here; those of the test
 photos come onto the card when `evaluate.py --split test` has measured these very weights and the export is repeated.
 
-    python export.py pretrained      the pretrained weights, beside this script
+    python export.py distilled       the distilled weights, beside this script
     python export.py classifier      to ../pets-xx-small
     python export.py segmenter       to ../pets-deeplabv3-xx-small
 """
@@ -26,6 +26,7 @@ import torch
 import classifier
 import data
 import figures
+import labels
 import names
 import oracles
 import segmenter
@@ -44,20 +45,20 @@ KINDS = {
         "architecture": "MobileViTForImageClassification",
         "output_stride": 32,
         "folder": "pets-xx-small",
-        "knows": "37 breeds of cats and dogs, and nothing else",
+        "knows": "37 breeds of cats and dogs, other cats, other dogs, and what is neither",
     },
     "segmenter": {
         "architecture": "MobileViTForSemanticSegmentation",
         "output_stride": 16,
         "folder": "pets-deeplabv3-xx-small",
-        "knows": "cats and dogs, and nothing else",
+        "knows": "cats and dogs, and calls all else background",
     },
 }
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pretrained", "classifier", "segmenter"))
+    parser.add_argument("what", choices=("distilled", "classifier", "segmenter"))
     data.add_folders(parser)
     classifier.add_deployed_size(parser)
     parser.add_argument("--name", help="of the state file (default: the same as WHAT)")
@@ -70,44 +71,39 @@ def rounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.half().float() for name, value in weights.items() if value.is_floating_point()}
 
 
-def export_classifier(pets: data.Pets, weights: dict[str, torch.Tensor], folder: Path, options) -> dict:
+def export_classifier(album: data.Album, weights: dict[str, torch.Tensor], folder: Path, options) -> dict:
     """Calibrate, round, write, check; returns the validation figures."""
-    held_out, classes = pets.indices("validation"), len(pets.breeds)
-    photos = data.as_deployed(pets.photos[held_out], options.short_side, options.crop)
-    labels = pets.labels[held_out]
-    temperature = figures.fit_temperature(classifier.logits_of(weights, photos, classes), labels)
+    held_out, said = album.where("validation"), labels.names(album)
+    photos = data.as_deployed(album.photos[held_out], options.short_side, options.crop)
+    known = labels.possible(album)[held_out]
+    certain = known.sum(1) == 1
+    logits = classifier.logits_of(weights, photos, len(said))[certain]
+    temperature = figures.fit_temperature(logits, known[certain].int().argmax(1))
     scaled = {name: weights[name] / temperature for name in ("head.fc.weight", "head.fc.bias")}
     weights = rounded(weights | scaled)
-    logits = classifier.logits_of(weights, photos, classes)
-    found = {
-        "photos": len(labels),
-        "breed_top1": figures.top1(logits, labels),
-        "breed_top5": figures.top5(logits, labels),
-        "species": figures.species(logits, labels, pets.breed_is_cat),
-        "calibration_error": figures.calibration_error(logits, labels),
-        "temperature_folded_in": temperature,
-        "confusions": figures.confusions(logits, labels, pets.breeds),
-    }
-    proof = partial(check, options.what, loaded(twin.backbone(classes), weights), photos[:4])
-    write_folder(folder, names.classifier_to_hugging_face(weights), pets.breeds, found, proof, options)
+    logits = classifier.logits_of(weights, photos, len(said))
+    found = {**labels.figures_of(logits, album, held_out), "temperature_folded_in": temperature}
+    proof = partial(check, options.what, loaded(twin.backbone(len(said)), weights), photos[:4])
+    write_folder(folder, names.classifier_to_hugging_face(weights), said, found, proof, options)
     return found
 
 
-def export_segmenter(pets: data.Pets, weights: dict[str, torch.Tensor], folder: Path, options) -> dict:
+def export_segmenter(album: data.Album, weights: dict[str, torch.Tensor], folder: Path, options) -> dict:
     """Round, write, check; returns the validation figures."""
-    held_out, classes = pets.indices("validation"), segmenter.CLASSES
-    masks = pets.masks[held_out]
-    photos = data.as_deployed(pets.photos[held_out], options.crop, options.crop)
-    truths = segmenter.truth_of(masks, pets.is_cat[held_out])
-    weights, trusted = rounded(weights), segmenter.believable(masks)
+    drawn = segmenter.outlines(options.data)
+    outlined, neither = segmenter.held_out(album, drawn, "validation")
+    photos, strangers = (
+        data.as_deployed(album.photos[some], options.crop, options.crop) for some in (outlined, neither)
+    )
+    truths = segmenter.truths_of(album, outlined, drawn, data.SIDE)
+    weights = rounded(weights)
     found = {
-        "photos": len(masks),
-        "all": segmenter.validate(weights, photos=photos, truths=truths),
-        "photos_with_believable_masks": int(trusted.sum()),
-        "believable": segmenter.validate(weights, photos=photos[trusted], truths=truths[trusted]),
+        "photos": len(outlined),
+        "photos_of_neither": len(neither),
+        **segmenter.validate(weights, photos=photos, truths=truths, strangers=strangers),
     }
-    proof = partial(check, options.what, loaded(twin.Segmenter(len(classes)), weights), photos[:4])
-    write_folder(folder, names.segmenter_to_hugging_face(weights), classes, found, proof, options)
+    proof = partial(check, options.what, loaded(twin.Segmenter(len(segmenter.CLASSES)), weights), photos[:4])
+    write_folder(folder, names.segmenter_to_hugging_face(weights), segmenter.CLASSES, found, proof, options)
     return found
 
 
@@ -191,8 +187,7 @@ def final_figures(what: str, sha256: str, processor: dict[str, int]) -> str:
     if (found.get("sha256"), found.get("processor")) != (sha256, processor):
         return "Not measured for these weights yet: `weights/recipe/evaluate.py --split test` does, once."
     measured = card_figures({name: found[name] for name in found if name not in ("split", "sha256", "processor")})
-    return f"""Measured once, after everything was chosen. The photos without animals are Tiny ImageNet's things and
-plants, 64x64 pixels enlarged.
+    return f"""Measured once, after everything was chosen.
 
 {measured}"""
 
@@ -215,15 +210,15 @@ def check(what: str, network: torch.nn.Module, photos: torch.Tensor, folder: Pat
 
 def main() -> None:
     options = parse()
-    if options.what == "pretrained":
-        twin.save_halves(twin.pretrained(None, options.state), (options.to or HERE) / twin.PRETRAINED)
-        logs = ("pretrain", "pretrain-cooldown")
+    if options.what == "distilled":
+        twin.save_halves(twin.load_halves(twin.DISTILLED, options.state), (options.to or HERE) / twin.DISTILLED)
+        logs = ("distill", "distill-cooldown")
     else:
         name = options.name or options.what
         weights = state.load(options.state / f"{name}.pt")["average"]["values"]
         export = {"classifier": export_classifier, "segmenter": export_segmenter}[options.what]
         folder = options.to or HERE.parent / KINDS[options.what]["folder"]
-        found = export(data.Pets(options.data, options.state), weights, folder, options)
+        found = export(data.Album(options.data, options.state), weights, folder, options)
         print(json.dumps(found, indent=2))
         if options.to:
             return  # the logs are of what is shipped

@@ -1,20 +1,26 @@
-"""Train the segmenter of cats and dogs, from the classifier's backbone.
+"""Train the segmenter of cats and dogs, from the distilled backbone.
 
-The masks are automatic (GrabCut) and noisy: a band along their edge is ignored, photos whose mask covers less than a
-tenth or more than seven tenths are left out, and `--teacher` retrains on masks cleaned by an earlier segmenter: where
-the teacher is sure and the mask disagrees, the pixel is ignored. The loss is cross-entropy, which counts pixels, plus
-one minus the IoU of the probabilities, which is what the segmenter is judged by. Interrupted, the same command goes on.
+It learns from the teacher's masks (`teachers.py masks`), from the outlines drawn by hand where there are some, and
+from photos of neither cat nor dog, in which all is background. Where the teacher's three views of a photo disagree it
+counts less, or not at all; where the hand was unsure, the pixel is ignored. The loss is cross-entropy, which counts
+pixels, plus one minus the IoU of the probabilities, which is what the segmenter is judged by. Interrupted, the same
+command goes on.
 
-    python segmenter.py                                                            an hour and a half on two cores
-    python segmenter.py --name segmenter-2 --teacher $RECIPE_STATE/segmenter.pt    once more, on cleaned masks
+    python segmenter.py                                     three hours on two cores
+    python segmenter.py --phases 128:1,224:1                a first look
 """
 
 import argparse
+import io
+import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 import augment
@@ -22,52 +28,101 @@ import data
 import figures
 import loop
 import state
+import teachers
 import twin
 
 CLASSES = ("background", "cat", "dog")
 IGNORED = figures.IGNORED
-EDGE = 4  # pixels ignored on either side of a mask's outline, of a photo's 224
-COVER = (0.1, 0.7)  # shares of the photo outside of which a mask is not believed
-PHASES = "128:4,192:9,224:4"
+ANIMAL, UNCLEAR = 1, 3  # in the outlines; 2 is background
+LEAST_AGREEMENT = 0.5  # IoU of the teacher's views below which a photo is left out
+LEAST_COVER = 0.02  # of the photo: below, the teacher has missed the animal
+PHASES = "128:4,192:3,224:5"
 SIDE = 224  # at which photos are segmented: as large as they are
+STRANGERS = 200  # photos of neither that choose
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data.add_folders(parser)
-    parser.add_argument("--from", dest="start", type=Path, metavar="FILE",
-                        help="classifier whose backbone to start from (default: classifier.pt of the state folder, "
-                             "else pretrained weights)")  # fmt: skip
-    parser.add_argument("--teacher", type=Path, metavar="FILE",
-                        help="state of an earlier segmenter, to clean the masks with")  # fmt: skip
     parser.add_argument("--phases", type=loop.parse_phases, default=PHASES, metavar="SIDE:EPOCHS,...",
                         help=f"side of the crops and for how many epochs, in order (default: {PHASES})")  # fmt: skip
-    parser.add_argument("--scale", type=float, default=0.2, help="least area of a crop (default: 0.2)")
     parser.add_argument("--side", type=int, default=SIDE,
                         help=f"short side of photos when deployed, for validation (default: {SIDE})")  # fmt: skip
     parser.add_argument("--name", default="segmenter", help="of the state and log files (default: segmenter)")
-    loop.add_options(parser, batch=32, rate=6e-3, warmup=100, weight_decay=0.05)
+    loop.add_options(parser, batch=32, rate=4e-3, warmup=200, weight_decay=0.05)
     return parser.parse_args()
 
 
-def truth_of(masks: torch.Tensor, is_cat: torch.Tensor) -> torch.Tensor:
-    """Masks (N, H, W) and species (N,) to class numbers, uint8 (N, H, W): 0 background, 1 cat, 2 dog."""
-    species = torch.where(is_cat, 1, 2).to(torch.uint8)
-    return masks.to(torch.uint8) * species[:, None, None]
+@dataclass
+class Lessons:
+    """Photos by their position in the album, the animal's share of each place, and how much that is to count.
+
+    `shares` and `counts` are uint8 (N, MASK_SIDE, MASK_SIDE), 255 for all.
+    """
+
+    album: data.Album
+    indices: torch.Tensor
+    shares: torch.Tensor
+    counts: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
 
-def ignore_edges(truths: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """`truths` with a band of 2 EDGE pixels along the outline of `masks` set to 255."""
-    cover, window = masks[:, None].float(), 2 * EDGE + 1
-    grown = F.max_pool2d(cover, window, stride=1, padding=EDGE)
-    shrunk = -F.max_pool2d(-cover, window, stride=1, padding=EDGE)
-    return torch.where((grown > shrunk)[:, 0], IGNORED, truths)
+def lessons(album: data.Album, data_folder: Path, state_folder: Path) -> Lessons:
+    """All training photos that something is known of; prints how many the teacher was left out of."""
+    animals, views = teachers.animals(album), teachers.load_masks(state_folder)
+    drawn = outlines(data_folder)
+    seen = views > 127
+    agreement = seen.all(1).sum((1, 2)) / seen.any(1).sum((1, 2)).clamp(min=1)
+    shares = views.float().mean(1).round().to(torch.uint8)
+    trusted = (agreement >= LEAST_AGREEMENT) & (seen.float().mean((1, 2, 3)) >= LEAST_COVER)
+    counts = (agreement * 255).to(torch.uint8)[:, None, None].repeat(1, *shares.shape[1:])
+    by_hand = 0
+    for row, index in enumerate(animals.tolist()):
+        if (found := drawn.get(album.names[index])) is not None:
+            shares[row], counts[row] = shrunk(found)
+            trusted[row], by_hand = True, by_hand + 1
+    train = album.where("train")
+    empty = train[album.kinds[train] == data.KINDS.index("neither")]
+    nothing = torch.zeros(len(empty), *shares.shape[1:], dtype=torch.uint8)
+    print(f"{int(trusted.sum())} of {len(animals)} animals, {by_hand} of them by hand; {len(empty)} of neither")
+    return Lessons(
+        album,
+        torch.cat([animals[trusted], empty]),
+        torch.cat([shares[trusted], nothing]),
+        torch.cat([counts[trusted], nothing + 255]),
+    )
 
 
-def believable(masks: torch.Tensor) -> torch.Tensor:
-    """Whether a mask's cover is neither tiny nor nearly all: (N, H, W) -> bool (N,)."""
-    cover = masks.float().mean((1, 2))
-    return (cover >= COVER[0]) & (cover <= COVER[1])
+def outlines(data_folder: Path) -> dict[str, np.ndarray]:
+    """The outlines drawn by hand, by the photo's name, at the original photo's size; the reserved ones left out."""
+    found = {}
+    with tarfile.open(data_folder / "outlines.tar") as archive:
+        for member in archive:
+            name = Path(member.name).stem
+            if member.name.endswith(".png") and data.split_of(name) != "reserved":
+                found[name] = np.asarray(Image.open(io.BytesIO(archive.extractfile(member).read())))
+    return found
+
+
+def shrunk(outline: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """An outline as the animal's share of each place and how much that counts: two of (MASK_SIDE, MASK_SIDE)."""
+    size = (teachers.MASK_SIDE, teachers.MASK_SIDE)
+    parts = [np.where(outline == ANIMAL, 255, 0), np.where(outline == UNCLEAR, 0, 255)]
+    small = [np.array(Image.fromarray(part.astype(np.uint8)).resize(size, Image.Resampling.BOX)) for part in parts]
+    known = np.maximum(small[1], 1)
+    return torch.from_numpy((small[0] * 255.0 / known).clip(0, 255).astype(np.uint8)), torch.from_numpy(small[1])
+
+
+def truths_of(album: data.Album, indices: torch.Tensor, drawn: dict[str, np.ndarray], side: int) -> torch.Tensor:
+    """Hand outlines as class numbers, uint8 (N, side, side): 0 background, 1 cat, 2 dog, 255 unclear."""
+    found = []
+    for index in indices.tolist():
+        outline = Image.fromarray(drawn[album.names[index]]).resize((side, side), Image.Resampling.NEAREST)
+        classes = np.where(np.asarray(outline) == ANIMAL, 1 + int(album.kinds[index]), 0)
+        found.append(np.where(np.asarray(outline) == UNCLEAR, IGNORED, classes))
+    return torch.from_numpy(np.stack(found).astype(np.uint8))
 
 
 @torch.no_grad()
@@ -81,86 +136,79 @@ def logits_of(weights: dict[str, torch.Tensor], photos: torch.Tensor, side: int)
         yield F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False).cpu()
 
 
-def clean(
-    truths: torch.Tensor, photos: torch.Tensor, teacher: dict[str, torch.Tensor], side: int, sure: float = 0.9
-) -> torch.Tensor:
-    """`truths` with the pixels ignored where the teacher, shown photos of `side` pixels, is `sure` of another class."""
-    deployed = data.as_deployed(photos, side, side)
-    cleaned = []
-    for some, logits in zip(truths.split(32), logits_of(teacher, deployed, truths.shape[-1]), strict=True):
-        confidence, answer = logits.softmax(1).max(1)
-        cleaned.append(torch.where((confidence > sure) & (answer != some), IGNORED, some))
-    return torch.cat(cleaned)
+def jaccard_loss(logits: torch.Tensor, wanted: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """One minus the IoU of the probabilities over all places of a worker's photos, the mean of the classes in them.
 
+    (B, K, H, W), (B, K, H, W), (B, 1, H, W) -> ()
 
-def jaccard_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """One minus the IoU of the probabilities over all pixels of a worker's photos (Rahman and Wang, ISVC 2016).
-
-    The mean of the classes that occur in them; ignored pixels count on neither side.
-    (B, classes, H, W), (B, H, W) -> ()
+    With soft truths the intersection is what sum and difference leave (the Jaccard metric loss, arXiv 2302.05666), so
+    that it's 0 where both are equal.
     """
-    seen = (wanted != IGNORED)[:, None]
-    probabilities = logits.softmax(1) * seen
-    truth = (wanted[:, None] == torch.arange(logits.shape[1], device=logits.device)[:, None, None]).float()
-    both = (probabilities * truth).sum((0, 2, 3))
-    either = (probabilities + truth).sum((0, 2, 3)) - both
-    present = truth.sum((0, 2, 3)) > 0
-    return 1 - (both / either.clamp(min=1))[present].mean()
+    probabilities = logits.softmax(1)
+    both = ((probabilities + wanted) * counts).sum((0, 2, 3))
+    apart = ((probabilities - wanted).abs() * counts).sum((0, 2, 3))
+    present = (wanted * counts).sum((0, 2, 3)) > 0
+    return 1 - ((both - apart) / (both + apart).clamp(min=1))[present].mean()
 
 
-def draw_loss(indices, source, *, run: loop.Run, photos, truths, options) -> torch.Tensor:
+def draw_loss(indices, source, *, run: loop.Run, lessons: Lessons, options) -> torch.Tensor:
     """The loss of the photos numbered `indices`, augmented together with their masks."""
-    side = loop.grown_size(run, options.phases, len(photos))
-    maps = augment.random_crop_maps(len(indices), (options.scale, 1.0), source, aspect=1.5, turn=10)
-    images = augment.crop(data.to_float(photos[indices]), maps, side)
+    side = loop.grown_size(run, options.phases, len(lessons))
+    places = lessons.indices[indices]
+    maps = augment.random_placement_maps(len(indices), (0.6, 1.6), 1 / 3, source, aspect=1.5, turn=15)
+    photos = augment.wear(lessons.album.photos[places], 0.3, source)
+    images = augment.crop(data.to_float(photos.to(options.device)), maps, side, border="reflection")
     images = augment.jitter_colour(images, 0.4, source)
-    wanted = augment.crop(truths[indices][:, None].float(), maps, side, mode="nearest")[:, 0].long()
+    masks = torch.stack([lessons.shares[indices], lessons.counts[indices]], dim=1).to(options.device).float() / 255
+    share, counts = augment.crop(masks, maps, side, border="reflection").split(1, dim=1)
+    wanted = F.one_hot(lessons.album.kinds[places].clamp(max=1) + 1, len(CLASSES)).to(share)[:, :, None, None] * share
+    wanted[:, :1] = 1 - share
     logits = run.network(loop.channels_last(images))
     logits = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
-    return F.cross_entropy(logits, wanted, ignore_index=IGNORED) + jaccard_loss(logits, wanted)
+    entropy = -(wanted * logits.log_softmax(1)).sum(1, keepdim=True)
+    return (entropy * counts).sum() / counts.sum() + jaccard_loss(logits, wanted, counts)
 
 
-def validate(weights: dict[str, torch.Tensor], *, photos: torch.Tensor, truths: torch.Tensor) -> dict:
-    """IoU over all pixels of all validation photos against their automatic masks, edges and extremes included."""
+def validate(weights: dict[str, torch.Tensor], *, photos: torch.Tensor, truths: torch.Tensor, strangers) -> dict:
+    """IoU over all pixels of the validation photos with hand outlines; the animals' area where there are none."""
     answers = torch.cat([logits.argmax(1) for logits in logits_of(weights, photos, truths.shape[-1])])
     values = figures.intersection_over_union(answers, truths, len(CLASSES))
     named = {f"validation_iou_{name}": value for name, value in zip(CLASSES, values, strict=True)}
-    return {**named, "validation_miou": sum(values) / len(values)}
+    elsewhere = torch.cat([logits.argmax(1) > 0 for logits in logits_of(weights, strangers, truths.shape[-1])])
+    return {**named, "validation_miou": sum(values) / len(values), "area_of_neither": figures.share(elsewhere)}
 
 
-def load_start(network: twin.Segmenter, options: argparse.Namespace) -> None:
-    """Give the segmenter the classifier's backbone, or the pretrained one where there is no classifier yet."""
-    classifier = options.state / "classifier.pt"
-    weights = twin.pretrained(options.start or (classifier if classifier.exists() else None), options.state)
-    twin.load_backbone(network.backbone, weights)
+def held_out(album: data.Album, drawn: dict[str, np.ndarray], split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions of a split's photos with hand outlines, and of those of neither."""
+    its = album.where(split)
+    outlined = torch.tensor([album.names[i] in drawn for i in its])
+    return its[outlined], its[album.kinds[its] == data.KINDS.index("neither")]
 
 
 def main() -> None:
     options = parse()
-    pets = data.Pets(options.data, options.state)
-    train, held_out = pets.indices("train"), pets.indices("validation")
-    train = train[believable(pets.masks[train])]
-    masks, photos = pets.masks[train], pets.photos[train]
-    chunks = zip(masks.split(256), pets.is_cat[train].split(256), strict=True)  # all at once takes gigabytes
-    truths = torch.cat([ignore_edges(truth_of(some, is_cat), some) for some, is_cat in chunks])
-    if options.teacher:
-        truths = clean(truths, photos, state.load(options.teacher)["average"]["values"], options.side)
-    photos, truths = photos.to(options.device), truths.to(options.device)
+    album = data.Album(options.data, options.state)
+    training, drawn = lessons(album, options.data, options.state), outlines(options.data)
     torch.manual_seed(options.seed)  # the fresh head and its dropout
     network = twin.Segmenter(len(CLASSES))
-    load_start(network, options)
+    twin.load_backbone(network.backbone, twin.load_halves(twin.DISTILLED, options.state))
     run = loop.Run(network.train(), options, average_decay=0.995)
     save_to = options.state / f"{options.name}.pt"
     if save_to.exists():
         run.load_state_dict(state.load(save_to))
-    until = round(sum(epochs for _, epochs in options.phases) * len(train))
-    shown = data.as_deployed(pets.photos[held_out], options.side, options.side)
+    until = round(sum(epochs for _, epochs in options.phases) * len(training))
+    outlined, neither = held_out(album, drawn, "validation")
     loop.fit(
         run,
-        partial(draw_loss, run=run, photos=photos, truths=truths, options=options),
-        partial(validate, photos=shown, truths=truth_of(pets.masks[held_out], pets.is_cat[held_out])),
+        partial(draw_loss, run=run, lessons=training, options=options),
+        partial(
+            validate,
+            photos=data.as_deployed(album.photos[outlined], options.side, options.side),
+            truths=truths_of(album, outlined, drawn, data.SIDE),
+            strangers=data.as_deployed(album.photos[neither[:STRANGERS]], options.side, options.side),
+        ),
         lambda run: loop.warm_then_cosine(run, options.rate, options.warmup, until),
-        photos=len(train),
+        photos=len(training),
         until=until,
         options=options,
         save_to=save_to,

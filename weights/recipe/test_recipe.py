@@ -6,22 +6,27 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import augment
+import classifier
 import data
+import distill
 import evaluate
 import export
 import figures
+import labels
 import loop
 import names
 import optimiser
 import oracles
 import segmenter
 import state
+import teachers
 import twin
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # other people's deprecations
@@ -112,6 +117,93 @@ def test_the_split_depends_on_the_name_alone():
     assert [round(shares[split] / 100) for split, _ in data.SPLITS] == pytest.approx([75, 10, 15], abs=1)
 
 
+def test_reserved_photos_are_in_no_split():
+    assert len(data.RESERVED) == 100
+    assert {data.split_of(name) for name in data.RESERVED} == {"reserved"}
+    assert data.split_of("Abyssinian_124") == "reserved"
+    album = album_of([*sorted(data.RESERVED)[:6], "Abyssinian_1", "Bengal_2", "pug_1", "pug_2", "boxer_3", "boxer_4"])
+    seen = torch.cat([album.where(split) for split, _ in data.SPLITS])
+    assert not {album.names[i] for i in seen} & data.RESERVED
+    assert not {album.names[i] for i in teachers.animals(album)} & data.RESERVED
+    assert not {album.names[i] for i in torch.cat(segmenter.held_out(album, dict.fromkeys(album.names), "test"))} & (
+        data.RESERVED
+    )
+
+
+def album_of(pets: list[str], others: tuple[tuple[str, str, str], ...] = ()) -> data.Album:
+    """An album without pixels: pets by name, others as (name, kind, source)."""
+    album = object.__new__(data.Album)
+    rows = [(name, "cat" if name[0].isupper() else "dog", data.PETS) for name in pets]
+    album.describe([*rows, *others])
+    album.photos = torch.zeros(len(album.names), 4, 4, 3, dtype=torch.uint8)
+    return album
+
+
+OTHERS = (("1", "cat", "asirra"), ("2", "dog", "asirra"), ("3", "dog", "n02088364"), ("4", "dog", "n02115641"),
+          ("5", "neither", "cow"))  # fmt: skip
+
+
+def test_a_photo_may_have_the_labels_that_are_possible_for_it():
+    album = album_of(["Bengal_1", "beagle_1", "german_shorthaired_2", "samoyed_9"], OTHERS)
+    said = labels.names(album)
+    assert said == ["Beagle", "Bengal", "German Shorthaired Pointer", "Samoyed", "other cat", "other dog",
+                    "neither cat nor dog"]  # fmt: skip
+    known = labels.possible(album, torch.tensor([False] * 5 + [True] + [False] * 3))
+    found = [{said[j] for j in row.nonzero()[:, 0]} for row in known]
+    assert found[:4] == [{"Bengal"}, {"Beagle"}, {"German Shorthaired Pointer"}, {"Samoyed"}]
+    assert found[4] == {"Bengal", "other cat"}  # of unknown breed
+    assert found[5] == {"other dog"}  # decided
+    assert found[6:] == [{"Beagle"}, {"other dog"}, {"neither cat nor dog"}]
+
+
+def test_what_is_known_in_part_asks_for_the_sum():
+    logits = torch.tensor([[0.0, 1.0, 2.0]]).double()
+    odds = logits.softmax(1)[0]
+    for known in ([True, True, False], [False, False, True], [True, True, True]):
+        expected = -odds[torch.tensor(known)].sum().log()
+        assert labels.partial_loss(logits, torch.tensor([known])).item() == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_figures_of_a_classifier_count_each_kind_by_itself():
+    album = album_of(["Bengal_1", "beagle_1", "beagle_2", "samoyed_9"], OTHERS)
+    right = labels.possible(album).float().argmax(1)  # of unknown breed: the first of the species
+    wrong = right.clone()
+    wrong[0], wrong[8] = 0, 1  # a cat for a dog, a thing for a cat
+    for said, expected in ((right, (1, 1, 0, 1, 1)), (wrong, (0.75, 0.75, 0, 0, 1))):
+        found = labels.figures_of(F.one_hot(said, 6).float() * 20, album, torch.arange(9))
+        names_of = ("breed_top1", "cat_or_dog", "pets_called_neither", "neither_called_so", "others_species")
+        assert [found[name] for name in names_of] == pytest.approx(expected)
+    assert labels.figures_of(F.one_hot(right, 6).float() * 20, album, torch.arange(9))["calibration_error"] < 1e-3
+
+
+def test_worn_photos_differ_and_the_others_are_as_they_were():
+    photos = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(augment.wear(photos, 0.0, torch.Generator()), photos)
+    worn = augment.wear(photos, 1.0, torch.Generator().manual_seed(0))
+    assert all((a != b).any() for a, b in zip(worn, photos, strict=True))
+    assert torch.equal(worn, augment.wear(photos, 1.0, torch.Generator().manual_seed(0)))
+
+
+def test_the_classifier_learns_all_kinds_at_once():
+    """A batch of every kind of photo: a finite loss, whose gradient asks sharp pets for their breed alone."""
+    album = album_of(["Bengal_1", "beagle_1", "samoyed_9", "pug_3"], OTHERS)
+    classes, breeds = len(labels.names(album)), len(album.breeds)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))
+    lessons = object.__new__(distill.Lessons)
+    lessons.photos = torch.randint(0, 256, (9, 32, 32, 3), dtype=torch.uint8)
+    lessons.indices, lessons.maps = torch.arange(9), augment.whole_maps(9)[None]
+    lessons.features, lessons.last_layer = [torch.randn(9, 5)], nn.Linear(5, classes).requires_grad_(False)
+    chosen = options(phases=[(32, 1.0)], sharp=1.0, mix=0.0)
+    run = loop.Run(network, chosen)
+    for numbers, silent in ((torch.arange(4), True), (torch.arange(9), False)):
+        network.zero_grad()
+        loss = classifier.draw_loss(numbers, torch.Generator().manual_seed(0), run=run, lessons=lessons,
+                                    known=labels.possible(album), breeds=breeds, options=chosen)  # fmt: skip
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert bool((network[2].bias.grad[breeds:] == 0).all()) is silent
+
+
 def drawn(network: nn.Module) -> nn.Module:
     """Statistics of a network that has seen something: fresh ones would hide a wrong name."""
     for name, buffer in network.named_buffers():
@@ -145,35 +237,49 @@ def test_renamed_weights_answer_bgr_as_the_twin_answers_rgb(network, rename, arc
     assert (network(rgb) - model(rgb).logits).abs().max() > 1e-4  # RGB to BGR weights shows
 
 
-def test_crops_of_photo_and_mask_stay_together():
+@pytest.mark.parametrize("border", ["border", "reflection"])
+def test_crops_of_photo_and_mask_stay_together(border):
     photos = torch.zeros(8, 3, 32, 32)
     photos[:, :, 8:20, 4:16] = 1
-    maps = augment.random_crop_maps(8, (0.3, 1.0), torch.Generator().manual_seed(0), aspect=1.5, turn=10)
-    smooth, sharp = augment.crop(photos, maps, 48), augment.crop(photos[:, :1], maps, 48, mode="nearest")
-    assert ((smooth[:, :1] > 0.5) == (sharp > 0.5)).float().mean() > 0.97
+    source = torch.Generator().manual_seed(0)
+    for maps in (
+        augment.random_crop_maps(8, (0.3, 1.0), source, aspect=1.5, turn=10),
+        augment.random_placement_maps(8, (0.6, 1.6), 1 / 3, source, aspect=1.5, turn=10),
+    ):
+        photo, mask = augment.crop(photos, maps, 48, border), augment.crop(photos[:, :1], maps, 48, border)
+        assert torch.equal(photo[:, :1], mask)
+    shares = (photo[:, 0] > 0.5).float().mean((1, 2))
+    assert shares.max() > 2 * shares.min()  # small ones and large ones
 
 
-def test_edges_of_masks_are_ignored_on_both_sides():
-    masks = torch.zeros(1, 40, 40, dtype=torch.bool)
-    masks[0, :, 20:] = True
-    row = segmenter.ignore_edges(segmenter.truth_of(masks, torch.tensor([False])), masks)[0, 20]
-    assert row.tolist() == [0] * (20 - segmenter.EDGE) + [segmenter.IGNORED] * 2 * segmenter.EDGE + [2] * (
-        20 - segmenter.EDGE
-    )
+def test_a_hand_outline_shrinks_to_shares_and_ignores_what_is_unclear():
+    outline = np.full((224, 224), 2, np.uint8)
+    outline[:, 112:] = segmenter.ANIMAL
+    outline[:, 100:112] = segmenter.UNCLEAR
+    share, counts = segmenter.shrunk(outline)
+    assert (share[:, 56:] == 255).all()
+    assert (share[:, :50] == 0).all()
+    assert (counts[:, 50:56] == 0).all()
+    assert (counts[:, :50] == 255).all()
+    assert (counts[:, 56:] == 255).all()
 
 
 def test_jaccard_loss_is_one_minus_the_iou_of_what_counts():
-    wanted = torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))  # the third class is absent
-    wanted[0, :4] = segmenter.IGNORED
-    right = F.one_hot(wanted % segmenter.IGNORED, 3).permute(0, 3, 1, 2).float() * 50
-    assert segmenter.jaccard_loss(right, wanted) == 0
-    assert segmenter.jaccard_loss(-right, wanted) == 1
-    answers = torch.zeros_like(wanted)
+    truth = torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(0))  # the third class is absent
+    wanted, counts = F.one_hot(truth, 3).permute(0, 3, 1, 2).float(), torch.ones(2, 1, 8, 8)
+    counts[0, :, :4] = 0
+    assert segmenter.jaccard_loss(wanted * 50, wanted, counts).item() == pytest.approx(0, abs=1e-6)
+    soft = wanted * 0.5 + 0.25
+    assert segmenter.jaccard_loss(soft.log(), soft / soft.sum(1, keepdim=True), counts).item() == pytest.approx(
+        0, abs=1e-6
+    )
+    answers = torch.zeros_like(truth)
     sure = F.one_hot(answers, 3).permute(0, 3, 1, 2).float() * 50
-    expected = 1 - sum(figures.intersection_over_union(answers, wanted, 2)) / 2
-    assert segmenter.jaccard_loss(sure, wanted) == pytest.approx(expected, abs=1e-6)
-    sure[0, :, :4] = torch.randn(3, 4, 8)  # ignored
-    assert segmenter.jaccard_loss(sure, wanted) == pytest.approx(expected, abs=1e-6)
+    ignored = torch.where(counts[:, 0] == 0, figures.IGNORED, truth)
+    expected = 1 - sum(figures.intersection_over_union(answers, ignored, 2)) / 2
+    assert segmenter.jaccard_loss(sure, wanted, counts).item() == pytest.approx(expected, abs=1e-6)
+    sure[0, :, :4] = torch.randn(3, 4, 8)  # counts for nothing
+    assert segmenter.jaccard_loss(sure, wanted, counts).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_figures_of_known_answers():

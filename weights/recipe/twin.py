@@ -17,13 +17,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import oracles
-import state
 
 VARIANT = "mobilevit_xxs"
 BACKBONE_CHANNELS = 80  # of the L5 map, which the segmentation head reads
 ASPP_CHANNELS = 256
 ATROUS_RATES = (6, 12, 18)
-PRETRAINED = "pretrained-xx-small.safetensors"  # float16, timm's names, RGB
+# Beside this script, in float16, with timm's names, expecting RGB: the results of the two pretrainings.
+SMALL_PHOTOS = "pretrained-xx-small.safetensors"  # on 70,000 small photos of Tiny ImageNet's 200 classes
+DISTILLED = "distilled-xx-small.safetensors"  # from there on, by distill.py
 
 
 def backbone(num_classes: int) -> nn.Module:
@@ -94,18 +95,13 @@ def load_backbone(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Mo
     return network
 
 
-def pretrained(file: Path | None, state_folder: Path) -> dict[str, torch.Tensor]:
-    """Weights to start a stage from: those of `file`, else of this machine's pretraining, else the shipped ones.
-
-    Of a pretraining that was never cooled down the average serves, which is nearly as good.
-    """
-    usual = (state_folder / PRETRAINED, state_folder / "pretrain.pt", Path(__file__).with_name(PRETRAINED))
-    file = file or next((path for path in usual if path.exists()), None)
+def load_halves(name: str, state_folder: Path | None = None) -> dict[str, torch.Tensor]:
+    """Weights that `save_halves` wrote, as float32: of the state folder, else those beside this script."""
+    usual = ([state_folder / name] if state_folder else []) + [Path(__file__).with_name(name)]
+    file = next((path for path in usual if path.exists()), None)
     if file is None:
-        raise SystemExit("no pretrained weights: run pretrain.py first, or name a file with --from")
-    if file.suffix == ".safetensors":
-        return {name: value.float() for name, value in safetensors.torch.load_file(file).items()}
-    return state.load(file)["average"]["values"]
+        raise SystemExit(f"no {name}: the stage before this one makes it (see README.md)")
+    return {name: value.float() for name, value in safetensors.torch.load_file(file).items()}
 
 
 def save_halves(weights: dict[str, torch.Tensor], file: Path) -> None:
