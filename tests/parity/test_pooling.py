@@ -48,7 +48,7 @@ def run(model) -> np.ndarray:
 
 def ours(where, engine: str) -> np.ndarray:
     checkpoint = open_checkpoint(where, dtype=np.float64)
-    return compile_network(engine, "classifier", Scope(checkpoint.tensors), checkpoint.config)(PIXELS)[0]
+    return compile_network(engine, "classifier", Scope(checkpoint.tensors), checkpoint.config)(PIXELS)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_it_survives_every_form(pool, tmp_path):
     notes = convert(tmp_path / "timm", tmp_path / "hf").notes
     assert sum("transformers ignores it and always averages" in note for note in notes) == 1
     checkpoint = open_checkpoint(tmp_path / "hf", dtype=np.float64)
-    bgr = compile_network("reference", "classifier", Scope(checkpoint.tensors), checkpoint.config)(flipped)[0]
+    bgr = compile_network("reference", "classifier", Scope(checkpoint.tensors), checkpoint.config)(flipped)
     assert error(theirs, bgr) <= LIMIT
     convert(tmp_path / "hf", tmp_path / "back", scheme="timm")
     again = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True).eval().double()
