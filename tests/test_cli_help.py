@@ -3,11 +3,12 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny import REPOSITORY
 
-from mobilevit_np import __version__
+from mobilevit_np import __version__, cli
 from mobilevit_np.cli import build_parser, run
 
 LEVELS = {  # the way there: phrases that teach, one of them an example
@@ -16,6 +17,9 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
         "mobilevit-np classify cat.jpg",
         "--weights apple/mobilevit-small",
         "exit codes: 0 done",
+        "for photos:\n  classify ",
+        "for weights:\n  weights ",
+        "for port authors:\n  trace ",
     ],
     ("classify",): [
         "37 breeds of cats and dogs",
@@ -41,6 +45,16 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
         "ml-cvnets-segmenter",
     ],
     ("summary",): ["multiply-accumulates", "mobilevit-np summary --size 256"],
+    ("trace",): [
+        "integer\n  hashing",
+        "the numbers are the same under all",
+        "mobilevit-np trace cat.jpg -o golden.safetensors",
+        "mobilevit-np trace --formula xx_small",
+        "--weights-out weights/ --names timm",
+        "mobilevit-np trace --operators operators/",
+    ],
+    ("compare",): ["the last good one and the first bad one", "trace --formula's own", "--replay"],
+    ("diagnose",): ["Say what a port does wrong", "trace --formula's own"],
     ("weights", "verify"): ["not proof of harm", "exit code 1", "--repository apple/mobilevit-small"],
 }
 NUMERIC = {"numpy", "PIL", "safetensors", "torch", "scipy", "huggingface_hub"}
@@ -76,6 +90,23 @@ def test_examples_in_the_help_are_understood(capsys):
                 build_parser().parse_args(shlex.split(command))
                 seen += 1
     assert seen > 20
+
+
+def test_every_command_is_listed_in_a_group(capsys):
+    """A file of a command that isn't would never be found."""
+    files = {
+        path.stem
+        for path in Path(cli.__file__).parent.glob("*.py")
+        if "\ndef add_parser(" in path.read_text(encoding="utf-8")
+    }
+    assert set(cli.COMMANDS) == files
+    with pytest.raises(SystemExit):
+        run(["--help"])
+    shown = capsys.readouterr().out
+    for title, group in cli.GROUPS.items():
+        listed = shown.partition(f"\n{title}:\n")[2].partition("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in listed] == list(group)
+    assert "==SUPPRESS==" not in shown
 
 
 def test_version(capsys):

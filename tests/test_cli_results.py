@@ -73,7 +73,7 @@ def test_compare_replaces_none_either(here, capsys, replay):
     assert files() == before
 
 
-@pytest.mark.parametrize("command", [["trace", "cat.png"], ["golden", "make", "--variant", "xx_small"]])
+@pytest.mark.parametrize("command", [["trace", "cat.png"], ["trace", "--formula", "xx_small"]])
 @pytest.mark.parametrize(
     ("target", "words"),
     [

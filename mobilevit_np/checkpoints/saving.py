@@ -1,4 +1,4 @@
-"""Floor 2. Checkpoints written: a folder in the hub's layout, other naming schemes, int8; imports floors 0 and 1.
+"""Checkpoints written: a folder in the hub's layout, other naming schemes, int8.
 
 All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
 
@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ..config import GLOBAL_POOLS
+from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
 from ..formats.safetensors_file import serialize
+from ..labels import labels_for
 from ..preprocess import Profile, to_preprocessor_config
 from ..preprocess.settings import FLIP_FIELDS, PROCESSOR_TYPES, is_timm_config
 from . import configurations, quantization
 from . import parameter_names as names
+from .inference import infer_variant
 from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX
 from .shipped import WEIGHTS_FILE
@@ -63,6 +65,34 @@ def save_checkpoint(
     tensors = _with_counters(tensors)
     data = serialize(tensors, stored_as=_formats(tensors, dtype, {}), metadata={**METADATA, **(metadata or {})})
     return _write_folder(Path(folder), data, config, preprocessing)
+
+
+def save_untrained(
+    out: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    config: NetworkConfig,
+    task: str,
+    *,
+    scheme: str = names.HUGGING_FACE,
+) -> list[Path]:
+    """Write weights that no photo has shaped under a scheme's names, as float32: not a number moves.
+
+    ``tensors`` are under Hugging Face's names with prefix, ``out`` is as ``convert``'s. Trained weights belong to RGB
+    or BGR and go through ``convert``, which reverses the stem where the names ask for it; these are for a tensor as
+    input, whatever they are called. Raises CheckpointError where the scheme has no such network, OutputError.
+    """
+    check_form(out := Path(out))
+    tensors = _with_counters(tensors)
+    formats = _formats(tensors, "float32", {})
+    renamed, formats = _renamed(tensors, formats, scheme, bare=task == "backbone")
+    data = serialize(renamed, stored_as=formats, metadata=METADATA)
+    if out.suffix == _SAFETENSORS:
+        return [files.write_file(out, data)]
+    labels = labels_for(config.num_labels, segmenter=task == "segmenter")
+    fields = configurations.full_config(config, task, labels)
+    if scheme == names.TIMM:
+        fields = configurations.timm_config(config, infer_variant(fields), labels)
+    return _write_folder(out, data, fields, None, remove=_outdated(out))
 
 
 def convert(
@@ -156,10 +186,15 @@ def reopen(path: Path, original: Checkpoint) -> Checkpoint:
     return dataclasses.replace(original, tensors=tensors)
 
 
-def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
-    """Raise OutputError where ``out`` has another format's name, or what's written there would replace the original."""
+def check_form(out: Path) -> None:
+    """Raise OutputError where ``out`` has another format's name."""
     if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
         raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
+
+
+def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
+    """Raise OutputError where ``out`` has another format's name, or what's written there would replace the original."""
+    check_form(out)
     source = checkpoint.provenance.source
     needed = [path for path in (source.weights, source.config, source.preprocessor) if path is not None]
     if source.kind != "file":  # a folder with pytorch_model.bin would be opened as what's written beside it
@@ -204,9 +239,15 @@ def _write_conversion(
     if out.suffix == _SAFETENSORS:
         return Conversion((files.write_file(out, data),), tuple(notes))
     config, preprocessing = _settings(checkpoint, scheme, order, notes)
-    stale = [out / PREPROCESSOR_FILE] if preprocessing is None and os.path.isfile(out / PREPROCESSOR_FILE) else []
-    notes += [f"{path} was removed: it was made for the weights that these replace" for path in stale]
-    return Conversion(tuple(_write_folder(out, data, config, preprocessing, remove=stale)), tuple(notes))
+    outdated = _outdated(out) if preprocessing is None else []
+    notes += [f"{path} was removed: it was made for the weights that these replace" for path in outdated]
+    return Conversion(tuple(_write_folder(out, data, config, preprocessing, remove=outdated)), tuple(notes))
+
+
+def _outdated(folder: Path) -> list[Path]:
+    """The preprocessor_config.json in it, which would be read together with weights that it wasn't made for."""
+    path = folder / PREPROCESSOR_FILE
+    return [path] if os.path.isfile(path) else []
 
 
 def _write_folder(

@@ -1,4 +1,4 @@
-"""Floor 6. The command line: one file per command, argparse and printing and exit codes; no numerics.
+"""The command line: one file per command, argparse and printing and exit codes; no numerics.
 
 Exit codes: 0 done; 1 some inputs failed; 2 nothing could be done. Nothing heavy is imported before the arguments have
 been read: ``--help`` and a typing mistake answer at once. Of the commands' files only that of the command that was
@@ -18,7 +18,23 @@ from ..errors import MobileViTError, MobileViTWarning
 from .common import help_of
 from .terminal import complain, say
 
-COMMANDS = ("classify", "segment", "weights", "trace", "golden", "compare", "diagnose", "summary", "explain")
+GROUPS = {  # {for whom: {command: what it does}}, as the help lists them
+    "for photos": {
+        "classify": "name what is on a photo",
+        "segment": "mark what is where on a photo",
+        "explain": "a page through the network for your photo",
+    },
+    "for weights": {
+        "weights": "list, inspect, convert, quantise and verify checkpoints",
+        "summary": "a network's modules: output shapes, parameters, MACs",
+    },
+    "for port authors": {
+        "trace": "write golden files: every activation of a run; and weights to go with them",
+        "compare": "find the first layer where a port differs",
+        "diagnose": "name the mistake in a port",
+    },
+}
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 
 DESCRIPTION = """\
 MobileViT in NumPy: classify and segment photos, and look into the checkpoints that do it.
@@ -46,13 +62,16 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands; where ``command`` is one of them, of that one alone."""
     parser = argparse.ArgumentParser(
         prog="mobilevit-np",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mobilevit-np {__version__}")
     parser.set_defaults(run=help_of(parser))
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for title, group in GROUPS.items():
+        parser.add_argument_group(title, "\n".join(f"{name:<12}{summary}" for name, summary in group.items()))
+    commands = parser.add_subparsers(metavar="COMMAND", prog="mobilevit-np", help=argparse.SUPPRESS)  # listed above
     for name in (command,) if command in COMMANDS else COMMANDS:
         importlib.import_module(f".{name}", __name__).add_parser(commands)
     return parser

@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np classify``: what is on the photo."""
+"""``mobilevit-np classify``: what is on the photo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "classify",
-        help="name what is on a photo",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

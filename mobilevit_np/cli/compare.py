@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np compare``: where a port's numbers leave the golden file's."""
+"""``mobilevit-np compare``: where a port's numbers leave the golden file's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "compare",
-        help="find the first layer where a port differs",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,13 +47,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input")
     parser.add_argument("--html", metavar="PAGE", help="write a page with pictures: one file, to be read offline")
     parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
-    add_weights(parser, "golden make's own; for a file of trace, --replay needs it")
+    add_weights(parser, "trace --formula's own; for any other file, --replay needs it")
     parser.set_defaults(run=run)
 
 
 def add_port_options(parser: argparse.ArgumentParser) -> None:
     """The arguments that compare and diagnose share."""
-    parser.add_argument("golden", metavar="GOLDEN", help="a file written by trace or golden make")
+    parser.add_argument("golden", metavar="GOLDEN", help="a file written by trace")
     parser.add_argument("port", metavar="PORT", help="the port's tensors")
     parser.add_argument("--map", metavar="JSON", help='a file with {"port\'s name": "golden\'s name"}')
     parser.add_argument(

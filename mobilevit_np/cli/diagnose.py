@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np diagnose``: which known mistake gives a port's numbers."""
+"""``mobilevit-np diagnose``: which known mistake gives a port's numbers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "diagnose",
-        help="name the mistake in a port",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_port_options(parser)
-    add_weights(parser, "golden make's own; for a file of trace it must be given")
+    add_weights(parser, "trace --formula's own; for any other file it must be given")
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np explain``: a photo's way through a network, as a page."""
+"""``mobilevit-np explain``: a photo's way through a network, as a page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "explain",
-        help="a page through the network for your photo",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np segment``: which pixels of a photo are what."""
+"""``mobilevit-np segment``: which pixels of a photo are what."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "segment",
-        help="mark what is where on a photo",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

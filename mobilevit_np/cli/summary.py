@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np summary``: what a network is made of."""
+"""``mobilevit-np summary``: what a network is made of."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "summary",
-        help="a network's modules: output shapes, parameters, MACs",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

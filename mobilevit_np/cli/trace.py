@@ -1,20 +1,27 @@
-"""Floor 6. ``mobilevit-np trace``: every activation of one run in a golden file."""
+"""``mobilevit-np trace``: golden files, of a photo, by formula or of every operator; the formula's weights."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
+from ..errors import InputError, OutputError
 from .common import PROFILE_HELP, check_target, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
-Run a network on a photo or a tensor in the reference engine, and keep everything it computes: a golden file, for a
-port to be compared with. It holds the photo, the input, every activation under the name that a PyTorch hook sees, the
-logits, and each one's noise floor: how far float32 is from float64 there.
+Run a network in the reference engine, and keep everything it computes: a golden file, for a port to be compared with.
+It holds the input, every activation under the name that a PyTorch hook sees, the logits, and each one's noise floor:
+how far float32 is from float64 there. What is run is one of these three:
+
+- IMAGE or TENSOR: a checkpoint's network on your photo, which the file keeps too, or on pixel values.
+- --formula VARIANT: a whole network that needs no download. Its weights and its input come by a formula of integer
+  hashing (written down in mobilevit_np/golden/formula.py), so that a port in any language makes the same bits. A port
+  that loads checkpoints gets them by --weights-out, under the names it knows; the numbers are the same under all.
+- --operators DIR: every operator and layer by itself, a small file each, for a port that grows bottom-up.
 """
 
 EXAMPLES = """\
@@ -23,45 +30,60 @@ examples:
   mobilevit-np trace cat.jpg --weights apple/mobilevit-small -o golden.npz
   mobilevit-np trace input.npy --weights W --depth 4 -o stages.safetensors
   mobilevit-np trace cat.jpg --only "mobilevit.encoder.layer.2*" -o stage3.safetensors
+  mobilevit-np trace --formula xx_small --seed 7 -o golden.safetensors
+  mobilevit-np trace --formula small --task segmenter --size 512 --depth 4 -o segmenter.safetensors
+  mobilevit-np trace --formula xx_small -o golden.safetensors --weights-out weights/ --names timm
+  mobilevit-np trace --operators operators/
 """
 
-
 SUFFIXES = (".safetensors", ".npz")  # those of write_golden, which would say so only after the run
+KEPT = ("dtype", "only", "depth")
+TAKES = {  # what is run: the options that have a say in it; all are None where they weren't given
+    "source": ("out", "weights", "profile", *KEPT),
+    "formula": ("out", *KEPT, "task", "seed", "size", "weights_out", "names"),
+    "operators": ("seed",),
+}
+NEEDS = {"out": (*KEPT, "size"), "weights_out": ("names",)}  # a result: the options that say something of it alone
+FLAGS = {"source": "IMAGE|TENSOR", "out": "-o"}  # the others are called as they're stored
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "trace",
-        help="write every activation to a golden file",
+        usage="%(prog)s [-h] (IMAGE|TENSOR | --formula VARIANT | --operators DIR) [-o FILE] [options]",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "source", metavar="IMAGE|TENSOR", help="a photo, or pixel values (B, C, H, W) in .npy, .npz or .safetensors"
+    parser.add_argument("-o", "--out", metavar="FILE", help="the golden file: ends in .safetensors or .npz")
+    add_kept_options(parser)
+    source = parser.add_argument_group("of a photo or tensor")
+    source.add_argument(
+        "source",
+        nargs="?",
+        metavar="IMAGE|TENSOR",
+        help="a photo, or pixel values (B, C, H, W) in .npy, .npz or .safetensors",
     )
-    add_weights(parser)
-    parser.add_argument("-o", "--out", metavar="FILE", required=True, help="ends in .safetensors or .npz")
-    parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
-    add_trace_options(parser)
+    add_weights(source)
+    source.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
+    add_formula_options(parser.add_argument_group("by formula, without a download"))
+    operators = parser.add_argument_group("of every operator, without a download")
+    operators.add_argument("--operators", metavar="DIR", help="the folder that gets the files (--seed goes with it)")
     parser.set_defaults(run=run)
 
 
-def add_weights(parser: argparse.ArgumentParser, default: str = "pets-xx-small") -> None:
+def add_weights(parser: Any, default: str = "pets-xx-small") -> None:
     """The option that names the checkpoint."""
     parser.add_argument(
         "--weights", metavar="W", help=f"a checkpoint: file, folder, shipped model or hub id (default: {default})"
     )
 
 
-def add_trace_options(parser: argparse.ArgumentParser) -> None:
-    """The options on what is kept of a run."""
+def add_kept_options(parser: argparse.ArgumentParser) -> None:
+    """What is kept of a run."""
     parser.add_argument(
-        "--dtype",
-        choices=("float64", "float32"),
-        default="float64",
-        help="precision of what is written (default: %(default)s)",
+        "--dtype", choices=("float64", "float32"), help="precision of what is written (default: float64)"
     )
     parser.add_argument(
         "--only",
@@ -76,8 +98,64 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_formula_options(parser: Any) -> None:
+    """Which network and input the formula makes, and where its weights go."""
+    parser.add_argument(
+        "--formula",
+        choices=("xx_small", "x_small", "small"),
+        metavar="VARIANT",
+        help="a whole network: xx_small, x_small or small",
+    )
+    parser.add_argument("--task", choices=("classifier", "segmenter"), help="which head (default: classifier)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the formula (default: 0)")
+    parser.add_argument("--size", type=int, metavar="N", help="the input's height and width (default: 256)")
+    parser.add_argument(
+        "--weights-out",
+        metavar="OUT",
+        help="write the weights too, or without -o alone: NAME.safetensors, or a folder that gets config.json as well",
+    )
+    parser.add_argument(
+        "--names",
+        choices=("huggingface", "timm", "ml-cvnets"),
+        help="whose names the tensors in OUT get (default: huggingface)",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
-    """Trace, and say what was written."""
+    """Trace what was asked for, and say what was written."""
+    return {"source": _run_source, "formula": _run_formula, "operators": _run_operators}[asked_for(options)](options)
+
+
+def asked_for(options: argparse.Namespace) -> str:
+    """``source``, ``formula`` or ``operators``. Raises InputError for none or two, and for options beside the point."""
+    known = dict.fromkeys(name for what, takes in TAKES.items() for name in (what, *takes))
+    given = [name for name in known if getattr(options, name) is not None]
+    chosen = [name for name in TAKES if name in given]
+    if len(chosen) != 1:
+        raise InputError(
+            f"trace one thing at a time, {', '.join(map(_flag, TAKES))}; "
+            f"asked for: {' and '.join(map(_flag, chosen)) or 'none of them'}"
+        )
+    for name in given:
+        if name not in (*chosen, *TAKES[chosen[0]]):
+            takes = ", ".join(map(_flag, TAKES[chosen[0]]))
+            raise InputError(f"{_flag(name)} doesn't go with {_flag(chosen[0])}, which takes {takes}")
+    results = [name for name in NEEDS if name in TAKES[chosen[0]]]
+    if results and not any(name in given for name in results):
+        raise InputError(f"say where the result goes: {' or '.join(map(_flag, results))}")
+    for result, settings in NEEDS.items():
+        for name in settings:
+            if name in given and result not in given:
+                raise InputError(f"{_flag(name)} says how {_flag(result)} is written, and there is none; give both")
+    return chosen[0]
+
+
+def _flag(name: str) -> str:
+    """What a user calls an option."""
+    return FLAGS.get(name) or f"--{name.replace('_', '-')}"
+
+
+def _run_source(options: argparse.Namespace) -> int:
     from ..checkpoints import open_checkpoint
     from ..checkpoints.shipped import DEFAULTS
     from ..golden import network_of, trace
@@ -87,9 +165,62 @@ def run(options: argparse.Namespace) -> int:
     check_golden(options.out, {"the input": options.source}, weights)
     profile = named_profile(options.profile) if options.profile else None
     network = network_of(open_checkpoint(weights), profile)
-    golden = trace(options.source, network, dtype=options.dtype, only=options.only, depth=options.depth)
-    write(options.out, golden)
+    write(options.out, trace(options.source, network, **_kept(options)))
     return 0
+
+
+def _run_formula(options: argparse.Namespace) -> int:
+    """The golden file, the weights, or both: neither is written before the other is known to be possible."""
+    task, scheme = options.task or "classifier", options.names or "huggingface"
+    if (task, scheme) == ("segmenter", "timm"):
+        raise InputError("timm has no segmenter of this kind, and so no names for it; --names huggingface or ml-cvnets")
+    if options.out is not None:
+        check_golden(options.out, {}, None)
+    if options.weights_out is not None:
+        _check_weights(options.weights_out, options.out)
+
+    from ..golden.formula import make, save_weights
+
+    made: dict[str, Any] = {"task": task, "seed": options.seed or 0}
+    size = 256 if options.size is None else options.size
+    golden = make(options.formula, **made, size=size, **_kept(options)) if options.out is not None else None
+    if options.weights_out is not None:
+        for path in save_weights(options.weights_out, options.formula, **made, scheme=scheme):
+            say(printable(f"wrote {path}"))
+    if golden is not None:
+        write(options.out, golden)
+    return 0
+
+
+def _run_operators(options: argparse.Namespace) -> int:
+    from ..formats.files import make_folder
+    from ..golden import write_golden
+    from ..golden.operators import CASES, make_operator
+
+    goldens = {f"{name}.safetensors": make_operator(name, options.seed or 0) for name in CASES}
+    folder = make_folder(options.operators)
+    for name, golden in goldens.items():
+        write_golden(folder / name, golden)
+    say(printable(f"wrote {len(goldens)} golden files to {folder}"))
+    return 0
+
+
+def _kept(options: argparse.Namespace) -> dict[str, Any]:
+    return {"dtype": options.dtype or "float64", "only": options.only, "depth": options.depth}
+
+
+def _check_weights(target: str, golden: str | None) -> None:
+    """Raise OutputError, before any work, where weights can't be meant to go there, or into the golden file's place."""
+    from ..checkpoints.saving import check_form
+
+    check_form(Path(target))
+    if Path(target).suffix == ".safetensors":
+        check_target(target, {}, None, "give the weights a name in it, such as weights.safetensors")
+    elif os.path.lexists(target) and not os.path.isdir(target):
+        raise OutputError(f"can't write {target}: weights go into a folder or a .safetensors file, and it is neither")
+    places = (target, os.path.join(target, "model.safetensors"))
+    if golden is not None and os.path.realpath(golden) in map(os.path.realpath, places):
+        raise OutputError(f"the weights and the golden file would both be {golden}; give one another name")
 
 
 def check_golden(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Floor 6. ``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantising, verifying."""
+"""``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantising, verifying."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ OUT_HELP = "NAME.safetensors, or a folder that gets the json files too"
 
 def add_parser(commands: Any) -> None:
     """Add the command and its five subcommands to the parser."""
-    summary = "list, inspect, convert, quantise and verify checkpoints"
-    parser = _add(commands, "weights", summary, DESCRIPTION, EXAMPLES)
+    parser = _add(commands, "weights", "", DESCRIPTION, EXAMPLES)
     parser.set_defaults(run=help_of(parser))
     actions = parser.add_subparsers(title="what to do", metavar="ACTION")
 

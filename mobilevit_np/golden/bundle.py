@@ -1,4 +1,4 @@
-"""Floor 5. The golden file: one network or operator, its input, and everything it computed; imports formats, errors.
+"""The golden file: one network or operator, its input, and everything it computed.
 
 A file is safetensors or .npz, by its suffix. It holds, under their names: ``image`` (uint8, (H, W, C), RGB) where
 there was a photo; ``pixel_values``; every activation under its path; ``logits``. An operator's holds its operands and
@@ -97,7 +97,7 @@ def read_golden(path: str | Path) -> Golden:
     """
     tensors, metadata = read_tensors(path)
     if METADATA not in metadata:
-        raise CheckpointError(f"{path} is no golden file; make one with `mobilevit-np trace` or `golden make`")
+        raise CheckpointError(f"{path} is no golden file; make one with `mobilevit-np trace`")
     about = files.parse_json(metadata[METADATA].encode("utf-8"), f"the metadata of {path}")
     if about.get("version") != VERSION:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Floor 5. Weights and inputs by formula, the same bits on every machine and in any language; imports floors below.
+"""Weights and inputs by formula, the same bits on every machine and in any language.
 
 Nothing but +, *, ^ and >> on 32-bit unsigned integers (which wrap), and a scaling by powers of two, which is exact.
 For the number at place ``i`` (rows last, counted through the whole tensor) of the tensor called ``name``::
@@ -34,6 +34,8 @@ import numpy as np
 
 from ..checkpoints import open_checkpoint, parameter_shapes
 from ..checkpoints.inference import OUTPUT_STRIDE
+from ..checkpoints.parameter_names import HUGGING_FACE
+from ..checkpoints.saving import save_untrained
 from ..config import VARIANTS, NetworkConfig
 from ..errors import InputError
 from ..labels import LABEL_COUNTS
@@ -58,18 +60,44 @@ def make(
 
     Raises InputError for an unknown variant or task, or an impossible size or seed.
     """
-    if variant not in VARIANTS or task not in LABEL_COUNTS:
-        raise InputError(
-            f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(LABEL_COUNTS)}"
-        )
-    if not 0 <= seed < 2**32 or not 1 <= size <= 4096:
-        raise InputError(f"seed must be in 0..2^32-1 and size in 1..4096, not {seed} and {size}")
-    config = NetworkConfig(**VARIANTS[variant], num_labels=LABEL_COUNTS[task], output_stride=OUTPUT_STRIDE[task])
+    config = config_of(variant, task)
+    check_seed(seed)
+    if not 1 <= size <= 4096:
+        raise InputError(f"size must be in 1..4096, not {size}")
     shape = (1, config.num_channels, size, size)
     check_memory(shape, config)
     network = network_by_formula(config, task, seed)
     pixels = tensor(PIXELS, shape, seed)
     return trace(pixels, network, dtype=dtype, only=only, depth=depth)
+
+
+def save_weights(
+    out: str | Path, variant: str, *, task: str = "classifier", seed: int = 0, scheme: str = HUGGING_FACE
+) -> list[Path]:
+    """Write the weights of ``make``'s golden as a checkpoint: ``out`` is one .safetensors file or a folder.
+
+    Under any scheme's names (``huggingface``, ``timm``, ``ml-cvnets``) the numbers are the same, the stem's input axis
+    as it is: the golden's ``pixel_values`` fit them all. Raises as ``make``; CheckpointError where the scheme has no
+    such network, OutputError.
+    """
+    config = config_of(variant, task)
+    check_seed(seed)
+    return save_untrained(out, network_by_formula(config, task, seed).tensors, config, task, scheme=scheme)
+
+
+def config_of(variant: str, task: str) -> NetworkConfig:
+    """The network that ``make`` builds: the variant with the task's published classes and output stride."""
+    if variant not in VARIANTS or task not in LABEL_COUNTS:
+        raise InputError(
+            f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(LABEL_COUNTS)}"
+        )
+    return NetworkConfig(**VARIANTS[variant], num_labels=LABEL_COUNTS[task], output_stride=OUTPUT_STRIDE[task])
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError unless the seed has 32 bits, as the formula's numbers do."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be in 0..2^32-1, not {seed}")
 
 
 def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:

@@ -1,4 +1,4 @@
-"""Floor 5. One small golden per operator, for ports that grow bottom-up; imports ops, layers and what is below.
+"""One small golden per operator, for ports that grow bottom-up.
 
 Operands and parameters come by formula, from ``<case>.<operand>``; the golden holds them (float32, exact) and what
 came out (``output``, and a layer's parts under their paths). ``config`` says which operator it is and its arguments.
@@ -19,6 +19,7 @@ from ..checkpoints import parameter_shapes
 from ..config import NetworkConfig, plain_fields
 from ..scope import Scope
 from .bundle import OPERATOR, OUTPUT, Golden
+from .formula import check_seed
 from .formula import tensors as by_formula
 from .measure import error
 from .network import digest
@@ -46,7 +47,8 @@ class Case:
 
 
 def make_operator(name: str, seed: int = 0) -> Golden:
-    """The golden of the case called ``name``."""
+    """The golden of the case called ``name``. Raises InputError for an impossible seed."""
+    check_seed(seed)
     case = CASES[name]
     operands = by_formula(case.shapes, seed, f"{name}.")
     exact = _run(case, operands, np.float64)

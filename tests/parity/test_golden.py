@@ -9,15 +9,16 @@ import pytest
 import timm
 import torch
 from golden_ports import BY_NAME, SETTINGS, golden_and_network
+from oracle import CLASSES
 from plants import torch_port
 
 from mobilevit_np.checkpoints.parameter_names import TIMM as TIMM_SCHEME
 from mobilevit_np.checkpoints.parameter_names import from_hugging_face
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.golden import compare, diagnose, trace
-from mobilevit_np.golden.formula import network_by_formula, tensor
+from mobilevit_np.golden.formula import make, network_by_formula, save_weights, tensor
 from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
-from mobilevit_np.golden.measure import MULTIPLE
+from mobilevit_np.golden.measure import MULTIPLE, error
 
 WITHIN = MULTIPLE / 2
 IDLE = (torch.nn.Identity, torch.nn.Dropout, torch.nn.Flatten)  # show again what came before them
@@ -114,3 +115,31 @@ def test_mistakes_in_timms_model_are_named(ross, name):
     assert diagnosis.names == (name,)
     assert not diagnosis.unexplained
     assert BY_NAME[name].remedy == diagnosis.findings[0].mistake.remedy
+
+
+# -- the formula's weights in the libraries that they're named for -----------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["classifier", "segmenter"])
+def test_transformers_loads_the_formulas_weights_and_gives_the_golden_logits(tmp_path, task):
+    save_weights(tmp_path / "w", "xx_small", task=task, seed=5)
+    model, about = CLASSES[task].from_pretrained(tmp_path / "w", dtype=torch.float64, output_loading_info=True)
+    assert not any(about.values()), about
+    golden = make("xx_small", task=task, seed=5, size=64, depth=1)
+    with torch.no_grad():
+        logits = model.eval()(torch.from_numpy(golden.tensors["pixel_values"])).logits.numpy()
+    assert error(logits, golden.tensors["logits"]) < 1e-12
+
+
+@pytest.mark.parametrize("out", ["w", "w/model.safetensors"])
+def test_timm_loads_the_formulas_weights_and_gives_the_golden_logits(tmp_path, out):
+    (tmp_path / "w").mkdir()
+    save_weights(tmp_path / out, "xx_small", seed=5, scheme="timm")
+    if out == "w":
+        model = timm.create_model(f"local-dir:{tmp_path / 'w'}", pretrained=True)
+    else:
+        model = timm.create_model("mobilevit_xxs", checkpoint_path=str(tmp_path / out))  # strict
+    golden = make("xx_small", seed=5, size=64, depth=1)
+    with torch.no_grad():
+        logits = model.double().eval()(torch.from_numpy(golden.tensors["pixel_values"])).numpy()
+    assert error(logits, golden.tensors["logits"]) < 1e-12
