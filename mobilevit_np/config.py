@@ -1,7 +1,7 @@
 """The numbers a MobileViT is built from.
 
-``NetworkConfig`` holds what the computation reads and nothing else. The names and defaults are those of
-transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
+``NetworkConfig`` holds what the computation reads, and the size it was trained at. The names and defaults are those
+of transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
 (labels, dropout rates, files). ``VARIANTS`` are the three sizes of the paper (table 4 of arXiv 2110.02178).
 
 Explained in tutorials/08-the-whole-classifier.md.
@@ -71,7 +71,7 @@ class NetworkConfig:
     expand_ratio: float = 4.0
     hidden_act: str = "silu"
     conv_kernel_size: int = 3
-    output_stride: int = 32  # photo side over last map's side; 16 and 8 trade stride for dilation (segmenters)
+    output_stride: int = 32  # photo side over last map's side; 16 keeps L5's size, 8 L4's too, and dilates L5
     layer_norm_eps: float = 1e-5
     qkv_bias: bool = True
     aspp_out_channels: int = 256

@@ -1,8 +1,8 @@
 """The one family of errors that a user can cause.
 
 Every error a person can bring about (a bad file, a wrong shape, an impossible setting) is a ``MobileViTError`` raised
-where its cause is known, with one line that names what is wrong and what to do. The command line catches this family
-and nothing else: any other exception is a defect of ours and shows its traceback.
+where its cause is known, with one line that names what is wrong and what to do. The command line prints that line.
+Any other exception is a defect of ours and shows its traceback (Ctrl-C and a reader that has gone aren't errors).
 
 The classes that replace a ``ValueError`` of transformers are ``ValueError`` too, so that code written for
 transformers keeps catching them.
@@ -42,4 +42,4 @@ class OutputError(MobileViTError):
 
 
 class MobileViTWarning(UserWarning):
-    """Something worth a line that stops nothing: tensors left out, a sum that differs from the published one."""
+    """Something worth a line that stops nothing: tensors left out, a checksum that differs from the published one."""

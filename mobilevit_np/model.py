@@ -285,7 +285,7 @@ def mobilenet_stage(
 def mobilevit_stage(
     x: np.ndarray, scope: Scope, config: NetworkConfig, out_channels: int, *, stride: int, dilation: int, depth: int
 ) -> np.ndarray:
-    """An inverted residual that halves the map (or is dilated instead), then a MobileViT block: L3 to L5.
+    """An inverted residual, which halves the map unless the output stride keeps it, then a MobileViT block: L3 to L5.
 
     (B, C, H, W) -> (B, out_channels, ceil(H/stride), ceil(W/stride))
     """
@@ -368,7 +368,7 @@ def aspp(x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
 
 @module
 def deeplabv3(x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
-    """ASPP, then a 1x1 convolution with bias, the only one in the network, to ``num_labels`` scores.
+    """ASPP, then a 1x1 convolution to ``num_labels`` scores, the network's only one with a bias.
 
     (B, C, H, W) -> (B, K, H, W)
 

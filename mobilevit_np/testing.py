@@ -67,7 +67,7 @@ def operator_cases(pattern: str = "*", *, seed: int = 0) -> list[Golden]:
 def network_cases(
     *, variant: str = "xx_small", task: str = "classifier", size: int = 64, seed: int = 0
 ) -> list[Golden]:
-    """A whole network's golden, in a list; ``golden.formula.tensor`` makes its weights."""
+    """A whole network's golden file, in a list; ``golden.formula.remake`` gives the network with its weights."""
     return [make(variant, task=task, size=size, seed=seed)]
 
 

@@ -110,7 +110,7 @@ def test_a_map_may_name_tensors_that_the_port_lacks(replayed):
     comparison = compare(golden, given, mapping=mapping, network=network if replayed else None)
     assert [(row.path, row.ok) for row in comparison.rows] == [("classifier", True)]
     assert "2 of the map's names are not in the port: head_not_dumped, nor_this" in remarks(comparison)
-    assert "1 of the port's tensors are nobody's: none" in remarks(comparison)
+    assert "1 of the port's tensors match nothing: none" in remarks(comparison)
     assert comparison.as_json()["absent"] == ["head_not_dumped", "nor_this"]
     with pytest.raises(InputError, match=r"none of the port's 2 tensors .* give a JSON map of names that both have"):
         match(golden, given, mapping={"head_not_dumped": "logits"})

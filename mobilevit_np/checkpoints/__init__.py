@@ -8,7 +8,7 @@ Start with ``open_checkpoint``; names resolve on first use.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
 - ``saving``: ``save_checkpoint``, ``convert`` and ``quantize``. ``quantization``: int8 weights.
-- ``published``: sums of the files others publish.
+- ``published``: checksums of the files others publish.
 
 Explained in tutorials/10-checkpoints.md.
 """

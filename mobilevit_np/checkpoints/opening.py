@@ -256,7 +256,7 @@ def build_checkpoint(
     *,
     task: str | None = None,
 ) -> Checkpoint:
-    """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files where there are."""
+    """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files, if any."""
     with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
         scheme, tensors, held, network, notes = _recognise(floats, config)

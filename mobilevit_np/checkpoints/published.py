@@ -1,6 +1,6 @@
-"""Sums of the checkpoint files that others publish, and comparing a file with them.
+"""Checksums of the checkpoint files that others publish, and comparing a file with them.
 
-The table is data, ``weights/published.json``. Its sums were read from pages about the files, not from the files: a
+The table is data, ``weights/published.json``. Its checksums were read from pages about the files, not from the files: a
 mismatch is a reason to look again, not proof of harm.
 
 Explained in tutorials/10-checkpoints.md.
@@ -44,7 +44,7 @@ def published_sums() -> list[dict[str, Any]]:
 
 
 def verify(where: str | os.PathLike[str], *, repository: str | None = None, **options: Any) -> Verification:
-    """Compare the weights file at ``where`` with the published sums; ``repository`` says whose it should be.
+    """Compare the weights file at ``where`` with the published checksums; ``repository`` says whose it should be.
 
     Without it the file's place tells: the hub's cache, or a folder named like the repository. Raises CheckpointError
     where the file can't be read.

@@ -37,7 +37,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """One module: its path without ``mobilevit.``, the shape of what it gives, what it learned, what it multiplies."""
+    """One module: its path without ``mobilevit.``, its output's shape, its parameters, its multiplications."""
 
     module: str
     output: Shape
@@ -93,7 +93,7 @@ def _outputs(
 
 
 def _zeros(compute: Any, x: np.ndarray, scope: Scope, *, stride: int = 1, **_: Any) -> np.ndarray:
-    """In the place of ``model.convolution``: (B, C, H, W) -> (B, O, ceil(H/stride), ceil(W/stride))"""
+    """Stands in for ``model.convolution``: (B, C, H, W) -> (B, O, ceil(H/stride), ceil(W/stride))"""
     B, _C, H, W = x.shape
     return np.zeros((B, len(scope["weight"]), -(-H // stride), -(-W // stride)), x.dtype)
 

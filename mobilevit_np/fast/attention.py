@@ -195,7 +195,7 @@ class Transformer:
         return [(rows, width), (rows, max(3 * width, middle)), (max(scores, rows * middle),)]
 
     def function(self, x: np.ndarray, normed_: np.ndarray, wide: np.ndarray, scores: np.ndarray) -> Function:
-        """All layers on some sequences (g, N, D), in place; what is left in ``normed_`` is the last layer norm's."""
+        """All layers on some sequences (g, N, D), in place; ``normed_`` then holds the last layer norm's output."""
         rows, width = x.shape[0] * x.shape[1], x.shape[2]
         flat, normed = x.reshape(rows, width), rows_of(normed_, rows, width)
         norm = normalisation(flat, normed, self.eps)

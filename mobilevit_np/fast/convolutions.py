@@ -144,7 +144,8 @@ class InvertedResidual:
     def _rows(self, count: int, top: int, height: int) -> tuple[int, int, int, int]:
         """What ``count`` output rows from ``top`` on see of the padded map.
 
-        That is so many rows, of which so many are padding above; on the map, they begin there, and are so many.
+        Four numbers: the rows they see, how many of these are padding above, the map's row where the rest begins, and
+        how many of the map's rows there are.
         """
         needed = (count - 1) * self.stride + 2 * self.dilation + 1
         start = top * self.stride - self.dilation

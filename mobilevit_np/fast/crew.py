@@ -2,7 +2,7 @@
 
 NumPy lets go of Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
 each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its
-own meanwhile, or both fight for the cores: ``use_threads`` sees to that.
+own meanwhile, or both fight for the cores: ``use_threads`` sees to that, where it can.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -45,7 +45,8 @@ def use_threads(count: int | None = None) -> int:
 
     It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, unless the
     environment has decided: the command line sets ``OPENBLAS_NUM_THREADS=1`` and its like before NumPy is imported.
-    Without either all is correct, only slower. Returns the count. Raises InputError for an odd one.
+    Without either all is correct, only slower. Returns the count. Raises InputError unless it's a whole number
+    from 1 to ``MOST_THREADS``.
     """
     if count is None:
         count = cores()
@@ -64,7 +65,7 @@ def use_threads(count: int | None = None) -> int:
 
 
 class Meeting:
-    """A point that all members reach before any goes on."""
+    """A barrier: a point that all members reach before any goes on, unless it's abandoned."""
 
     def __init__(self, members: int):
         self._here, self._members = 0, members

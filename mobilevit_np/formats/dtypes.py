@@ -33,7 +33,7 @@ _OF_NUMPY["bool"] = "BOOL"
 
 
 def are_counts(values: Any, most: int) -> TypeGuard[Sequence[int]]:
-    """Whether a value from a file is a list of at most ``most`` whole numbers from 0 to where no file reaches."""
+    """Whether a value from a file is a list of at most ``most`` whole numbers, from 0 to more than any file holds."""
     if not isinstance(values, (list, tuple)) or len(values) > most:
         return False
     return all(type(value) is int and 0 <= value < MOST_NUMBERS for value in values)

@@ -45,7 +45,7 @@ def is_offline() -> bool:
 
 
 def cached_snapshot(repository: str, revision: str = MAIN, *, cache: str | Path | None = None) -> Path | None:
-    """The folder of a revision's files in the cache; None where it isn't there. Raises InputError for odd names."""
+    """The folder of a revision's files in the cache; None where it isn't there. Raises InputError for wrong names."""
     _check_names(repository, revision)
     root = Path(cache or cache_folder()) / f"models--{repository.replace('/', '--')}"
     commit = revision

@@ -67,7 +67,7 @@ _OUTPUTS = tuple(  # the end of our path -> which value under it is its output: 
 
 
 def graph_choices(port_names: Iterable[str], paths: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """A graph's values -> the path that each is the activation of, for those that are one's."""
+    """A graph's values -> the paths of the activations that they are, for those that are one."""
     names = list(port_names)
     values = {place: name for name in reversed(names) if (place := _place(name))}
     found = {name: choice for name in names if (choice := tuple(p for p in _WHOLE.get(name, ()) if p in paths)[:1])}

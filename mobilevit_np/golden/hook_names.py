@@ -1,9 +1,9 @@
 """What ports call our activations: transformers' and timm's hooks as tables.
 
-An entry is a port's name and what it is of ours: one path, or several where the port's module gives them in one tensor
-(timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in one: its
-hook sees our activation, or our normalisation where there's none). The module names themselves come from the table of
-parameter names, so that they stand in one place.
+An entry is a port's name and which of our activations it is: one path, or several where the port's module gives them in
+one tensor (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in
+one: its hook sees our activation, or our normalisation where there's none). The module names themselves come from the
+table of parameter names, so that they stand in one place.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -24,7 +24,7 @@ _SOFTMAX = re.compile(r"(.*attention\.attention\.)dropout(?:_\d+)?")  # Keras co
 
 
 class Entry(NamedTuple):
-    """What a port's tensor is of ours."""
+    """Which of our activations a port's tensor is."""
 
     choice: tuple[str, ...] = ()  # the first of these paths that the golden has
     parts: tuple[str, ...] = ()  # or these side by side on the last axis
@@ -95,7 +95,7 @@ def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict
 
 
 def name_of_whole(module_names: Iterable[str]) -> str:
-    """What the output of a whole model is of ours: the logits; the last map where the names are a bare model's."""
+    """Which of ours a whole model's output is: the logits; the last map where the names are a bare model's."""
     parts = {name.partition(".")[0] for name in module_names} - {"", PIXELS, LOGITS}
     return "mobilevit" if parts and parts <= _BARE else LOGITS
 

@@ -34,7 +34,7 @@ def operand_noise(rounded: np.ndarray, exact: np.ndarray) -> float:
 
 
 def round_operands(network: Network) -> Callable[[Scope], Scope]:
-    """A change to a scope after which what multiplies by a large weight is given both operands in int8's steps."""
+    """A function that wraps a scope so that every product with a large weight gets both operands in int8's steps."""
 
     def multiply(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> Any:
         weight = network.tensors.get(f"{here.path}.weight")

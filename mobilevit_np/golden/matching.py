@@ -44,7 +44,7 @@ class Matching:
 
     found: dict[str, Matched]
     misshapen: dict[str, tuple[str, tuple[int, ...]]]  # known by name, and of a shape that can't be it
-    unknown: tuple[str, ...]  # the port's names that are nobody's
+    unknown: tuple[str, ...]  # the port's names that match nothing
     how: str  # the table's name, or how else
     layouts: dict[str, str] = field(default_factory=dict)  # our layout -> the port's
     absent: tuple[str, ...] = ()  # what the user's map names, and the port doesn't have

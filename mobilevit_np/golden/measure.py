@@ -14,8 +14,9 @@ largest value, and in ``replay``, which it's meant for, more where rounding its 
 comes to 25 in one layer of the shipped classifier. What changes a layer by less than the tolerance, at least 6%, can't
 be seen in such a port: compare the file before it was quantised.
 
-No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that's none
-allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros has 1.
+No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that
+isn't finite allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros
+has 1.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

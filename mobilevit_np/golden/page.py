@@ -346,7 +346,7 @@ def _tensor(
 
 def _status(row: Row | None, piled: Row | None, comparison: Comparison) -> str:
     if row is None:
-        return "Not in the port: nothing to compare." if piled is None else "Not come by in the replay."
+        return "Not in the port: nothing to compare." if piled is None else "Not reached by the replay."
     if row.difference is None:
         return f"Its shape {row.shape} is no layout of the golden's."
     words = "Within tolerance" if row.ok else "Off"

@@ -1,6 +1,6 @@
 """The reference run on the port's own tensors, so that each layer's error is its own.
 
-One replacement on every path does it. ``feed`` lets a module compute what it would, keeps that beside the port's
+One wrapper on every path does it. ``feed`` lets a module compute what it would, keeps that beside the port's
 tensor of the same path, and hands on the port's tensor in place of it: the next module is fed what the port's next
 module was fed. Nothing piles up; a layer after a wrong one is right if it's right. Where the port has no tensor for a
 path, ours goes on.
@@ -71,7 +71,7 @@ def reference_tensors(
     """What the reference gives for the port's own inputs, for every path that the port has, in order of execution.
 
     ``plant`` switches mistakes on. With ``target`` only that path's tensor is computed, and of the rest no more than
-    that takes: empty where the run doesn't come by it.
+    that takes: empty where the run doesn't reach it.
     """
     scope = network.scope(dtype)
     planted = scope if plant is None else plant(scope)

@@ -95,7 +95,7 @@ def remarks(comparison: Comparison) -> list[str]:
             f"{len(comparison.missing)} of the golden's tensors are not in the port: {_some(comparison.missing)}"
         )
     if comparison.unknown:
-        lines.append(f"{len(comparison.unknown)} of the port's tensors are nobody's: {_some(comparison.unknown)}")
+        lines.append(f"{len(comparison.unknown)} of the port's tensors match nothing: {_some(comparison.unknown)}")
     if comparison.absent:
         lines.append(f"{len(comparison.absent)} of the map's names are not in the port: {_some(comparison.absent)}")
     undefined = tuple(row.path for row in comparison.rows if not row.finite)

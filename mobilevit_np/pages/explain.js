@@ -38,7 +38,7 @@
     return read.get(layer);
   }
 
-  // Those who can look: every pixel of the map, or every so manieth patch.
+  // Those who can look: every pixel of the map, or one pixel of every ``step``-th patch.
   function lookers(layer) {
     const [nh, nw] = layer.patches, by = layer.places > 1 ? layer.side : 1;
     return [Math.ceil(nh / layer.step) * by, Math.ceil(nw / layer.step) * by];

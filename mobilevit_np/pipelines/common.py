@@ -78,7 +78,10 @@ class Pipeline:
 
 
 def open_for(task: str, where: Any, dtype: Any) -> Checkpoint:
-    """The checkpoint at ``where``, by default the shipped one for ``task``. Raises InputError for an odd dtype."""
+    """The checkpoint at ``where``, by default the shipped one for ``task``.
+
+    Raises InputError unless ``dtype`` is float32 or float64.
+    """
     try:
         wanted = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:

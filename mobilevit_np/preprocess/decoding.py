@@ -32,10 +32,20 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import ImageError
 
 MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits, and decoding it stays below 1 GB
-FORMATS = (
-    "JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000", "PPM", "TGA", "PCX", "ICO", "ICNS",
-    "SGI", "QOI",
-)  # fmt: skip
+FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by which a folder's photos are known
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "AVIF": (".avif",),
+    "HEIF": (".heic",),
+    "JPEG2000": (".jp2",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "TGA": (".tga",),
+    **dict.fromkeys(("DIB", "PCX", "ICO", "ICNS", "SGI", "QOI"), ()),  # read where named, seldom photos
+}
 _MAX_STREAM = 2**30  # bytes read from a pipe, which can't say how long it is
 _STRIP = 2**20  # pixels converted at a time
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8

@@ -1,6 +1,6 @@
 """What the adapters share: the input, the frameworks on demand, the file.
 
-Nothing here knows MobileViT; the recorders that wrap methods know that it unfolds and folds outside of any module.
+Of MobileViT this file knows one thing: transformers' blocks unfold and fold in methods, where no hook sees it.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

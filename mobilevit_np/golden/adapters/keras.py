@@ -42,7 +42,7 @@ def record_keras(model: Any, source: Golden | np.ndarray, *, channels_last: bool
 
 @contextmanager
 def _watching(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
-    """Watched methods in place of every layer's own, for a while. Set past Keras, which keeps account of attributes."""
+    """Watched methods in place of every layer's own, for a while. Set behind Keras' back, which tracks attributes."""
     around: list[str] = []  # the names of the layers that are being computed, outermost first
     changed = []
     for layer in model._flatten_layers(recursive=True, include_self=True):
