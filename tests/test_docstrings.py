@@ -1,4 +1,4 @@
-"""The shape line in every public docstring of ops, layers and reference, held against a real call.
+"""The shape line in every public docstring of ops and model, held against a real call.
 
 A shape line reads ``(B, C, H, W), (O) -> (B, O, H', W')``: what goes in, an arrow, what comes out, in order.
 
@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 from examples import EXAMPLES, function
 
-PACKAGES = ("ops", "layers", "reference")
 NO_OPERATIONS = ("arguments",)  # modules of checks, without shapes of their own
 COUNTS = {"five": 5}
 
@@ -30,13 +29,12 @@ COUNTS = {"five": 5}
 def public_functions() -> list[str]:
     """Every function without an underscore, by the module that defines it."""
     found = []
-    for package in PACKAGES:
-        path = importlib.import_module(f"mobilevit_np.{package}").__path__
-        for info in (each for each in pkgutil.iter_modules(path) if each.name not in NO_OPERATIONS):
-            module = importlib.import_module(f"mobilevit_np.{package}.{info.name}")
-            for name, value in vars(module).items():
-                if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
-                    found.append(f"{package}.{info.name}.{name}")
+    operations = pkgutil.iter_modules(importlib.import_module("mobilevit_np.ops").__path__)
+    for home in ("model", *(f"ops.{each.name}" for each in operations if each.name not in NO_OPERATIONS)):
+        module = importlib.import_module(f"mobilevit_np.{home}")
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+                found.append(f"{home}.{name}")
     return found
 
 
@@ -189,11 +187,11 @@ def test_shape_line_holds(name):
         ("ops.resize.resize_bilinear", "(B, C, H, W), (H', W') -> (B, C, W', H')"),
         ("ops.losses.cross_entropy", "(B, C, ...), (B, C) -> ()"),
         ("ops.losses.cross_entropy", "(B, C, ...), (B, ...) -> (B)"),
-        ("layers.inverted_residual.inverted_residual", "(B, C, H, W) -> (B, out_channels, H/stride, ceil(W/stride))"),
-        ("layers.mobilevit_block.mobilevit_block", "(B, C, H, W) -> (B, 2C, H, W)"),
-        ("layers.transformer_layer.feed_forward_out", "(B*P, N, F) -> (B*P, N, D)"),
-        ("reference.backbone.backbone", "(B, C, H, W) -> (B, E, H', W'), five of (Ci, B, Hi, Wi)"),
-        ("reference.classifier.classifier", "(B, C, H, W) -> (B, C), five of (B, Ci, Hi, Wi)"),
+        ("model.inverted_residual", "(B, C, H, W) -> (B, out_channels, H/stride, ceil(W/stride))"),
+        ("model.mobilevit_block", "(B, C, H, W) -> (B, 2C, H, W)"),
+        ("model.feed_forward_out", "(B*P, N, F) -> (B*P, N, D)"),
+        ("model.backbone", "(B, C, H, W) -> (E, B, H', W')"),
+        ("model.classifier", "(B, C, H, W) -> (B, C)"),
     ],
 )
 def test_wrong_shape_line_is_noticed(name, wrong):

@@ -102,7 +102,7 @@ def test_attentions_too():
         (({"pixels": PHOTO},), {}, "no input pixels"),
         ((PHOTO,), {"labelz": 1}, "no input labelz"),
         (([PHOTO] * 9,), {}, "9 inputs"),
-        ((PHOTO,), {"engine": "warp"}, "no engine"),
+        ((PHOTO,), {"engine": "fast"}, "no input engine"),
     ],
 )
 def test_wrong_calls(task, positional, named, message):
