@@ -136,8 +136,9 @@ def test_commands_run(name):
     """Ours as they stand; doctest's on a chapter is ``test_every_output_is_true``, and pip's is .ci/run's."""
     for line in commands(TEXTS[name]):
         words = shlex.split(line)
-        more = next((SHORTER[word] for word in words if word in SHORTER), "")
-        if words[:3] == ["python", "-m", "mobilevit_np"] or more:
+        script = words[1].endswith(".py") and words[1] != ELSEWHERE
+        if script or (words[:2] == ["python", "-m"] and words[2] in ("mobilevit_np", "tests.bench")):
+            more = next((SHORTER[word] for word in words if word in SHORTER), "")
             with desk() as folder:
                 done = subprocess.run(
                     [sys.executable, *words[1:], *more.split()], cwd=folder, capture_output=True, text=True,

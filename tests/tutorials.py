@@ -108,10 +108,11 @@ class _Runner(doctest.DocTestRunner):
 
 @contextmanager
 def desk() -> Iterator[Path]:
-    """An empty folder to work in, with a link to ``tutorials``: what a chapter saves goes there."""
+    """An empty folder to work in, with links to what a checkout has there: what a chapter saves goes into it."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "tutorials").symlink_to(TUTORIALS)
+        for name in ("tutorials", "weights"):
+            Path(folder, name).symlink_to(REPOSITORY / name)
         os.chdir(folder)
         try:
             yield Path(folder)
