@@ -14,7 +14,6 @@ VOC_LABELS: tuple[str, ...] = (
     "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv/monitor",
 )  # fmt: skip
 LABEL_COUNTS = {"classifier": 1000, "segmenter": len(VOC_LABELS)}  # of the published networks
-VOC_IGNORE = 255  # in VOC's masks: the outlines between objects, which count for nothing
 
 
 @cache

@@ -228,7 +228,6 @@ EXAMPLES: dict[str, list[Builder]] = {
     },
     "ops.activation.softplus": [elementwise()],
     "ops.activation.softmax": [maps],
-    "ops.error_function.erf": [elementwise()],
     "ops.error_function.erfc": [elementwise()],
     "ops.convolution.conv2d": [conv_grouped, conv_dense, conv_pointwise, conv_depthwise, conv_multiplied],
     "ops.normalization.batch_norm": [batch_norm],

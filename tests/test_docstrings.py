@@ -2,12 +2,11 @@
 
 A shape line reads ``(B, C, H, W), (O) -> (B, O, H', W')``: what goes in, an arrow, what comes out, in order.
 
-- ``(B, C)`` is an array of that shape, or a tuple of those numbers; ``()`` is a scalar, ``None`` nothing.
+- ``(B, C)`` is an array of that shape, or a tuple of those numbers; ``()`` is a scalar.
 - ``h``, outside parentheses, is a whole number.
 - ``...`` stands for any axes; the same ones wherever it appears.
 - ``H'`` is a symbol of its own; ``2C``, ``B*P``, ``C/groups`` and ``ceil(H/stride)`` are computed. Where not all their
   symbols are known, they stand for themselves. Whole-number arguments of the call are known by their names.
-- ``five of (B, Ci, Hi, Wi)`` is a list of five; symbols in i differ from one to the next.
 
 The same symbol is the same number, and, so that an example can tell symbols apart, another symbol another number.
 """
@@ -23,7 +22,6 @@ import pytest
 from examples import EXAMPLES, function
 
 NO_OPERATIONS = ("arguments",)  # modules of checks, without shapes of their own
-COUNTS = {"five": 5}
 
 
 def public_functions() -> list[str]:
@@ -90,7 +88,7 @@ class Symbols:
                 self.bind_whole(expression, value)
                 continue
             assert result == value, f"{expression} is {value}, not {result}"
-        numbers = {k: v for k, v in self.axes.items() if k != "..." and not k.endswith("i")}
+        numbers = {k: v for k, v in self.axes.items() if k != "..."}
         assert len(set(numbers.values())) == len(numbers), f"the example can't tell these apart: {numbers}"
 
     def bind_whole(self, expression: str, value: int) -> None:
@@ -100,14 +98,7 @@ class Symbols:
 
 def hold(spec: str, value: object, symbols: Symbols) -> None:
     """Hold one part of a shape line against what was given or came out."""
-    several = re.fullmatch(r"(\w+) of (\(.*\))", spec)
-    if several:
-        assert len(value) == COUNTS[several[1]], f"{len(value)} came out, not {several[1]}"
-        for i, each in enumerate(value):
-            hold(re.sub(r"([A-Z])i\b", rf"\g<1>{i}i", several[2]), each, symbols)
-    elif spec == "None":
-        assert value is None
-    elif not spec.startswith("("):
+    if not spec.startswith("("):
         assert isinstance(value, int), f"{spec} is no whole number but {value!r}"
         symbols.bind(spec, value)
     else:

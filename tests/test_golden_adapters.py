@@ -23,7 +23,7 @@ from mobilevit_np.golden.formula import make
 from mobilevit_np.golden.graph_names import graph_choices
 from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS, table
 from mobilevit_np.golden.matching import match
-from mobilevit_np.golden.measure import MULTIPLE, floor, tolerance
+from mobilevit_np.golden.measure import MULTIPLE, allowed, floor
 from mobilevit_np.golden.operators import make_operator
 from mobilevit_np.golden.tables import comparison_lines
 
@@ -305,7 +305,7 @@ def test_a_missing_framework_is_named(monkeypatch, record, hidden, says):
 def test_int8_is_held_to_one_rounding_wherever_it_is():
     assert floor(1e-7, "int8") == floor(4e-7, "int8") == 2.0**-8
     assert floor(1e-2, "int8") == 1e-2  # where float32 itself is worse
-    assert tolerance(1e-7, "int8") == MULTIPLE / 256
+    assert allowed(floor(1e-7, "int8")) == MULTIPLE / 256
 
 
 @pytest.mark.parametrize(("by", "word"), [(4e-4, "float16 or int8"), (2e-2, "int8"), (0.5, None)])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mobilevit_np.golden.measure import LARGEST, MULTIPLE, UNITS, allowed, floor, measure, precision_of, tolerance
+from mobilevit_np.golden.measure import LARGEST, MULTIPLE, UNITS, allowed, floor, measure, precision_of
 
 numbers = st.floats(-100, 100, width=32)
 
@@ -40,15 +40,15 @@ def test_what_is_no_number_is_infinitely_far():
 
 
 def test_tolerance_is_a_multiple_of_the_floor_and_scales_with_rounding():
-    assert tolerance(1e-6) == pytest.approx(MULTIPLE * 1e-6)
-    assert tolerance(0.0) == MULTIPLE * 2.0**-24
+    assert allowed(floor(1e-6)) == pytest.approx(MULTIPLE * 1e-6)
+    assert allowed(floor(0.0)) == MULTIPLE * 2.0**-24
     assert floor(1e-6, "float16") == pytest.approx(1e-6 * 8192)
     assert floor(1e-6, "float64") == pytest.approx(1e-6 * 2.0**-29)
 
 
 @pytest.mark.parametrize("noise", [np.inf, np.nan])
 def test_a_floor_that_is_no_number_allows_nothing(noise):
-    assert allowed(noise) == tolerance(noise) == 0
+    assert allowed(noise) == allowed(floor(noise)) == 0
 
 
 def test_no_floor_allows_a_tensor_of_zeros():

@@ -19,7 +19,7 @@ OPERATIONS = [
     for i, build in enumerate(builders)
 ]
 ONLY_MOVED = ("unfold_to_patches", "fold_from_patches", "split_heads", "merge_heads")  # of any dtype
-OF_ANY_AXES = (*(each.__name__ for each, _ in ops.ACTIVATIONS.values()), "softmax", "softplus", "erf", "erfc")
+OF_ANY_AXES = (*(each.__name__ for each, _ in ops.ACTIVATIONS.values()), "softmax", "softplus", "erfc")
 LABELS = "labels"
 NO_WHOLE_NUMBERS = [(1, 2), [1, 1], "same", 1.0, np.float64(1), None, True, -1, np.array([1, 1])]
 NO_SIZES = [3, (2,), (2, 2, 2), "ab", None, (2.0, 2), (2, -1), (True, 2), np.array([2, 2])]

@@ -14,7 +14,6 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import permutations
 
 import numpy as np
 
@@ -122,11 +121,6 @@ def choose(kind: str, fits: Sequence[str], votes: Mapping[str, str]) -> str:
         return elected
     alike = [layout for layout in fits if kind == MAP and _channels_last(layout) == _channels_last(elected)]
     return (alike or list(fits))[0]
-
-
-def transposed(shape: Sequence[int], expected: Sequence[int]) -> bool:
-    """Whether the axes are the expected ones in another order: worth a word where no layout fits."""
-    return len(shape) == len(expected) <= 6 and tuple(expected) in set(permutations(shape))
 
 
 def _channels_last(layout: str) -> bool:

@@ -94,11 +94,6 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
     return measure(found, expected).error
 
 
-def tolerance(noise: float, precision: str = "float32", multiple: float = MULTIPLE) -> float:
-    """The largest error that rounding in ``precision`` may cause where float32's noise floor is ``noise``."""
-    return allowed(floor(noise, precision), multiple)
-
-
 def allowed(noise: float, multiple: float = MULTIPLE) -> float:
     """The largest error that's right where the noise floor, in the port's precision, is ``noise``."""
     return min(multiple * noise, LARGEST) if math.isfinite(noise) else 0.0

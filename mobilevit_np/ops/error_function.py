@@ -58,14 +58,3 @@ def erfc(x: np.ndarray) -> np.ndarray:
     for n in range(_TERMS - 1, -1, -1):
         out = out * t + coefficients[n][index]
     return out.astype(x.dtype, copy=False)
-
-
-@arithmetic
-def erf(x: np.ndarray) -> np.ndarray:
-    """The error function.
-
-    (...) -> (...)
-
-    Error at most 1e-15 absolute. dtype: that of ``x``, computed in float64.
-    """
-    return (1 - erfc(x.astype(np.float64, copy=False))).astype(x.dtype, copy=False)
