@@ -1,8 +1,8 @@
 """A port's own tests, with this package as the reference.
 
-    @pytest.mark.parametrize("bundle", operator_cases("conv2d*"), ids=str)
-    def test_convolution(bundle):
-        assert_matches_golden(my_convolution, bundle)
+    @pytest.mark.parametrize("golden", operator_cases("conv2d*"), ids=str)
+    def test_convolution(golden):
+        assert_matches_golden(my_convolution, golden)
 
 Nothing here needs pytest; the cases are goldens made by formula, without a file or a download.
 
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .golden.bundle import LOGITS, OPERATOR, OUTPUT, PIXELS, Golden, read_golden
 from .golden.comparison import Comparison, compare
+from .golden.file import LOGITS, OPERATOR, OUTPUT, PIXELS, Golden, read_golden
 from .golden.formula import make
 from .golden.measure import MULTIPLE
 from .golden.network import Network
@@ -32,7 +32,7 @@ __all__ = ["assert_matches_golden", "network_cases", "operator_cases"]
 
 def assert_matches_golden(
     port: Callable[..., Any],
-    bundle: Golden | str | Path,
+    golden: Golden | str | Path,
     *,
     network: Network | None = None,
     mapping: Mapping[str, str | list[str]] | None = None,
@@ -45,7 +45,7 @@ def assert_matches_golden(
     operator's ``port(operands, **arguments)`` gives the output (or a mapping); ``operands`` are by name (``x``,
     ``weight``...). Inputs are float32. ``network`` compares by replay; the rest is as for ``golden.compare``.
     """
-    golden = bundle if isinstance(bundle, Golden) else read_golden(bundle)
+    golden = golden if isinstance(golden, Golden) else read_golden(golden)
     found = _tensors(_run(port, golden), OUTPUT if golden.task == OPERATOR else LOGITS)
     comparison = compare(golden, found, network=network, mapping=mapping, precision=precision, multiple=multiple)
     if not comparison.ok:

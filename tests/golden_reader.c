@@ -1,6 +1,6 @@
 /* Golden files read without Python: the weights made again by the formula, bit by bit, and a convolution checked.
  *
- *   golden_reader check FILE...             operands' bits and a conv2d bundle's output, to 1e-5
+ *   golden_reader check FILE...             operands' bits and a conv2d golden file's output, to 1e-5
  *   golden_reader bits NAME SEED DIM...     a checksum of the tensor by formula, and its first values
  *
  * C99 and the standard library only. The formula is explained in mobilevit_np/golden/formula.py. Assumes a

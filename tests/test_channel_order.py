@@ -18,7 +18,7 @@ from fuzz.samples import safetensors_file, tiny_config, torch_file
 from tiny import PLACES, photo
 
 from mobilevit_np import AutoImageProcessor, Classifier, MobileViTForImageClassification, Segmenter
-from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantize, save_checkpoint
+from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, quantize, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
@@ -26,7 +26,7 @@ from mobilevit_np.errors import CheckpointError, ConfigError
 from mobilevit_np.preprocess import PROFILES
 
 NETWORK = NetworkConfig(**VARIANTS["xx_small"], num_labels=5)
-TENSORS = draw_parameters(NETWORK, "classifier")  # what takes BGR
+TENSORS = init_parameters(NETWORK, "classifier")  # what takes BGR
 PREPARED = {"input_size": [3, 64, 64], "crop_pct": 0.9, "interpolation": "bicubic", "mean": [0, 0, 0], "std": [1, 1, 1]}
 ARCHITECTURE = {"architecture": "mobilevit_xxs", "num_classes": 5}
 CONFIGS = {
@@ -172,7 +172,7 @@ def test_int8_keeps_the_order(scheme, processor, bgr, tmp_path):
 def test_segmenters(scheme, processor, has_config, tmp_path):
     settings, flip = PROCESSORS[processor]
     network = tiny_config("segmenter")
-    tensors, config = draw_parameters(network, "segmenter"), full_config(network, "segmenter", PLACES)
+    tensors, config = init_parameters(network, "segmenter"), full_config(network, "segmenter", PLACES)
     save_checkpoint(tmp_path / "bgr", tensors, config)
     written(
         tmp_path / "model", scheme, config if has_config else None, settings, order_of(scheme, flip), tensors=tensors

@@ -163,9 +163,9 @@ TIMM_CONFIG = {  # as in timm/mobilevit_xxs.cvnets_in1k
 
 def timm_folder(tmp_path, **changes):
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=7)
-    from mobilevit_np.checkpoints import draw_parameters
+    from mobilevit_np.checkpoints import init_parameters
 
-    write(tmp_path / "model.safetensors", names.from_hugging_face(draw_parameters(network, "classifier"), names.TIMM))
+    write(tmp_path / "model.safetensors", names.from_hugging_face(init_parameters(network, "classifier"), names.TIMM))
     (tmp_path / "config.json").write_text(json.dumps({**TIMM_CONFIG, **changes}))
     return tmp_path
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fuzz.samples import tiny_config, tiny_tensors
 
-from mobilevit_np.checkpoints import check_tensors, count_parameters, draw_parameters, parameter_shapes
+from mobilevit_np.checkpoints import check_tensors, count_parameters, init_parameters, parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTWarning
 
@@ -59,7 +59,7 @@ def test_impossible_networks_are_an_error():
 
 
 def test_drawn_parameters_depend_on_seed_and_name_only():
-    first, again, other = (tiny_tensors(), tiny_tensors(), draw_parameters(tiny_config(), "classifier", seed=1))
+    first, again, other = (tiny_tensors(), tiny_tensors(), init_parameters(tiny_config(), "classifier", seed=1))
     bare = tiny_tensors("backbone")
     changed = 0
     for name, tensor in first.items():
@@ -71,7 +71,7 @@ def test_drawn_parameters_depend_on_seed_and_name_only():
 
 
 def test_drawn_parameters_are_the_same_on_every_system():
-    stem = draw_parameters(NetworkConfig(), "classifier", seed=0, dtype=np.float64)[
+    stem = init_parameters(NetworkConfig(), "classifier", seed=0, dtype=np.float64)[
         "mobilevit.conv_stem.convolution.weight"
     ]
     np.testing.assert_allclose(stem[0, 0, 0], STEM_ROW, rtol=1e-12)
@@ -84,7 +84,7 @@ STEM_ROW = [1.194748789861452, 0.3456561108435925, -0.7464325571656109]
 @pytest.mark.parametrize("task", ["classifier", "segmenter", "backbone"])
 def test_drawn_parameters_fit_the_network_and_none_is_trivial(task, act):
     config = tiny_config(task, hidden_act=act)
-    tensors = draw_parameters(config, task, dtype=np.float64)
+    tensors = init_parameters(config, task, dtype=np.float64)
     assert {name: tensor.shape for name, tensor in tensors.items()} == parameter_shapes(config, task, counters=True)
     assert check_tensors(tensors, parameter_shapes(config, task)).keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -100,7 +100,7 @@ def test_drawn_parameters_fit_the_network_and_none_is_trivial(task, act):
 
 
 def test_drawn_convolutions_have_the_size_their_fan_in_asks_for():
-    drawn = draw_parameters(NetworkConfig(), "classifier")
+    drawn = init_parameters(NetworkConfig(), "classifier")
     weight = drawn["mobilevit.encoder.layer.4.fusion.convolution.weight"]
     assert weight.std() * math.sqrt(weight[0].size) == pytest.approx(1.5, rel=0.02)
 

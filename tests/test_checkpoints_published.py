@@ -1,4 +1,4 @@
-"""The table of published sums, and the models that come with the package."""
+"""The table of published checksums, and the models that come with the package."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from mobilevit_np.errors import CheckpointError
 
 
 def test_the_table():
-    entries = published_module.published_sums()
+    entries = published_module.published_checksums()
     assert len(entries) == 12
     assert len({entry["sha256"] for entry in entries}) == 12
     for entry in entries:
@@ -61,7 +61,7 @@ def test_match_mismatch_unknown(place, content, status, table):
 def test_a_repository_can_be_named(table):
     path = _put(table / "anywhere", b"wrong")
     assert verify(path, repository="apple/m").status == "mismatch"
-    assert verify(_put(table / "m", b"wrong", "model.safetensors")).status == "unknown"  # another file's sum
+    assert verify(_put(table / "m", b"wrong", "model.safetensors")).status == "unknown"  # another file's checksum
     assert verify(table / "m").status == "unknown"
 
 

@@ -16,8 +16,8 @@ from tiny import CHELSEA, open_tiny, photo, save_tiny
 from mobilevit_np import Classifier, MobileViTForImageClassification, Segmenter
 from mobilevit_np.checkpoints import (
     convert,
-    draw_parameters,
     info,
+    init_parameters,
     open_checkpoint,
     quantization,
     quantize,
@@ -188,7 +188,7 @@ def test_an_xx_small_with_a_thousand_classes_takes_less_than_1_4_megabytes(tmp_p
     monkeypatch.undo()
     config = NetworkConfig(**VARIANTS["xx_small"], num_labels=1000)
     folder = tmp_path / "w"
-    save_checkpoint(folder, draw_parameters(config, "classifier"), full_config(config, "classifier", ()))
+    save_checkpoint(folder, init_parameters(config, "classifier"), full_config(config, "classifier", ()))
     assert info(folder)["bytes"] > 5_000_000
     quantize(folder, tmp_path / "int8")
     assert 1_270_000 < info(tmp_path / "int8")["bytes"] < 1_400_000
@@ -305,7 +305,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path, tiny_classifier, m
 def test_errors_by_group(tmp_path):
     """Every weight of every task has a group, and what's said of one moved by hand is what was done to it."""
     for task in ("classifier", "segmenter", "backbone"):
-        before = draw_parameters(tiny_config(task), task)
+        before = init_parameters(tiny_config(task), task)
         groups = quantization.errors_by_group(before, before)
         assert sum(group.tensors for group in groups) == sum(tensor.ndim > 1 for tensor in before.values())
         assert all(group.largest == group.mean == 0 for group in groups)

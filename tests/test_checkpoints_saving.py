@@ -11,7 +11,7 @@ import safetensors.numpy
 from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
 from tiny import CLASSES, save_tiny
 
-from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantize, save_checkpoint
+from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, quantize, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.config import VARIANTS, NetworkConfig
@@ -240,7 +240,7 @@ def test_so_it_does_where_its_form_cannot_say_how_photos_are_prepared(tmp_path):
 def test_a_bare_model_is_one_in_timms_form_too(tmp_path):
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=2)
     config = full_config(network, "backbone", ("LABEL_0", "LABEL_1"))
-    save_checkpoint(tmp_path / "bare", draw_parameters(network, "backbone"), config)
+    save_checkpoint(tmp_path / "bare", init_parameters(network, "backbone"), config)
     convert(tmp_path / "bare", tmp_path / "timm", scheme="timm")
     assert json.loads((tmp_path / "timm/config.json").read_text())["num_classes"] == 0
     assert open_checkpoint(tmp_path / "timm").task == "backbone"
@@ -277,7 +277,7 @@ def test_a_dtype_for_the_file(tmp_path):
 def _published(tmp_path, labels=5):
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=labels)
     config = full_config(network, "classifier", tuple(f"label {i}" for i in range(labels)))
-    save_checkpoint(tmp_path / "hf", draw_parameters(network, "classifier"), config, PREPROCESSOR)
+    save_checkpoint(tmp_path / "hf", init_parameters(network, "classifier"), config, PREPROCESSOR)
     return tmp_path / "hf"
 
 
@@ -302,7 +302,7 @@ def test_a_folder_of_timms_form(tmp_path):
 def test_a_pooling_is_never_lost(scheme, tmp_path):
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=2, global_pool="max")
     save_checkpoint(
-        tmp_path / "a", draw_parameters(network, "classifier"), full_config(network, "classifier", ("x", "y"))
+        tmp_path / "a", init_parameters(network, "classifier"), full_config(network, "classifier", ("x", "y"))
     )
     write = quantize if scheme == "int8" else lambda *places: convert(*places, scheme=scheme)
     notes = write(tmp_path / "a", tmp_path / "b").notes

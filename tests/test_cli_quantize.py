@@ -9,7 +9,7 @@ from fuzz.samples import tiny_config
 from tiny import CLASSES, open_tiny, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
-from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, quantization, save_checkpoint
+from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, quantization, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
@@ -158,7 +158,7 @@ def test_a_bare_model_has_no_answers_to_compare(quantize, tmp_path):
 def test_what_gives_no_answers_to_photos_is_quantised_all_the_same(quantize, tmp_path, network, reason):
     config = tiny_config(**network)
     fields = {**full_config(config, "classifier", CLASSES[: config.num_labels])}
-    save_checkpoint("w", draw_parameters(config, "classifier"), {"id2label": {}, **fields})
+    save_checkpoint("w", init_parameters(config, "classifier"), {"id2label": {}, **fields})
     save_photo(Path("a.png"))
     code, out, err = quantize("w", "int8", "--photos", "a.png")
     assert (code, err) == (0, [])

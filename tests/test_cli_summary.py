@@ -11,7 +11,7 @@ import pytest
 from drawing import CUT_DOWN
 from tiny import save_tiny
 
-from mobilevit_np.checkpoints import count_parameters, draw_parameters, open_checkpoint
+from mobilevit_np.checkpoints import count_parameters, init_parameters, open_checkpoint
 from mobilevit_np.cli import build_parser, run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError
@@ -49,7 +49,7 @@ def test_totals_are_the_published_counts(variant, task):
 def test_shapes_are_those_of_a_real_run(task, stride):
     config = NetworkConfig(**CUT_DOWN, num_labels=5, output_stride=stride)
     seen = {}
-    scope = Scope(draw_parameters(config, task)).listen(lambda path, output: seen.__setitem__(path, output.shape))
+    scope = Scope(init_parameters(config, task)).listen(lambda path, output: seen.__setitem__(path, output.shape))
     NETWORKS[task](np.zeros((1, 3, 70, 101), np.float32), scope, config)
     rows = summarise(config, task, (70, 101)).rows
     assert len(rows) > 30
@@ -64,7 +64,7 @@ def test_rows_add_up_and_leave_nothing_out(task, fields):
     summary = summarise(config, task, (64, 96))
     assert summary.parameters == sum(row.parameters for row in summary.rows)
     assert summary.macs == sum(row.macs for row in summary.rows)
-    assert summary.parameters == count_parameters(draw_parameters(config, task))
+    assert summary.parameters == count_parameters(init_parameters(config, task))
     assert len({row.module for row in summary.rows}) == len(summary.rows)
 
 

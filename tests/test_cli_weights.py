@@ -11,7 +11,7 @@ from fuzz.samples import tiny_tensors, torch_file
 from safetensors.numpy import load_file
 from tiny import CLASSES, hub_cache, save_tiny
 
-from mobilevit_np.checkpoints import draw_parameters, published, save_checkpoint
+from mobilevit_np.checkpoints import init_parameters, published, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.cli import run
 from mobilevit_np.config import VARIANTS, NetworkConfig
@@ -74,7 +74,7 @@ def test_info_of_a_bare_torch_file_says_what_is_convention(weights):
 
 def test_convert_and_back(weights, tmp_path):
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=5)
-    save_checkpoint("first", draw_parameters(network, "classifier"), full_config(network, "classifier", CLASSES))
+    save_checkpoint("first", init_parameters(network, "classifier"), full_config(network, "classifier", CLASSES))
     code, out, err = weights("convert", "first", "timm", "--names", "timm")
     assert (code, err) == (0, [])
     assert "wrote timm/model.safetensors" in "\n".join(out).replace(f"{tmp_path}/", "")
@@ -150,7 +150,7 @@ def test_verify_a_file_that_is_the_published_one(weights, published_file, monkey
         "file": "pytorch_model.bin",
         "sha256": hashlib.sha256(published_file.read_bytes()).hexdigest(),
     }
-    monkeypatch.setattr(published, "published_sums", lambda: [entry])
+    monkeypatch.setattr(published, "published_checksums", lambda: [entry])
     code, out, _ = weights("verify", published_file)
     assert code == 0
     assert out[0] == "match: mobilevit-small/pytorch_model.bin is apple/mobilevit-small's pytorch_model.bin"

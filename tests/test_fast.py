@@ -20,7 +20,7 @@ from parameters import draw, photo
 from tiny import CHELSEA
 
 from mobilevit_np import Classifier, MobileViTForImageClassification, MobileViTModel, Segmenter, fast, matrix_library
-from mobilevit_np.checkpoints import draw_parameters, parameter_shapes
+from mobilevit_np.checkpoints import init_parameters, parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
@@ -436,13 +436,13 @@ def test_no_thread_waits_for_one_that_never_came(failure, monkeypatch):
     np.testing.assert_array_equal(network(x), expected)
 
 
-def test_a_meeting_may_be_abandoned_by_several():
-    meeting = crew.Meeting(3)
-    meeting.abandon()
-    meeting.abandon()
+def test_a_barrier_may_be_abandoned_by_several():
+    barrier = crew.Barrier(3)
+    barrier.abandon()
+    barrier.abandon()
     for member in range(3):
-        meeting.wait(member)  # lets everyone go
-    assert meeting.abandoned
+        barrier.wait(member)  # lets everyone go
+    assert barrier.abandoned
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -523,7 +523,7 @@ def test_nothing_to_listen_to():
 
 def test_models_of_transformers_api():
     config = _hf_config()
-    tensors = draw_parameters(config, "backbone")
+    tensors = init_parameters(config, "backbone")
     fast_one, slow_one = (MobileViTModel(config, tensors=tensors, engine=engine) for engine in ("fast", "reference"))
     x = draw_pixels((2, 3, 48, 48)).astype(np.float32)
     ours, theirs = (model(x, output_hidden_states=True) for model in (fast_one, slow_one))

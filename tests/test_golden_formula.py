@@ -1,4 +1,4 @@
-"""Weights by formula: the same bits from a second implementation in Python and a third in C; the committed bundles."""
+"""Weights by formula: the same bits from a second implementation in Python and a third in C; the files in tests/golden."""
 
 import math
 import shutil
@@ -16,7 +16,7 @@ from mobilevit_np.cli import run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, InputError
 from mobilevit_np.golden import read_golden
-from mobilevit_np.golden.bundle import write_golden
+from mobilevit_np.golden.file import write_golden
 from mobilevit_np.golden.formula import make, remake, save_weights, tensor
 from mobilevit_np.golden.measure import error
 from mobilevit_np.golden.operators import CASES, make_operator
@@ -96,11 +96,11 @@ def test_c_makes_the_same_weights(reader):
         assert int(out) == total, name
 
 
-def test_c_checks_every_convolution_bundle(reader):
-    bundles = sorted((HERE / "golden").glob("conv2d_*.safetensors"))
-    assert len(bundles) == 15
-    out = subprocess.run([reader, "check", *bundles], check=True, capture_output=True, text=True).stdout
-    assert out.count("operands bit by bit") == len(bundles)
+def test_c_checks_every_convolution(reader):
+    files = sorted((HERE / "golden").glob("conv2d_*.safetensors"))
+    assert len(files) == 15
+    out = subprocess.run([reader, "check", *files], check=True, capture_output=True, text=True).stdout
+    assert out.count("operands bit by bit") == len(files)
 
 
 @pytest.mark.parametrize("name", ["weight", "output"])
@@ -114,7 +114,7 @@ def test_c_notices_a_changed_number(reader, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_committed_bundles_are_those_made_today(name):
+def test_the_committed_files_are_those_made_today(name):
     committed, made = read_golden(HERE / "golden" / f"{name}.safetensors"), make_operator(name)
     assert list(committed.tensors) == list(made.tensors)
     assert (committed.config, committed.input) == (made.config, made.input)
@@ -125,7 +125,7 @@ def test_the_committed_bundles_are_those_made_today(name):
         assert committed.noise[key] < 2e-6
 
 
-def test_the_committed_bundles_are_small():
+def test_the_committed_files_are_small():
     files = list((HERE / "golden").iterdir())
     assert {file.stem for file in files} == set(CASES)
     assert sum(file.stat().st_size for file in files) < 300_000

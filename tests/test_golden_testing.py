@@ -22,35 +22,35 @@ def convolution(operands, stride=1, padding=0, dilation=1, groups=1):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("bundle", operator_cases("conv2d*"), ids=str)
-def test_a_right_convolution(bundle):
-    assert_matches_golden(convolution, bundle)
+@pytest.mark.parametrize("golden", operator_cases("conv2d*"), ids=str)
+def test_a_right_convolution(golden):
+    assert_matches_golden(convolution, golden)
 
 
-@pytest.mark.parametrize("bundle", operator_cases("conv2d_3x3_stride2_*"), ids=str)
-def test_a_wrong_convolution(bundle):
+@pytest.mark.parametrize("golden", operator_cases("conv2d_3x3_stride2_*"), ids=str)
+def test_a_wrong_convolution(golden):
     def asymmetric(operands, **arguments):
         padded = {**operands, "x": np.roll(operands["x"], 1, axis=2)}
         return convolution(padded, **arguments)
 
     with pytest.raises(
-        AssertionError, match=rf"{bundle} isn't matched\n1 of 1 tensors are off(.|\n)*first bad  output"
+        AssertionError, match=rf"{golden} isn't matched\n1 of 1 tensors are off(.|\n)*first bad  output"
     ):
-        assert_matches_golden(asymmetric, bundle)
+        assert_matches_golden(asymmetric, golden)
 
 
-@pytest.mark.parametrize("bundle", operator_cases("unfold"), ids=str)
-def test_another_implementation_of_the_unfold(bundle):
-    assert_matches_golden(lambda operands, patch_size: naive.unfold_to_patches(operands["x"], patch_size), bundle)
+@pytest.mark.parametrize("golden", operator_cases("unfold"), ids=str)
+def test_another_implementation_of_the_unfold(golden):
+    assert_matches_golden(lambda operands, patch_size: naive.unfold_to_patches(operands["x"], patch_size), golden)
     with pytest.raises(AssertionError, match="off"):
-        assert_matches_golden(lambda operands, patch_size: operands["x"].reshape(8, 6, 3), bundle)
+        assert_matches_golden(lambda operands, patch_size: operands["x"].reshape(8, 6, 3), golden)
     with pytest.raises(AssertionError, match="shape"):
-        assert_matches_golden(lambda operands, patch_size: operands["x"], bundle)
+        assert_matches_golden(lambda operands, patch_size: operands["x"], golden)
 
 
 def test_a_layer_with_its_parts(tmp_path):
-    (bundle,) = operator_cases("inverted_residual")
-    path = write_golden(tmp_path / "bundle.safetensors", bundle)
+    (golden,) = operator_cases("inverted_residual")
+    path = write_golden(tmp_path / "golden.safetensors", golden)
 
     def port(operands, out_channels, scale=1.0):
         seen = {}
@@ -66,16 +66,16 @@ def test_a_layer_with_its_parts(tmp_path):
 
 
 def test_a_whole_network():
-    (bundle,) = network_cases(size=32)
-    network = remake(bundle)
+    (golden,) = network_cases(size=32)
+    network = remake(golden)
 
     def logits(pixel_values):
         assert pixel_values.dtype == np.float32
         return network.run(pixel_values, network.scope(np.float32))
 
-    assert_matches_golden(logits, bundle)
+    assert_matches_golden(logits, golden)
     with pytest.raises(AssertionError, match="first bad  logits"):
-        assert_matches_golden(lambda pixel_values: logits(pixel_values)[:, ::-1], bundle)
+        assert_matches_golden(lambda pixel_values: logits(pixel_values)[:, ::-1], golden)
 
 
 def test_a_pattern_without_cases_is_an_error():
@@ -86,16 +86,16 @@ def test_a_pattern_without_cases_is_an_error():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_never_matches(value):
     """Neither a port's, nor where the golden has the same, nor where its noise is none."""
-    (bundle,) = operator_cases("conv2d_1x1")
-    broken = np.array(bundle.tensors["output"])
+    (right,) = operator_cases("conv2d_1x1")
+    broken = np.array(right.tensors["output"])
     broken.flat[0] = value
     for golden in (
-        bundle,
-        replace(bundle, tensors={**bundle.tensors, "output": broken}),
-        replace(bundle, noise={"output": value}),
+        right,
+        replace(right, tensors={**right.tensors, "output": broken}),
+        replace(right, noise={"output": value}),
     ):
         with pytest.raises(AssertionError, match="NaN or infinity, there or in what it's held against"):
             assert_matches_golden(lambda operands, **arguments: broken, golden)
     zeros = np.zeros_like(broken)
     with pytest.raises(AssertionError, match="isn't matched"):
-        assert_matches_golden(lambda operands, **arguments: zeros, replace(bundle, noise={"output": 1e30}))
+        assert_matches_golden(lambda operands, **arguments: zeros, replace(right, noise={"output": 1e30}))

@@ -12,7 +12,7 @@ import pytest
 from tiny import plant
 
 from mobilevit_np import ops
-from mobilevit_np.checkpoints import draw_parameters
+from mobilevit_np.checkpoints import init_parameters
 from mobilevit_np.config import VARIANTS
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, MobileViTWarning, OutputError
 from mobilevit_np.huggingface import (
@@ -209,7 +209,7 @@ def test_nothing_changes_a_model():
 
 
 def test_tensors_given_stay_the_caller_s():
-    tensors = draw_parameters(MobileViTConfig(**drawing.CUT_DOWN), "classifier")
+    tensors = init_parameters(MobileViTConfig(**drawing.CUT_DOWN), "classifier")
     MobileViTForImageClassification(MobileViTConfig(**drawing.CUT_DOWN), tensors=tensors)
     tensors["classifier.bias"][0] = 1  # still writable
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_np.checkpoints import draw_parameters, save_checkpoint
+from mobilevit_np.checkpoints import init_parameters, save_checkpoint
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.huggingface import MobileViTConfig
 from mobilevit_np.labels import VOC_LABELS, imagenet_labels
@@ -47,7 +47,7 @@ def hub(tmp_path_factory):
         config = MobileViTConfig(id2label=dict(enumerate(labels)), **network)
         preprocessing = {**PREPROCESSING, "size": {"shortest_edge": short_side}}
         preprocessing["crop_size"] = {"height": crop, "width": crop}
-        tensors = draw_parameters(config, task)
+        tensors = init_parameters(config, task)
         save_checkpoint(repository / "snapshots" / commit, tensors, config.to_dict(), preprocessing)
     return home
 
@@ -64,7 +64,7 @@ def expected(name, pixel_values):
     """The reference's logits for the checkpoint's tensors, drawn once more."""
     task, labels, _, _, network = HUB[name]
     config = NetworkConfig(num_labels=len(labels), **network)
-    return NETWORKS[task](pixel_values, Scope(draw_parameters(config, task)), config)
+    return NETWORKS[task](pixel_values, Scope(init_parameters(config, task)), config)
 
 
 def test_configuration():

@@ -9,7 +9,7 @@ import pytest
 from tiny import REPOSITORY
 
 import mobilevit_np
-from mobilevit_np.checkpoints.shipped import DEFAULTS, PUBLISHED_SUMS, shipped, weights_folders
+from mobilevit_np.checkpoints.shipped import DEFAULTS, PUBLISHED_CHECKSUMS, shipped, weights_folders
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,12 +29,12 @@ def test_the_defaults_are_there():
 def test_the_wheel_carries_the_models_and_nothing_else_of_weights():
     carried = HATCH["build"]["targets"]["wheel"]["force-include"]
     assert carried == {source: f"mobilevit_np/{source}" for source in carried}
-    assert set(carried) == {f"weights/{name}" for name in MODELS} | {f"weights/{PUBLISHED_SUMS}"}
+    assert set(carried) == {f"weights/{name}" for name in MODELS} | {f"weights/{PUBLISHED_CHECKSUMS}"}
 
 
 def test_the_sdist_carries_what_the_wheel_is_built_from():
     included = HATCH["build"]["targets"]["sdist"]["include"]
-    assert {"/mobilevit_np", "/tests", "/tutorials", f"/weights/{PUBLISHED_SUMS}"} <= set(included)
+    assert {"/mobilevit_np", "/tests", "/tutorials", f"/weights/{PUBLISHED_CHECKSUMS}"} <= set(included)
     patterns = [re.compile(re.escape(pattern.strip("/")).replace(r"\*", "[^/]*")) for pattern in included]
     for name in MODELS:
         assert any(pattern.fullmatch(f"weights/{name}") for pattern in patterns), name
@@ -88,8 +88,8 @@ def test_dependencies_are_few():
     assert tests == {"pytest", "hypothesis"}
 
 
-def test_published_sums_are_sums():
-    entries = json.loads((WEIGHTS / PUBLISHED_SUMS).read_text(encoding="utf-8"))["files"]
+def test_published_checksums_are_checksums():
+    entries = json.loads((WEIGHTS / PUBLISHED_CHECKSUMS).read_text(encoding="utf-8"))["files"]
     assert len({entry["sha256"] for entry in entries}) == len(entries) >= 12
     assert all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in entries)
 

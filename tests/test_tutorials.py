@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import REPOSITORY
 
 from mobilevit_np import fast
-from mobilevit_np.checkpoints import draw_parameters, open_checkpoint, save_checkpoint, shipped
+from mobilevit_np.checkpoints import init_parameters, open_checkpoint, save_checkpoint, shipped
 from tutorials import (
     CHAPTERS,
     ENOUGH,
@@ -222,7 +222,7 @@ def other_weights(tmp_path, monkeypatch):
         sizes = {"size": {"shortest_edge": side + 20}, "crop_size": {"height": side, "width": side}}
         save_checkpoint(
             tmp_path / "weights" / name,
-            draw_parameters(old.config, old.task, seed=3),
+            init_parameters(old.config, old.task, seed=3),
             json.loads((shipped.shipped_folder(name) / "config.json").read_text()) | {"image_size": side},
             json.loads((shipped.shipped_folder(name) / "preprocessor_config.json").read_text()) | sizes,
         )

@@ -2,7 +2,7 @@
 
 Start with ``open_checkpoint``; names resolve on first use.
 
-- ``parameters``: which tensors a network needs, drawing fresh ones, checking those of a file.
+- ``parameters``: which tensors a network needs, initializing fresh ones, checking those of a file.
 - ``parameter_names``: Hugging Face's, timm's and ml-cvnets' names side by side, and translating them.
 - ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .opening import processor_settings as processor_settings
     from .parameters import check_tensors as check_tensors
     from .parameters import count_parameters as count_parameters
-    from .parameters import draw_parameters as draw_parameters
+    from .parameters import init_parameters as init_parameters
     from .parameters import parameter_shapes as parameter_shapes
     from .published import verify as verify
     from .saving import convert as convert
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint", "processor_settings"),
-    "parameters": ("check_tensors", "count_parameters", "draw_parameters", "parameter_shapes"),
+    "parameters": ("check_tensors", "count_parameters", "init_parameters", "parameter_shapes"),
     "published": ("verify",),
     "saving": ("convert", "quantize", "save_checkpoint"),
 }

@@ -1,4 +1,4 @@
-"""The tensors a network is made of: their names and shapes, drawing fresh ones, checking a file's.
+"""The tensors a network is made of: their names and shapes, initializing fresh ones, checking a file's.
 
 ``parameter_shapes`` walks the network in the order of its layers, one small function per layer. Everything is under
 Hugging Face's names: a head's network under ``mobilevit.`` and its head, a bare model's without that prefix.
@@ -149,7 +149,7 @@ def _segmentation_head(config: NetworkConfig) -> _Shapes:
     yield from _conv("segmentation_head.classifier", (config.num_labels, width, 1), normalize=False, bias=True)
 
 
-def draw_parameters(
+def init_parameters(
     config: NetworkConfig,
     task: str,
     seed: int = 0,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..formats import files
-from .shipped import PUBLISHED_SUMS, data_file
+from .shipped import PUBLISHED_CHECKSUMS, data_file
 from .sources import Source, locate
 
 
@@ -34,11 +34,11 @@ class Verification:
     published: tuple[dict[str, Any], ...] = ()  # the entries it matches, or those it was compared with
 
 
-def published_sums() -> list[dict[str, Any]]:
+def published_checksums() -> list[dict[str, Any]]:
     """The entries of the table: repository, file, sha256, and where they have them revision, note, megabytes."""
-    path = data_file(PUBLISHED_SUMS)
+    path = data_file(PUBLISHED_CHECKSUMS)
     if path is None:
-        raise CheckpointError(f"{PUBLISHED_SUMS} is missing from this installation; install the package again")
+        raise CheckpointError(f"{PUBLISHED_CHECKSUMS} is missing from this installation; install the package again")
     entries = files.read_json(path).get("files")
     return entries if isinstance(entries, list) else []
 
@@ -53,7 +53,7 @@ def verify(where: str | os.PathLike[str], *, repository: str | None = None, **op
     if source.weights is None:
         raise CheckpointError(f"{where} holds no weights to verify")
     digest = hashlib.sha256(files.read_bytes(source.weights)).hexdigest()
-    entries = published_sums()
+    entries = published_checksums()
     if matches := tuple(entry for entry in entries if entry["sha256"] == digest):
         return Verification("match", f"{source.weights} is {_describe(matches[0])}", digest, matches)
     name = repository or _repository_of(source)
@@ -65,7 +65,7 @@ def verify(where: str | os.PathLike[str], *, repository: str | None = None, **op
     if expected:
         message = f"{source.weights} differs from every published {expected[0]['repository']} {expected[0]['file']}"
         return Verification("mismatch", f"{message}; it may be newer than the table, or changed", digest, expected)
-    return Verification("unknown", f"{source.weights} goes by no name that is published with a sum", digest)
+    return Verification("unknown", f"{source.weights} goes by no name that is published with a checksum", digest)
 
 
 def _describe(entry: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import CheckpointError
 
 DEFAULTS = {"classifier": "pets-xx-small", "segmenter": "pets-deeplabv3-xx-small"}
-PUBLISHED_SUMS = "published.json"
+PUBLISHED_CHECKSUMS = "published.json"
 _PACKAGE = Path(__file__).resolve().parent.parent
 WEIGHTS_FILE = "model.safetensors"
 

@@ -102,7 +102,7 @@ def add_parser(commands: Any) -> None:
     quantize.add_options(action, W_HELP, OUT_HELP)
     action.set_defaults(run=quantize.run)
 
-    action = _add(actions, "verify", "compare a file with the published sums", VERIFY_DESCRIPTION, VERIFY_EXAMPLES)
+    action = _add(actions, "verify", "compare a file with the published checksums", VERIFY_DESCRIPTION, VERIFY_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
     action.add_argument("--repository", metavar="ID", help="whose file it should be, such as apple/mobilevit-small")
     action.set_defaults(run=run_verify)
@@ -124,11 +124,11 @@ def _add(commands: Any, name: str, summary: str, description: str, examples: str
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the shipped models and the published repositories."""
-    from ..checkpoints.published import published_sums
+    from ..checkpoints.published import published_checksums
     from ..checkpoints.shipped import shipped
 
     models = {name: str(folder) for name, folder in shipped().items()}
-    repositories = list(dict.fromkeys(entry["repository"] for entry in published_sums()))
+    repositories = list(dict.fromkeys(entry["repository"] for entry in published_checksums()))
     if options.json:
         say(json.dumps({"shipped": models, "published": repositories}))
         return 0
@@ -176,7 +176,7 @@ def run_convert(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Compare with the published sums: 0 where it's one of them or none is known, 1 where it should be and isn't."""
+    """Compare with the published checksums: 0 where it's one of them or none is known, 1 where it should be and isn't."""
     from ..checkpoints import verify
 
     found = verify(options.where, repository=options.repository)

@@ -64,8 +64,8 @@ def use_threads(count: int | None = None) -> int:
     return count
 
 
-class Meeting:
-    """A barrier: a point that all members reach before any goes on, unless it's abandoned."""
+class Barrier:
+    """A point that all members reach before any goes on, unless it's abandoned."""
 
     def __init__(self, members: int):
         self._here, self._members = 0, members
@@ -76,7 +76,7 @@ class Meeting:
         self.abandoned = False
 
     def wait(self, member: int) -> None:
-        """Come to the meeting, and wait for the others."""
+        """Come to the barrier, and wait for the others."""
         with self._mutex:
             self._here += 1
             last = self._here == self._members
@@ -88,14 +88,14 @@ class Meeting:
             self._gates[member].acquire()
 
     def abandon(self) -> None:
-        """Let everyone go: there won't be another meeting. It may be said more than once, and by several."""
+        """Let everyone go, now and from now on. It may be said more than once, and by several."""
         self.abandoned = True
         self._open()
 
     def _open(self, except_for: int | None = None) -> None:
         for member, gate in enumerate(self._gates):
             if member != except_for:
-                with suppress(RuntimeError):  # it was open: someone has abandoned the meeting
+                with suppress(RuntimeError):  # it was open: someone has abandoned the barrier
                     gate.release()
 
 
@@ -104,19 +104,19 @@ def run_plan(plan: Plan) -> None:
     if plan.workers == 1:
         _alone(plan)
         return
-    meeting = Meeting(plan.workers)
+    barrier = Barrier(plan.workers)
 
     def work(member: int) -> None:
         with np.errstate(all="ignore"):
             for step in plan.steps:
                 for part in step.parts[member]:
                     part()
-                meeting.wait(member)
-                if meeting.abandoned:
+                barrier.wait(member)
+                if barrier.abandoned:
                     return
 
     jobs = [lambda member=member: work(member) for member in range(plan.workers)]
-    together(jobs, meeting.abandon)
+    together(jobs, barrier.abandon)
 
 
 def run_plans(plans: Sequence[Plan]) -> None:

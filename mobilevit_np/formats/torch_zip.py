@@ -95,7 +95,7 @@ class _Archive:
         if name.endswith("data.pkl") and entry.file_size > MOST_PICKLE_BYTES:
             raise CheckpointError(f"its pickle holds {entry.file_size:,} bytes; weights need far less")
         try:
-            if entry.CRC == 0:  # torch.serialization.set_crc32_options(False) leaves the sums out
+            if entry.CRC == 0:  # torch.serialization.set_crc32_options(False) leaves the checksums out
                 entry.CRC = None  # type: ignore[assignment]  # zipfile's way to say: don't compare
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)

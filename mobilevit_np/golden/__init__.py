@@ -1,7 +1,7 @@
 """The golden toolkit: which layer of a port diverges first, and why.
 
-- ``bundle``: the golden file. ``network``, ``tracing``: making one from weights and a photo or tensor.
-- ``formula``, ``operators``: golden files that need no download: weights by hashing, one small bundle per operator.
+- ``file``: the golden file. ``network``, ``tracing``: making one from weights and a photo or tensor.
+- ``formula``, ``operators``: golden files that need no download: weights by hashing, one small file per operator.
 - ``adapters``: a port in PyTorch, ONNX, Keras or TFLite, run on a golden's input and recorded.
 - ``matching``: which of a port's tensors is which, by ``hook_names`` and ``graph_names`` or by ``alignment``, in
   whichever of ``layouts``.
@@ -21,13 +21,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bundle import Golden as Golden
-    from .bundle import read_golden as read_golden
-    from .bundle import write_golden as write_golden
     from .comparison import Comparison as Comparison
     from .comparison import compare as compare
     from .diagnosis import Diagnosis as Diagnosis
     from .diagnosis import diagnose as diagnose
+    from .file import Golden as Golden
+    from .file import read_golden as read_golden
+    from .file import write_golden as write_golden
     from .matching import read_port as read_port
     from .mistakes import MISTAKES as MISTAKES
     from .network import Network as Network
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .tracing import trace as trace
 
 _HOMES = {
-    "bundle": ("Golden", "read_golden", "write_golden"),
+    "file": ("Golden", "read_golden", "write_golden"),
     "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "diagnose"),
     "matching": ("read_port",),

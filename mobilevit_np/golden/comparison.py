@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .bundle import PIXELS, Golden
+from .file import PIXELS, Golden
 from .matching import Matching, match
 from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of
 from .network import Network

@@ -20,8 +20,8 @@ import numpy as np
 from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
 from ..scope import Scope
-from .bundle import IMAGE, OPERATOR, PIXELS, Golden
 from .comparison import Comparison, Row, compare_matched
+from .file import IMAGE, OPERATOR, PIXELS, Golden
 from .matching import match
 from .measure import MULTIPLE, allowed, error
 from .mistakes import MISTAKES, Mistake

@@ -39,7 +39,7 @@ from ..checkpoints.saving import save_untrained
 from ..config import VARIANTS, NetworkConfig
 from ..errors import InputError
 from ..labels import LABEL_COUNTS
-from .bundle import OPERATOR, PIXELS, Golden
+from .file import OPERATOR, PIXELS, Golden
 from .network import Network, check_memory, digest, network_for, network_of
 from .tracing import trace
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from .bundle import LOGITS, PIXELS
+from .file import LOGITS, PIXELS
 
 _ONNX = re.compile(r"_output_\d+$")
 _INNER = ("mobilevit", "segmentation_head", "classifier")  # our paths begin so; before that stands the model's name

@@ -15,7 +15,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..checkpoints.parameter_names import MODULES, PARTS, Module
-from .bundle import LOGITS, PIXELS
+from .file import LOGITS, PIXELS
 from .graph_names import graph_choices
 
 TRANSFORMERS, TIMM, MAP = "transformers' names", "timm's names", "the map"

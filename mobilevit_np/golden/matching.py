@@ -21,7 +21,7 @@ from ..errors import CheckpointError, InputError
 from ..formats import files
 from . import layouts
 from .alignment import align
-from .bundle import IMAGE, LOGITS, PIXELS, Golden, read_tensors
+from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
 from .hook_names import MAP, Entry, from_map, table
 
 BY = ("auto", "names", "order")

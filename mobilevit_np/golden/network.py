@@ -24,7 +24,7 @@ from ..errors import CheckpointError, InputError
 from ..model import NETWORKS
 from ..preprocess import Profile, preprocess
 from ..scope import Scope
-from .bundle import IMAGE, LOGITS, PIXELS, Golden
+from .file import IMAGE, LOGITS, PIXELS, Golden
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from .. import model, ops
 from ..checkpoints import parameter_shapes
 from ..config import NetworkConfig, plain_fields
 from ..scope import Scope
-from .bundle import OPERATOR, OUTPUT, Golden
+from .file import OPERATOR, OUTPUT, Golden
 from .formula import check_seed
 from .formula import tensors as by_formula
 from .measure import error

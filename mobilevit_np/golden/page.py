@@ -21,8 +21,8 @@ import numpy as np
 from ..config import NetworkConfig
 from ..errors import InputError
 from ..pages import assemble, number, plain_name, script_json, text
-from .bundle import OPERATOR, PIXELS, Golden
 from .comparison import Comparison, Row, compare_matched
+from .file import OPERATOR, PIXELS, Golden
 from .layouts import MAP, kind_of
 from .matching import Matching, match
 from .measure import MULTIPLE, allowed

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..scope import Scope
-from .bundle import IMAGE, PIXELS, Golden
+from .file import IMAGE, PIXELS, Golden
 from .int8 import operand_noise, round_operands
 from .measure import UNITS, Difference, error, measure
 from .network import Network, check_input, make_pixel_values, name_of_output

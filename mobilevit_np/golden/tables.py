@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-from .bundle import LOGITS
 from .comparison import Comparison, Row
 from .diagnosis import Diagnosis, Finding, Unexplained
+from .file import LOGITS
 from .measure import LARGEST, allowed, floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones

@@ -20,7 +20,7 @@ from ..config import plain_fields
 from ..errors import InputError
 from ..preprocess import decode
 from ..scope import Scope
-from .bundle import IMAGE, LOGITS, PIXELS, Golden, read_tensors
+from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
 from .measure import error
 from .network import (
     Network,

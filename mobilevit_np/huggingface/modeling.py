@@ -21,7 +21,7 @@ from .. import ops
 from ..checkpoints import (
     check_tensors,
     count_parameters,
-    draw_parameters,
+    init_parameters,
     open_checkpoint,
     parameter_shapes,
     save_checkpoint,
@@ -73,7 +73,7 @@ class MobileViTPreTrainedModel(ABC):
         _ = ops.ACTIVATIONS[config.hidden_act]  # an unknown one is an error here, not at the first call
         self.config = config
         if tensors is None:
-            tensors = draw_parameters(config, self.task, seed, _float_type(dtype), expand_output=self.expand_output)
+            tensors = init_parameters(config, self.task, seed, _float_type(dtype), expand_output=self.expand_output)
         else:
             shapes = parameter_shapes(config, self.task, expand_output=self.expand_output)
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")

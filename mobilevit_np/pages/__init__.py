@@ -1,7 +1,7 @@
 """Pages that stand alone: one file with its styles, scripts and data, and no way out.
 
 ``assemble`` fills page.html and a body, which lie beside this file. The page's own policy (CSP) lets run the scripts
-that are ours, by their sums, and nothing else, and forbids it to fetch anything: should a hostile name ever come
+that are ours, by their checksums, and nothing else, and forbids it to fetch anything: should a hostile name ever come
 through unescaped, it would still do nothing. Names out of files go through ``plain_name``, and whatever goes into HTML
 through ``text``.
 """
@@ -38,7 +38,7 @@ def assemble(body: str, *, styles: Sequence[str], scripts: Sequence[str], parts:
     """
     style, script = "".join(map(_own, styles)), "".join(map(_own, scripts))
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_sum(style)}; script-src {_sum(script)}; "
+        f"default-src 'none'; img-src data:; style-src {_checksum(style)}; script-src {_checksum(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     filled = {**parts, "style": style, "script": script, "policy": policy}
@@ -84,5 +84,5 @@ def _own(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
 
 
-def _sum(code: str) -> str:
+def _checksum(code: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode('utf-8')).digest()).decode('ascii')}'"

@@ -17,7 +17,6 @@ from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
 from ..config import MOST_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess
-from .ahead import ahead, in_batches
 from .common import (
     Pipeline,
     check_answer,
@@ -27,6 +26,7 @@ from .common import (
     run_network,
     scores_of,
 )
+from .prefetch import in_batches, prefetch
 
 BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
 BATCH_PIXELS = BATCH_SIZE * 256**2  # fewer photos where they're larger than the published networks' input
@@ -116,7 +116,7 @@ class Classifier(Pipeline):
     def _stream(
         self, source: Iterator[Any], top: int, batch_size: int
     ) -> Generator[tuple[Any, Classification | MobileViTError], None, None]:
-        with closing(ahead(self._prepare, source, batch_size)) as prepared:
+        with closing(prefetch(self._prepare, source, batch_size)) as prepared:
             for batch in in_batches(prepared, batch_size):
                 images, pixel_values = zip(*batch, strict=True)
                 yield from zip(images, self._classify(pixel_values, top), strict=True)

@@ -22,7 +22,6 @@ from PIL import Image
 from .. import ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo
-from .ahead import ahead
 from .common import (
     MOST_PIXELS,
     Pipeline,
@@ -32,6 +31,7 @@ from .common import (
     run_network,
 )
 from .overlay import indexed_mask, overlay, pixel_counts
+from .prefetch import prefetch
 
 _MULTIPLE = 32  # sides the whole backbone halves without a remainder
 _LONGEST = 2  # beyond this aspect the photo is cut into windows of this aspect
@@ -88,7 +88,7 @@ class Segmenter(Pipeline):
         The next photo is decoded while this one is segmented. The source is never asked for more than that; an error in
         it is raised after the answers that came before.
         """
-        with closing(ahead(_decoded, iter(images), 1)) as photos:
+        with closing(prefetch(_decoded, iter(images), 1)) as photos:
             yield from map(self._answered, photos)  # no loop whose variables would keep a large photo
 
     def _answered(self, decoded: tuple[Any, np.ndarray | MobileViTError]) -> tuple[Any, Segmentation | MobileViTError]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilevit_np.checkpoints import draw_parameters
+from mobilevit_np.checkpoints import init_parameters
 from mobilevit_np.checkpoints.inference import OUTPUT_STRIDE
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.labels import LABEL_COUNTS
@@ -35,7 +35,7 @@ class Cell:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Drawn weights with which every activation is of order 1; the same in every process."""
-        return draw_parameters(self.config, self.task)
+        return init_parameters(self.config, self.task)
 
     def pixel_values(self, draw: int) -> np.ndarray:
         """Input number ``draw``, the same in every process: patches of colour under noise, in 0..1, contiguous.

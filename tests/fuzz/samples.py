@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_np.checkpoints.parameters import draw_parameters
+from mobilevit_np.checkpoints.parameters import init_parameters
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.formats.safetensors_file import serialize
 
@@ -39,7 +39,7 @@ def tiny_config(task: str = "classifier", **fields: Any) -> NetworkConfig:
 
 def tiny_tensors(task: str = "classifier", **fields: Any) -> dict[str, np.ndarray]:
     """Its parameters, under Hugging Face's names."""
-    return draw_parameters(tiny_config(task, **fields), task)
+    return init_parameters(tiny_config(task, **fields), task)
 
 
 def few_tensors(seed: int = 0) -> dict[str, np.ndarray]:

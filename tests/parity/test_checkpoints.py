@@ -26,7 +26,7 @@ from transformers import (
     MobileViTModel,
 )
 
-from mobilevit_np.checkpoints import convert, draw_parameters, open_checkpoint, parameter_shapes, save_checkpoint
+from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, parameter_shapes, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError
@@ -46,7 +46,7 @@ def live_model(task, seed=0, **fields):
     """A live transformers model with parameters of ours, so that BatchNorm's statistics aren't trivial."""
     network = NetworkConfig(**fields)
     model = CLASSES[task](MobileViTConfig(**fields))
-    drawn = draw_parameters(network, task, seed)
+    drawn = init_parameters(network, task, seed)
     model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in drawn.items()})
     return model.eval()
 
@@ -367,7 +367,7 @@ def test_what_we_save_is_loaded_by_transformers_without_a_word(dtype, tmp_path, 
     network = NetworkConfig(**VARIANTS["xx_small"], num_labels=3)
     from mobilevit_np.checkpoints.configurations import full_config
 
-    drawn = draw_parameters(network, "segmenter")
+    drawn = init_parameters(network, "segmenter")
     save_checkpoint(tmp_path, drawn, full_config(network, "segmenter", ("a", "b", "c")), dtype=dtype)
     model, report = MobileViTForSemanticSegmentation.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())

@@ -18,7 +18,7 @@ import numpy as np
 from ...errors import InputError, MissingExtraError, OutputError
 from ...formats import files
 from ...formats.safetensors_file import serialize
-from ..bundle import PIXELS, Golden
+from ..file import PIXELS, Golden
 
 METHODS = ("unfolding", "folding")  # what transformers' blocks compute in methods, where no hook sees it
 

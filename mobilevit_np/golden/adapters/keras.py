@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import LOGITS, PIXELS, Golden
+from ..file import LOGITS, PIXELS, Golden
 from .collecting import METHODS, first_of, input_of
 
 _AGAIN = ("Dropout", "ZeroPadding2D", "InputLayer")  # show once more what came before them, or no layer of ours

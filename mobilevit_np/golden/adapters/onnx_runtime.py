@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...formats import files
-from ..bundle import PIXELS, Golden
+from ..file import PIXELS, Golden
 from .collecting import fed, framework, input_of
 
 _INSTALL = "onnx onnxruntime"

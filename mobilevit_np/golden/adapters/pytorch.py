@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ..bundle import PIXELS, Golden
+from ..file import PIXELS, Golden
 from ..hook_names import name_of_whole
 from .collecting import METHODS, first_of, framework, input_of, watched
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import MissingExtraError
-from ..bundle import PIXELS, Golden
+from ..file import PIXELS, Golden
 from .collecting import fed, framework, input_of
 
 

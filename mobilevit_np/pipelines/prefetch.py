@@ -28,7 +28,7 @@ WORKERS = min(4, os.cpu_count() or 1)  # each holds one decoded photo
 _SAFE_ELSEWHERE = (str, bytes, os.PathLike, np.ndarray)
 
 
-def ahead(
+def prefetch(
     function: Callable[[Any], Any], source: Iterator[Any], count: int, workers: int = WORKERS
 ) -> Generator[tuple[Any, Any], None, None]:
     """Each item of ``source`` with ``function(item)``, in their order, while up to ``count`` more are being prepared.

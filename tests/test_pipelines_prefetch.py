@@ -21,7 +21,7 @@ from mobilevit_np import Classifier, Segmenter
 from mobilevit_np.errors import ImageError
 from mobilevit_np.model import classifier as reference
 from mobilevit_np.pipelines import classifier as module
-from mobilevit_np.pipelines.ahead import ahead, in_batches
+from mobilevit_np.pipelines.prefetch import in_batches, prefetch
 
 PATIENCE = 60  # seconds until a thread that should have come is given up
 
@@ -53,7 +53,7 @@ def failing(numbers):
 @given(st.integers(0, 30), st.integers(1, 12), st.integers(1, 6))
 def test_the_same_in_the_same_order(length, count, workers):
     names = [name_of(i) for i in range(length)]
-    assert list(ahead(square, iter(names), count, workers)) == [(name, square(name)) for name in names]
+    assert list(prefetch(square, iter(names), count, workers)) == [(name, square(name)) for name in names]
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(1, 30))
@@ -67,7 +67,7 @@ def test_no_more_is_taken_than_said(count, workers, wanted):
             last = next(taken)
             yield name_of(last)
 
-    results = ahead(square, endless(), count, workers)
+    results = prefetch(square, endless(), count, workers)
     for handed in range(1, wanted + 1):
         assert next(results) == (name_of(handed), handed**2)
         assert last == handed + count
@@ -83,7 +83,7 @@ def test_what_comes_next_is_worked_on_while_the_caller_holds_the_first():
         begun[name].set()
         return name
 
-    results = ahead(function, iter(begun), 3, workers=2)
+    results = prefetch(function, iter(begun), 3, workers=2)
     next(results)
     for i in range(1, 4):
         assert begun[name_of(i)].wait(PATIENCE)
@@ -99,7 +99,7 @@ def test_as_many_at_a_time_as_there_are_workers():
             together.wait(PATIENCE)
         return name
 
-    assert len(list(ahead(function, map(name_of, range(7)), 6, workers=3))) == 7
+    assert len(list(prefetch(function, map(name_of, range(7)), 6, workers=3))) == 7
 
 
 def test_the_first_is_the_callers_own_and_a_single_one_starts_no_thread():
@@ -109,9 +109,9 @@ def test_the_first_is_the_callers_own_and_a_single_one_starts_no_thread():
         where.append((name, threading.current_thread() is threading.main_thread()))
         return name
 
-    assert list(ahead(function, iter(["one.jpg"]), 8)) == [("one.jpg", "one.jpg")]
+    assert list(prefetch(function, iter(["one.jpg"]), 8)) == [("one.jpg", "one.jpg")]
     assert where == [("one.jpg", True)]
-    list(ahead(function, iter(["one.jpg", "two.jpg"]), 8))
+    list(prefetch(function, iter(["one.jpg", "two.jpg"]), 8))
     assert dict(where) == {"one.jpg": True, "two.jpg": False}
 
 
@@ -124,7 +124,7 @@ def test_what_others_may_hold_waits_for_its_turn_in_the_callers_thread(make):
         return threading.current_thread() is threading.main_thread()
 
     items = [make() for _ in range(4)]
-    results = ahead(function, iter(items), 3)
+    results = prefetch(function, iter(items), 3)
     for done, (item, here) in enumerate(results, start=1):
         assert here
         assert (len(begun), item) == (done, items[done - 1])
@@ -132,7 +132,7 @@ def test_what_others_may_hold_waits_for_its_turn_in_the_callers_thread(make):
 
 def test_errors_come_in_their_turn():
     """Of the function: raised where its item stands. Of the source: after all that came before, from where it was."""
-    results = ahead(failing({9}), map(name_of, range(6)), 5)
+    results = prefetch(failing({9}), map(name_of, range(6)), 5)
     assert [result for _, result in itertools.islice(results, 3)] == [0, 1, 4]
     with pytest.raises(KeyError, match=r"3\.jpg"):
         next(results)
@@ -142,11 +142,11 @@ def test_errors_come_in_their_turn():
         yield from map(name_of, range(3))
         raise ZeroDivisionError("in the source")
 
-    results, seen = ahead(square, source(), 2), []
+    results, seen = prefetch(square, source(), 2), []
     with pytest.raises(ZeroDivisionError, match="in the source") as caught:
         seen.extend(result for _, result in results)
     assert "source" in [frame.name for frame in traceback.extract_tb(caught.tb)]
-    results = ahead(square, source(), 8)
+    results = prefetch(square, source(), 8)
     assert [next(results)[1] for _ in range(3)] == [0, 1, 4]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -162,7 +162,7 @@ def test_left_early_it_leaves_no_thread_and_drops_what_was_waiting(leave):
             assert going_on.wait(PATIENCE)
         return name
 
-    results = ahead(function, map(name_of, itertools.count()), 50, workers=2)
+    results = prefetch(function, map(name_of, itertools.count()), 50, workers=2)
     next(results)
     timer = threading.Timer(0.05, going_on.set)  # the two at work end, the others never begin
     timer.start()
@@ -212,7 +212,7 @@ def test_the_classifiers_answers_are_the_same_to_the_bit(tiny_classifier, folder
     """Oracle: the same code with its look-ahead taken away."""
     classify = Classifier.from_pretrained(tiny_classifier)
     overlapped = list(classify.stream(folder))
-    monkeypatch.setattr(module, "ahead", lambda function, source, _: ((item, function(item)) for item in source))
+    monkeypatch.setattr(module, "prefetch", lambda function, source, _: ((item, function(item)) for item in source))
     monkeypatch.setattr(module, "closing", contextlib.nullcontext)
     plain = list(classify.stream(folder))
     assert [path for path, _ in overlapped] == [path for path, _ in plain] == folder

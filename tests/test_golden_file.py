@@ -16,8 +16,8 @@ from tiny import open_tiny, save_photo, save_tiny
 from mobilevit_np.checkpoints import save_checkpoint
 from mobilevit_np.cli import run
 from mobilevit_np.errors import CheckpointError, InputError, MobileViTError, OutputError
-from mobilevit_np.golden import bundle, read_golden, trace, write_golden
-from mobilevit_np.golden.bundle import METADATA, read_tensors
+from mobilevit_np.golden import file, read_golden, trace, write_golden
+from mobilevit_np.golden.file import METADATA, read_tensors
 from mobilevit_np.golden.measure import error
 from mobilevit_np.golden.network import make_pixel_values, network_for, profile_of
 from mobilevit_np.golden.operators import make_operator
@@ -233,7 +233,7 @@ def test_tensors_that_are_not_finite_are_neither_written_nor_read(tmp_path, monk
         write_golden(path, bad)
     assert not path.exists()
     with monkeypatch.context() as patch:
-        patch.setattr(bundle, "_flaw", lambda _: None)
+        patch.setattr(file, "_flaw", lambda _: None)
         write_golden(path, bad)
     with pytest.raises(CheckpointError, match=f"{re.escape(path.name)}: {re.escape(name)} holds NaN or infinity"):
         read_golden(path)
