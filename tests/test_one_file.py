@@ -1,144 +1,194 @@
-"""The network in one file: made from the library as it stands, short, and the reference engine to the last bit."""
+"""The network in one file: short, alone, the reference's bits, and the command line's words for a photo."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import re
+import runpy
+import shutil
 import subprocess
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from tiny import REPOSITORY, save_tiny
+from PIL import Image
+from tiny import CHELSEA, REPOSITORY, photo, save_tiny
 
-from mobilevit_np import Scope
-from mobilevit_np.checkpoints import open_checkpoint
+from mobilevit_np import Scope, cli
+from mobilevit_np.checkpoints import Checkpoint, open_checkpoint
 from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped_folder
 from mobilevit_np.engines import compile_network
+from mobilevit_np.pipelines import Classifier, Segmenter
 
 ONE_FILE = REPOSITORY / "tutorials" / "mobilevit_in_one_file.py"
+PIPELINES = {"classifier": Classifier, "segmenter": Segmenter}
+COMMANDS = {"classifier": "classify", "segmenter": "segment"}
+WITHOUT_PACKAGE = "import runpy, sys; sys.modules['mobilevit_np'] = None; del sys.argv[0]; " + (
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+UPRIGHT = 6  # EXIF: the camera was held on its side
 
 
-def maker() -> ModuleType:
-    """tutorials/make_one_file.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_one_file", ONE_FILE.with_name("make_one_file.py"))
+@pytest.fixture(scope="module")
+def one_file() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mobilevit_in_one_file", ONE_FILE)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 
 
-def run(*arguments, code: int = 0) -> str:
-    """What the file prints; run as a user would, with the package nowhere in sight."""
-    done = subprocess.run(
-        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", str(ONE_FILE), *map(str, arguments)],
-        capture_output=True, text=True, encoding="utf-8", timeout=120,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stderr
+def refused(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> str:
+    """What the file says as it ends without an answer."""
+    monkeypatch.setattr(sys, "argv", [str(ONE_FILE), *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ONE_FILE), run_name="__main__")
+    return end.value.code
 
 
-def reference(folder, pixel_values):
-    checkpoint = open_checkpoint(folder, dtype=np.float32)
+def both(one_file: ModuleType, checkpoint: Checkpoint, pixel_values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The one file's logits, and the reference's."""
+    config = SimpleNamespace(**vars(checkpoint.config))
+    p = one_file.tree(checkpoint.tensors, pixel_values.dtype)
+    found = getattr(one_file, checkpoint.task)(pixel_values, p, config)
     network = compile_network("reference", checkpoint.task, Scope(checkpoint.tensors), checkpoint.config)
-    return checkpoint, network(pixel_values)[0]
+    return found, network(pixel_values)
 
 
-def test_it_is_made_from_the_library_as_it_stands():
-    assert maker().make() == ONE_FILE.read_text(encoding="utf-8"), "python tutorials/make_one_file.py"
+def assert_same_bits(found: np.ndarray, expected: np.ndarray) -> None:
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    assert found.tobytes() == expected.tobytes(), f"differ by {np.abs(found - expected).max()}"
 
 
 def test_it_is_short_and_stands_alone():
     text = ONE_FILE.read_text(encoding="utf-8")
+    tree = ast.parse(text)
     assert len(text.splitlines()) <= 300
-    assert max(map(len, text.splitlines())) <= 120
-    assert "make_one_file.py" in ast.get_docstring(ast.parse(text))
     imported = {
         name.split(".")[0]
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree)
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
     }
-    assert imported - set(sys.stdlib_module_names) == {"numpy", "safetensors"}
-    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    assert all(node.end_lineno - node.lineno < 50 for node in functions)
-    called = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    assert {node.name for node in functions} <= called, "a function that nothing uses"
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "PIL", "safetensors"}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert all(node.end_lineno - node.lineno < 30 for node in functions)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert {node.name for node in functions} <= used, "a function that nothing uses"
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [(64, 128), (45, 63)], ids=["whole patches", "stretched"])
 @pytest.mark.parametrize("task", DEFAULTS)
-@pytest.mark.parametrize("size", [(128, 128), (90, 126)], ids=["whole patches", "stretched"])
-def test_its_logits_are_the_reference_s_bit_for_bit(tmp_path, task, size):
-    folder = shipped_folder(DEFAULTS[task])
-    pixel_values = np.random.default_rng(0).random((2, 3, *size), dtype=np.float32)
+def test_its_logits_are_the_reference_s_bit_for_bit(one_file, task, size, dtype):
+    checkpoint = open_checkpoint(shipped_folder(DEFAULTS[task]), dtype=dtype)
+    assert_same_bits(*both(one_file, checkpoint, np.random.default_rng(0).random((2, 3, *size)).astype(dtype)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_stride": 32},
+        {"output_stride": 8},
+        {"qkv_bias": False, "patch_size": 4},
+        {"hidden_act": "relu", "atrous_rates": [2, 3, 5], "layer_norm_eps": 1e-3},
+    ],
+)
+@pytest.mark.parametrize("task", DEFAULTS)
+def test_other_networks_too(tmp_path, one_file, task, options):
+    checkpoint = open_checkpoint(save_tiny(tmp_path / "tiny", task, **options), dtype=np.float32)
+    assert_same_bits(*both(one_file, checkpoint, np.random.default_rng(1).random((1, 3, 72, 100), dtype=np.float32)))
+
+
+def test_it_runs_where_the_package_is_nowhere_in_sight(tmp_path):
+    where = shipped_folder(DEFAULTS["classifier"])
+    alone = shutil.copy(ONE_FILE, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PACKAGE, alone, str(where), str(CHELSEA)],
+        capture_output=True, text=True, encoding="utf-8", timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("%  ") == 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("task", DEFAULTS)
+def test_it_takes_pixel_values_in_their_own_dtype(tmp_path, capsys, one_file, task, dtype):
+    folder = save_tiny(tmp_path / "tiny", task)
+    pixel_values = np.random.default_rng(2).random((2, 3, 64, 64)).astype(dtype)
     np.save(tmp_path / "input.npy", pixel_values)
-    run(folder / "model.safetensors", tmp_path / "input.npy", tmp_path / "logits.npy")
-    _, expected = reference(folder, pixel_values)
-    found = np.load(tmp_path / "logits.npy")
-    assert found.dtype == expected.dtype == np.float32
-    assert found.shape == expected.shape
-    assert np.array_equal(found, expected)
+    one_file.main(str(folder / "model.safetensors"), str(tmp_path / "input.npy"), str(tmp_path / "logits.npy"))
+    assert capsys.readouterr().out.count("%  ") in range(1, 6)
+    found, expected = both(one_file, open_checkpoint(folder, dtype=dtype), pixel_values)
+    assert_same_bits(np.load(tmp_path / "logits.npy"), expected)
+    assert_same_bits(found, expected)
 
 
-@pytest.mark.parametrize("options", [{"output_stride": 32}, {"output_stride": 8}, {"qkv_bias": False, "patch_size": 4}])
-def test_other_networks_too(tmp_path, options):
-    folder = save_tiny(tmp_path / "tiny", "segmenter", **options)
-    pixel_values = np.random.default_rng(1).random((1, 3, 72, 96), dtype=np.float32)
-    np.save(tmp_path / "input.npy", pixel_values)
-    run(folder / "model.safetensors", tmp_path / "input.npy", tmp_path / "logits.npy")
-    assert np.array_equal(np.load(tmp_path / "logits.npy"), reference(folder, pixel_values)[1])
+def portrait(path):
+    """Lies on its side in the file."""
+    exif = Image.Exif()
+    exif[0x0112] = UPRIGHT
+    Image.open(CHELSEA).convert("RGB").save(path, exif=exif)
 
 
+def transparent(path):
+    """A cat that fades to the right, over nothing."""
+    image = Image.open(CHELSEA).convert("RGB")
+    image.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
+    image.save(path)
+
+
+PHOTOS = {
+    "chelsea.png": lambda path: Image.open(CHELSEA).save(path),
+    "portrait.jpg": portrait,
+    "transparent.png": transparent,
+    "palette.gif": lambda path: Image.open(CHELSEA).convert("P").save(path),
+    "cmyk.jpg": lambda path: Image.open(CHELSEA).convert("CMYK").save(path),
+    "wide.png": lambda path: Image.open(CHELSEA).crop((0, 60, 401, 261)).save(path),
+    "small grey.png": lambda path: Image.fromarray(photo(19, 31)[..., 0]).save(path),
+}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
 @pytest.mark.parametrize("task", DEFAULTS)
-def test_it_names_what_a_photo_shows(tmp_path, task):
-    """A photo of uint8 is turned to BGR and scaled; the labels are those of config.json, the likeliest first."""
-    folder = shipped_folder(DEFAULTS[task])
-    photo = np.random.default_rng(2).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    np.save(tmp_path / "photo.npy", photo)
-    said = run(folder / "model.safetensors", tmp_path / "photo.npy").splitlines()
-    pixel_values = (photo.transpose(2, 0, 1)[None, ::-1] / 255).astype(np.float32)
-    checkpoint, logits = reference(folder, pixel_values)
-    if task == "classifier":
-        exponentials = np.exp(logits[0].astype(np.float64))
-        scores = exponentials / exponentials.sum()
-    else:
-        scores = np.array([(logits[0].argmax(0) == k).mean() for k in range(logits.shape[1])])
-    order = np.argsort(-scores, kind="stable")[:5]
-    assert [line.split("%  ")[1] for line in said] == [checkpoint.labels[i] for i in order]
-    assert [float(line.split("%")[0]) for line in said] == pytest.approx([100 * scores[i] for i in order], abs=0.051)
+def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, task, name):
+    path, logits = tmp_path / name, tmp_path / "logits.npy"
+    PHOTOS[name](path)
+    output = ["-o", str(tmp_path / "overlay.png")] if task == "segmenter" else []
+    assert cli.run([COMMANDS[task], str(path), *output]) == 0
+    asked = re.findall(r"^  (\S.*?) +(\d+\.\d%)", capsys.readouterr().out, re.MULTILINE)
+    one_file.main(str(shipped_folder(DEFAULTS[task])), str(path), str(logits))
+    said = [tuple(line.strip().split("  ")) for line in capsys.readouterr().out.splitlines()]
+    assert said == [(percentage, label) for label, percentage in asked] != []
+    assert_same_bits(np.load(logits)[0], PIPELINES[task].from_pretrained(engine="reference")(path).logits)
 
 
-@pytest.mark.parametrize("task", DEFAULTS)
-def test_without_a_photo_it_looks_at_a_gradient(task):
-    said = run(shipped_folder(DEFAULTS[task]) / "model.safetensors")
-    assert len(said.splitlines()) in (3, 5)
-    assert all("%  " in line for line in said.splitlines())
+def test_a_photo_in_rgb_for_weights_that_take_it(tmp_path, one_file):
+    sides = {"size": {"shortest_edge": 51}, "crop_size": {"height": 32, "width": 40}}
+    settings = {**sides, "do_flip_channel_order": False, "resample": 3, "rescale_factor": 1 / 127}
+    folder = save_tiny(tmp_path / "tiny", preprocessing={"do_center_crop": True, **settings})
+    one_file.main(str(folder), str(CHELSEA), str(tmp_path / "logits.npy"))
+    expected = Classifier.from_pretrained(folder, engine="reference")(CHELSEA).logits
+    assert_same_bits(np.load(tmp_path / "logits.npy")[0], expected)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["a", "b", "c", "d"]])
-def test_it_says_how_it_is_used(arguments):
-    assert "mobilevit_in_one_file.py weights/" in run(*arguments, code=1)
+def test_it_says_how_it_is_used(monkeypatch, arguments):
+    assert "mobilevit_in_one_file.py weights/" in refused(monkeypatch, *arguments)
 
 
-def test_what_changed_in_the_library_is_noticed(monkeypatch, tmp_path):
-    """An edit that the maker doesn't know of stops it; one that it carries over changes the file."""
-    module = maker()
-    for path in module.SOURCE.glob("*/*.py"):
-        if path.parent.name in ("ops", "layers", "reference"):
-            (tmp_path / path.parent.name).mkdir(exist_ok=True)
-            (tmp_path / path.parent.name / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    (tmp_path / "config.py").write_text((module.SOURCE / "config.py").read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(module, "SOURCE", tmp_path)
-    unchanged = module.make()
-
-    def edit(file, old, new):
-        text = (tmp_path / file).read_text(encoding="utf-8")
-        assert old in text
-        (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
-
-    edit("ops/normalization.py", "centred *= weight", "centred *= 2 * weight")
-    assert module.make() == unchanged.replace("centred *= weight", "centred *= 2 * weight")
-    edit("layers/mobilevit_block.py", "size = (x.shape[2], x.shape[3])", "size = x.shape[2:]")
-    with pytest.raises(SystemExit, match="look at CHANGES"):
-        module.make()
+def test_what_it_cannot_take_is_one_line(monkeypatch, tmp_path):
+    weights = {task: shipped_folder(name) for task, name in DEFAULTS.items()}
+    (tmp_path / "text.jpg").write_text("no photo", encoding="utf-8")
+    Image.fromarray(photo(32, 96)).save(tmp_path / "long.png")
+    for folder, name, problem in [
+        (weights["classifier"], "text.jpg", "text.jpg"),
+        (weights["classifier"], "missing.jpg", "missing.jpg"),
+        (tmp_path, "long.png", "config.json"),
+        (weights["segmenter"], "long.png", "longer than 2:1"),
+    ]:
+        said = refused(monkeypatch, folder, tmp_path / name)
+        assert problem in said
+        assert "\n" not in said
