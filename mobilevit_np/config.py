@@ -20,6 +20,7 @@ from .errors import ConfigError, InputError
 if TYPE_CHECKING:
     import numpy as np
 
+TASKS = ("classifier", "segmenter", "backbone")
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
 STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
 MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
@@ -44,6 +45,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "expand_ratio": 4.0,
     },
 }
+
+
+def check_task(task: str) -> str:
+    """``task``, if there is such a network. Raises InputError."""
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+    return task
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

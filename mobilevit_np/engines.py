@@ -22,7 +22,6 @@ from .config import NetworkConfig
 from .errors import InputError
 from .scope import Scope
 
-TASKS = ("backbone", "classifier", "segmenter")
 STAGES = "*encoder.layer.[0-4]"  # the paths of L1 to L5, in a network or a bare backbone
 
 

@@ -6,6 +6,8 @@ Any other exception is a defect of ours and shows its traceback (Ctrl-C and a re
 
 The classes that replace a ``ValueError`` of transformers are ``ValueError`` too, so that code written for
 transformers keeps catching them.
+
+``visible`` keeps what a file calls itself harmless where a message repeats it.
 """
 
 
@@ -43,3 +45,11 @@ class OutputError(MobileViTError):
 
 class MobileViTWarning(UserWarning):
     """Something worth a line that stops nothing: tensors left out, a checksum that differs from the published one."""
+
+
+def visible(text: object, most: int | None = None) -> str:
+    """A name out of a file, or another text that may be hostile, as messages and pages may show it.
+
+    It's cut to ``most`` characters; line ends, control characters, writing directions and the like become escapes.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[:most])

@@ -251,7 +251,7 @@ def test_mixed_precision_becomes_the_widest(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["int32", "nonsense", complex, "longdouble"])
 def test_dtypes_that_are_none_for_weights(dtype, tmp_path):
-    with pytest.raises(MobileViTError, match="float64, float32 or float16"):
+    with pytest.raises(InputError, match="dtype must be float32, float64 or float16, not "):
         open_checkpoint(write(tmp_path / "a.pt", tiny_tensors()), dtype=dtype)
 
 

@@ -21,7 +21,7 @@ from tiny import CHELSEA
 
 from mobilevit_np import Classifier, MobileViTForImageClassification, MobileViTModel, Segmenter, fast, matrix_library
 from mobilevit_np.checkpoints import init_parameters, parameter_shapes
-from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.config import TASKS, VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
 from mobilevit_np.fast import crew
@@ -32,7 +32,6 @@ from mobilevit_np.scope import Scope
 
 LOGITS = {"float64": 1e-12, "float32": 2e-6}
 MAPS = {"float64": 1e-12, "float32": 5e-6}
-TASKS = ("backbone", "classifier", "segmenter")
 
 
 def with_threads(count):

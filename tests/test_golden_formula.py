@@ -1,4 +1,4 @@
-"""Weights by formula: the same bits from a second implementation in Python and a third in C; the files in tests/golden."""
+"""Weights by formula: the same bits from a second implementation in Python and a third in C; the committed files."""
 
 import math
 import shutil

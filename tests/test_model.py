@@ -5,7 +5,7 @@ import pytest
 from examples import Network
 from parameters import draw, photo
 
-from mobilevit_np.config import VARIANTS, NetworkConfig
+from mobilevit_np.config import TASKS, VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import InputError
 from mobilevit_np.model import NETWORKS, backbone, classifier
@@ -114,3 +114,7 @@ def test_what_is_no_batch_of_photos_is_named(head, pixel_values, message):
     net = Network.build(head)
     with pytest.raises(InputError, match=message):
         NETWORKS[head](pixel_values, net.scope, net.config)
+
+
+def test_every_task_has_its_network():
+    assert set(NETWORKS) == set(TASKS)

@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from ..config import NetworkConfig
-from ..errors import CheckpointError, ConfigError, InputError, MobileViTError
+from ..config import NetworkConfig, check_task
+from ..errors import CheckpointError, ConfigError, MobileViTError
 from ..formats import dtypes, files
+from ..formats.hub import PREPROCESSOR_FILE
 from ..formats.tensor_file import TensorFile, parse_tensor_file
 from ..preprocess import Profile, named_profile, profile_from_settings
-from ..preprocess.settings import FILE_NAME, FLIP_FIELDS, flip_said, is_timm_config
+from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
 from . import parameter_names as names
 from .parameters import (
     COUNTER,
     PREFIX,
-    TASKS,
     check_tensors,
     count_parameters,
     parameter_shapes,
@@ -168,16 +168,16 @@ def processor_settings(
         source = locate(where, revision=revision, cache=cache, needs="preprocessor")
         if source.preprocessor is None:
             raise CheckpointError(
-                f"{source.name} has no {FILE_NAME}; make a MobileViTImageProcessor from its arguments"
+                f"{source.name} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments"
             )
         path = source.preprocessor
         if source.kind == "hub" and _leaves_order_open(files.read_json(path)):
             with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
                 locate(where, revision=revision, cache=cache)
     else:
-        path = Path(where, FILE_NAME) if os.path.isdir(where) else Path(where)
+        path = Path(where, PREPROCESSOR_FILE) if os.path.isdir(where) else Path(where)
     settings = files.read_json(path)
-    if path.name != FILE_NAME or not _leaves_order_open(settings):
+    if path.name != PREPROCESSOR_FILE or not _leaves_order_open(settings):
         return settings
     scheme = _scheme_in(path)
     if scheme is None:
@@ -260,7 +260,7 @@ def build_checkpoint(
     with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
         scheme, tensors, held, network, notes = _recognise(floats, config)
-        task = _check_task(task or held)
+        task = check_task(task or held)
         expand = task != "segmenter" and (
             held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
         )
@@ -346,12 +346,6 @@ def _network(
     return task, NetworkConfig(**fields), []
 
 
-def _check_task(task: str) -> str:
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
-    return task
-
-
 def _stored_as(file: TensorFile, scheme: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     found = {target: dtype for name, dtype in file.dtypes.items() for target in names.hugging_face_names(name, scheme)}
     return {name: found.get(name) or found.get(PREFIX + name) or dtypes.name_of(tensors[name]) for name in tensors}
@@ -368,7 +362,7 @@ def _main_dtype(file: TensorFile) -> str:
 def _cast(tensors: dict[str, np.ndarray], dtype: Any) -> dict[str, np.ndarray]:
     """The floating tensors in one dtype: ``dtype``, else the widest among them, float32 at least."""
     floating = [tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f"]
-    target = np.result_type(np.float32, *floating) if dtype is None else _numpy_dtype(dtype)
+    target = np.result_type(np.float32, *floating) if dtype is None else dtypes.float_type(dtype)
     return {name: _to(tensor, target) for name, tensor in tensors.items()}
 
 
@@ -376,16 +370,6 @@ def _to(tensor: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if tensor.dtype.kind != "f" or tensor.dtype == dtype:
         return tensor
     return dtypes.cast(tensor, dtype)
-
-
-def _numpy_dtype(dtype: Any) -> np.dtype:
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found.kind != "f" or found.itemsize > 8:
-        raise CheckpointError(f"weights can be float64, float32 or float16, not {dtype!s:.40}")
-    return found
 
 
 def _replace_tensors(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> Checkpoint:

@@ -18,13 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig
-from ..errors import CheckpointError, ConfigError, InputError, MobileViTWarning
+from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_task
+from ..errors import CheckpointError, ConfigError, MobileViTWarning
 from ..formats.files import shown
 from ..ops import ACTIVATIONS
 from .parameter_names import PREFIX as PREFIX
 
-TASKS = ("classifier", "segmenter", "backbone")
 COUNTER = "num_batches_tracked"
 HEADS = ("classifier.", "segmentation_head.", f"{PREFIX}conv_1x1_exp.", "conv_1x1_exp.")  # parts a network may lack
 MOST_PARAMETERS = 1 << 30  # a hundred times the largest MobileViT, and then some: 4 GB in float32
@@ -50,8 +49,7 @@ def parameter_shapes(
     1x1 (a segmenter never has it). ``counters`` adds ``num_batches_tracked``, as PyTorch's files have it.
     Raises ConfigError where the network would hold over ``MOST_PARAMETERS``, InputError for an unknown task.
     """
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
+    check_task(task)
     prefix = "" if task == "backbone" else PREFIX
     expand = expand_output and task != "segmenter"
     shapes = {f"{prefix}{name}": shape for name, shape in _backbone(config, expand)}

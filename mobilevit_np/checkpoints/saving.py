@@ -21,6 +21,7 @@ import numpy as np
 from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
+from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE
 from ..formats.safetensors_file import serialize
 from ..labels import labels_for
 from ..preprocess import Profile, to_preprocessor_config
@@ -30,8 +31,6 @@ from . import parameter_names as names
 from .inference import infer_variant
 from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX
-from .shipped import WEIGHTS_FILE
-from .sources import CONFIG_FILE, PREPROCESSOR_FILE
 
 METADATA = {"format": "pt"}  # transformers refuses a safetensors file that doesn't say which framework's it is
 _SAFETENSORS = ".safetensors"

@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..formats.hub import WEIGHTS_FILE
 
 DEFAULTS = {"classifier": "pets-xx-small", "segmenter": "pets-deeplabv3-xx-small"}
 PUBLISHED_CHECKSUMS = "published.json"
 _PACKAGE = Path(__file__).resolve().parent.parent
-WEIGHTS_FILE = "model.safetensors"
 
 
 def weights_folders() -> list[Path]:

@@ -22,11 +22,9 @@ from typing import Literal
 
 from ..errors import CheckpointError, InputError, MobileViTWarning
 from ..formats import files, hub
-from .shipped import WEIGHTS_FILE, shipped
+from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILES
+from .shipped import shipped
 
-WEIGHTS_FILES = (WEIGHTS_FILE, "pytorch_model.bin")
-CONFIG_FILE = "config.json"
-PREPROCESSOR_FILE = "preprocessor_config.json"
 _WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 Needs = Literal["weights", "config", "preprocessor"]
 _NAMES: dict[Needs, tuple[str, ...]] = {

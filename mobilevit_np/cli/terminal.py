@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from ..errors import OutputError
+from ..errors import OutputError, visible
 
 _STANDARD_ERROR = 2  # its file number, for C as for Python
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -120,17 +120,13 @@ def bar(fraction: float, width: int = 24) -> str:
 
 def plain_message(problem: object) -> str:
     """An error's message on one line, control characters (of a hostile file name) made visible."""
-    return _visible(" ".join(str(problem).split()))
+    return visible(" ".join(str(problem).split()))
 
 
 def printable(text: str) -> str:
     """``text`` safe to print: a file name may hold bytes that no encoding knows, or control characters."""
     encoding = sys.stdout.encoding or "utf-8"
-    return _visible(text).encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return visible(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _shortened(label: str) -> str:

@@ -212,13 +212,14 @@ def _kept(options: argparse.Namespace) -> dict[str, Any]:
 def _check_weights(target: str, golden: str | None) -> None:
     """Raise OutputError, before any work, where weights can't be meant to go there, or into the golden file's place."""
     from ..checkpoints.saving import check_form
+    from ..formats.hub import WEIGHTS_FILE
 
     check_form(Path(target))
     if Path(target).suffix == ".safetensors":
         check_target(target, {}, None, "give the weights a name in it, such as weights.safetensors")
     elif os.path.lexists(target) and not os.path.isdir(target):
         raise OutputError(f"can't write {target}: weights go into a folder or a .safetensors file, and it is neither")
-    places = (target, os.path.join(target, "model.safetensors"))
+    places = (target, os.path.join(target, WEIGHTS_FILE))
     if golden is not None and os.path.realpath(golden) in map(os.path.realpath, places):
         raise OutputError(f"the weights and the golden file would both be {golden}; give one another name")
 

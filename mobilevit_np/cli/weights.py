@@ -176,7 +176,7 @@ def run_convert(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Compare with the published checksums: 0 where it's one of them or none is known, 1 where it should be and isn't."""
+    """Compare with the published checksums: 0 where it's one or none is known, 1 where it should be and isn't."""
     from ..checkpoints import verify
 
     found = verify(options.where, repository=options.repository)

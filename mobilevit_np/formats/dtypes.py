@@ -32,6 +32,17 @@ _OF_NUMPY = {np.dtype(stored).name: name for name, stored in STORED.items() if n
 _OF_NUMPY["bool"] = "BOOL"
 
 
+def float_type(dtype: Any, known: Sequence[str] = ("float32", "float64", "float16")) -> np.dtype:
+    """``dtype``, however it's said, as NumPy's. Raises InputError unless it's one of ``known``."""
+    try:
+        found = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        found = np.dtype(object)
+    if found.name not in known:
+        raise InputError(f"dtype must be {', '.join(known[:-1])} or {known[-1]}, not {dtype!s:.40}")
+    return found.newbyteorder("=")
+
+
 def are_counts(values: Any, most: int) -> TypeGuard[Sequence[int]]:
     """Whether a value from a file is a list of at most ``most`` whole numbers, from 0 to more than any file holds."""
     if not isinstance(values, (list, tuple)) or len(values) > most:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, MobileViTError, OutputError
+from ..errors import CheckpointError, MobileViTError, OutputError, visible
 
 MOST_BYTES = 4 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MOST_JSON_BYTES = 16 << 20
@@ -138,7 +138,7 @@ def first_line(error: BaseException) -> str:
 
 def shown(name: object, most: int = 150) -> str:
     """A name out of a file for a message: cut short, and without line ends or other control characters."""
-    return repr(str(name)[:most])[1:-1]
+    return visible(name, most)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,10 @@ from ..errors import CheckpointError, InputError, MissingExtraError
 from .files import first_line
 
 MAIN = "main"
+WEIGHTS_FILE = "model.safetensors"  # what a checkpoint's files are called there
+WEIGHTS_FILES = (WEIGHTS_FILE, "pytorch_model.bin")
+CONFIG_FILE = "config.json"
+PREPROCESSOR_FILE = "preprocessor_config.json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
 _YES = ("1", "true", "yes", "on")

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..config import plain_fields
 from ..errors import InputError
+from ..formats.dtypes import float_type
 from ..preprocess import decode
 from ..scope import Scope
 from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
@@ -45,8 +46,7 @@ def trace(
     logits are always kept. ``dtype`` is that of the activations, float64 or float32.
     Raises InputError, ImageError, CheckpointError.
     """
-    if dtype not in ("float64", "float32"):
-        raise InputError(f"dtype must be float64 or float32, not {dtype!s:.40}")
+    dtype = float_type(dtype, ("float64", "float32")).name
     given = _load(source, network)
     activations, noise = capture(given[PIXELS], network, dtype, wanted(only, depth))
     if only is not None and not any(fnmatchcase(name, only) for name in activations):

@@ -20,10 +20,10 @@ from ..checkpoints.configurations import PROBLEM_TYPES, timm_alone
 from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError
 from ..formats.files import make_folder, read_json, write_file
+from ..formats.hub import CONFIG_FILE
 from ..preprocess.settings import is_timm_config
 from .keywords import settings_only
 
-CONFIG_FILE = "config.json"
 _BY_POSITION = (
     "num_channels", "image_size", "patch_size", "hidden_sizes", "neck_hidden_sizes", "num_attention_heads",
     "mlp_ratio", "expand_ratio", "hidden_act", "conv_kernel_size", "output_stride", "hidden_dropout_prob",

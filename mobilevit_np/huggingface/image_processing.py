@@ -22,13 +22,13 @@ from PIL import Image
 from ..checkpoints import processor_settings
 from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
 from ..formats.files import make_folder, write_file
+from ..formats.hub import PREPROCESSOR_FILE
 from ..ops.resize import best_class_at_size
 from ..preprocess.decoding import as_array, as_rgb, decode
 from ..preprocess.profiles import Profile
 from ..preprocess.settings import (
     CONVERT,
     DEFAULTS,
-    FILE_NAME,
     PROCESSOR_TYPES,
     check_processor_type,
     from_preprocessor_config,
@@ -245,7 +245,7 @@ class MobileViTImageProcessor:
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write preprocessor_config.json into ``folder``, which is made if need be. Raises OutputError."""
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-        write_file(make_folder(Path(folder)) / FILE_NAME, text.encode())
+        write_file(make_folder(Path(folder)) / PREPROCESSOR_FILE, text.encode())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({json.dumps(self.to_dict(), indent=2, sort_keys=True, default=repr)})"

@@ -30,8 +30,10 @@ from ..checkpoints.saving import pooling_note, settings_beside
 from ..config import GLOBAL_POOLS, check_pixel_values
 from ..engines import Network, compile_network
 from ..errors import InputError, MobileViTWarning
+from ..formats.dtypes import float_type
 from ..formats.files import read_json
-from ..preprocess.settings import FILE_NAME, flip_said
+from ..formats.hub import PREPROCESSOR_FILE
+from ..preprocess.settings import flip_said
 from ..scope import Scope
 from .configuration import MobileViTConfig
 from .keywords import settings_only
@@ -73,7 +75,7 @@ class MobileViTPreTrainedModel(ABC):
         _ = ops.ACTIVATIONS[config.hidden_act]  # an unknown one is an error here, not at the first call
         self.config = config
         if tensors is None:
-            tensors = init_parameters(config, self.task, seed, _float_type(dtype), expand_output=self.expand_output)
+            tensors = init_parameters(config, self.task, seed, float_type(dtype), expand_output=self.expand_output)
         else:
             shapes = parameter_shapes(config, self.task, expand_output=self.expand_output)
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
@@ -136,7 +138,7 @@ class MobileViTPreTrainedModel(ABC):
         values.pop("torch_dtype", None)  # the older name of dtype: what it says is where the numbers came from
         if self.config.global_pool != GLOBAL_POOLS[0] and self.task != "segmenter":
             warnings.warn(pooling_note(self.config.global_pool), MobileViTWarning, stacklevel=2)
-        path, settings = Path(save_directory, FILE_NAME), self._preprocessing
+        path, settings = Path(save_directory, PREPROCESSOR_FILE), self._preprocessing
         if settings is not None and path.is_file() and flip_said(read_json(path)) == flip_said(settings):
             settings = None
         save_checkpoint(save_directory, self._tensors, values, settings)
@@ -368,16 +370,6 @@ def _array(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} must be an array of numbers, not a {type(values).__name__} of {array.dtype}")
     return array
-
-
-def _float_type(dtype: Any) -> np.dtype:
-    try:
-        found = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        found = np.dtype(object)
-    if found.kind != "f" or found.itemsize > 8:
-        raise InputError(f"dtype must be float32, float64 or float16, not {dtype!s:.40}")
-    return found
 
 
 def _one_dtype(dtype: Any, torch_dtype: Any) -> Any:

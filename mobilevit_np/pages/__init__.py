@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import visible
 from ..formats import files
 
 STEPS = 254  # of a picture's bytes, evenly from the lowest to the highest value
@@ -58,8 +59,7 @@ def text(value: object) -> str:
 def plain_name(name: object, most: int = LONGEST_NAME) -> str:
     """A name out of a file: cut short, and with control characters, writing directions and the like made visible."""
     whole = str(name)
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in whole[:most])
-    return shown if len(whole) <= most else f"{shown}…"
+    return visible(whole, most) + ("…" if len(whole) > most else "")
 
 
 def script_json(value: Any) -> str:

@@ -18,6 +18,7 @@ from ..checkpoints.shipped import DEFAULTS
 from ..config import MOST_BYTES, probability_bytes
 from ..engines import Network, compile_network
 from ..errors import CheckpointError, InputError, MobileViTError
+from ..formats.dtypes import float_type
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import Profile, named_profile
 from ..scope import Scope
@@ -82,12 +83,7 @@ def open_for(task: str, where: Any, dtype: Any) -> Checkpoint:
 
     Raises InputError unless ``dtype`` is float32 or float64.
     """
-    try:
-        wanted = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
-    except TypeError:
-        wanted = np.dtype(object)
-    if wanted not in (np.float32, np.float64):
-        raise InputError(f"dtype must be float32 or float64, not {dtype!s:.40}")
+    wanted = float_type(dtype, ("float32", "float64"))
     return open_checkpoint(DEFAULTS[task] if where is None else where, dtype=wanted)
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..formats.hub import PREPROCESSOR_FILE
 from .profiles import LONGEST, Profile, check_numbers
 from .resize import PILLOW_FILTERS, Size
 
-FILE_NAME = "preprocessor_config.json"
 DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page; resample 2 is bilinear
     "do_resize": True,
     "size": {"shortest_edge": 224},
@@ -80,7 +80,7 @@ def flip_said(settings: Mapping[str, Any]) -> bool | None:
     return next((_switch(name, settings[name]) for name in FLIP_FIELDS if settings.get(name) is not None), None)
 
 
-def from_preprocessor_config(settings: Mapping[str, Any], name: str = FILE_NAME) -> Profile:
+def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESSOR_FILE) -> Profile:
     """The profile that a preprocessor_config.json describes, in either spelling.
 
     Raises ConfigError, also where the file is another model's.
@@ -107,9 +107,11 @@ def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
     crop may then lie one pixel off. Raises ConfigError where it's the values that would differ.
     """
     if profile.resample not in PILLOW_FILTERS:
-        raise ConfigError(f"{FILE_NAME} can't name {profile.resample!r}, only Pillow's filters: choose another profile")
+        raise ConfigError(
+            f"{PREPROCESSOR_FILE} can't name {profile.resample!r}, only Pillow's filters: choose another profile"
+        )
     if profile.mean is not None:
-        raise ConfigError(f"{FILE_NAME} of a MobileViT has no mean and std: choose another profile")
+        raise ConfigError(f"{PREPROCESSOR_FILE} of a MobileViT has no mean and std: choose another profile")
     size: dict[str, int] = DEFAULTS["size"]
     if isinstance(profile.size, int):
         size = {"shortest_edge": profile.size}
