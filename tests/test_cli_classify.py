@@ -143,7 +143,7 @@ def test_profile(classify, cat, tiny_classifier, monkeypatch, name):
 
     def looking(pixel_values, scope, config):
         corners = pixel_values[:, :, ::100, ::100].reshape(len(pixel_values), -1)
-        return np.sin(1000 * corners[:, :5] + 50 * pixel_values.mean()), []
+        return np.sin(1000 * corners[:, :5] + 50 * pixel_values.mean())
 
     plant(monkeypatch, "classifier", looking)
     code, out, _ = classify(cat, "--profile", name)

@@ -249,7 +249,7 @@ def test_many_classes(segment, tmp_path, monkeypatch):
     weights = save_tiny(tmp_path / "weights", "segmenter", labels=labels)
 
     def last_class(x, scope, config):
-        return np.eye(300, dtype=x.dtype)[None, :, 299, None, None] * np.ones((1, 1, 4, 4), x.dtype), []
+        return np.eye(300, dtype=x.dtype)[None, :, 299, None, None] * np.ones((1, 1, 4, 4), x.dtype)
 
     plant(monkeypatch, "segmenter", last_class)
     settings = {"size": {"height": 64, "width": 64}, "do_center_crop": False}
