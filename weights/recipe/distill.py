@@ -36,6 +36,8 @@ CLASSES = 1000
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data.add_folders(parser)
+    parser.add_argument("--from", dest="start", default=twin.SMALL_PHOTOS, metavar="FILE",
+                        help="weights beside this script to start from (default: the pretrained ones)")  # fmt: skip
     parser.add_argument("--epochs", type=float, default=60, help="stop when the stable run is this old (default: 60)")
     parser.add_argument("--cooldown", type=float, default=0, metavar="EPOCHS",
                         help="instead, branch off and let the rate fall to 0 over this many epochs")  # fmt: skip
@@ -113,7 +115,7 @@ def main() -> None:
         torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTRE))).float()
     )
     torch.manual_seed(options.seed)  # the fresh last layer
-    network: nn.Module = twin.load_backbone(twin.backbone(CLASSES), twin.load_halves(twin.SMALL_PHOTOS))
+    network: nn.Module = twin.load_backbone(twin.backbone(CLASSES), twin.load_halves(options.start))
     # Cooling down, the weights improve faster than a long average follows.
     run = loop.Run(network.train(), options, average_decay=0.99 if options.cooldown else 0.998)
     own, stable = options.state / f"{name}.pt", options.state / "distill.pt"
