@@ -30,12 +30,7 @@ def test_counts_of_the_published_files(task, counts):
 
 @pytest.mark.parametrize(
     ("task", "scheme"),
-    [
-        (task, scheme)
-        for task in COUNTS
-        for scheme in (names.TIMM, names.ML_CVNETS)
-        if (task, scheme) != ("segmenter", "timm")
-    ],
+    [(task, scheme) for task in COUNTS for scheme in names.SCHEMES if (task, scheme) != ("segmenter", names.TIMM)],
 )
 @pytest.mark.parametrize("qkv_bias", [True, False])
 def test_round_trips_are_exact(task, scheme, qkv_bias):

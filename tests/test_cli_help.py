@@ -1,5 +1,6 @@
 """What the command line says about itself, and what it loads to say it."""
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from tiny import REPOSITORY
 
 from mobilevit_np import __version__, cli
+from mobilevit_np.checkpoints.parameter_names import SCHEMES
 from mobilevit_np.cli import build_parser, run
 
 LEVELS = {  # the way there: phrases that teach, one of them an example
@@ -107,6 +109,28 @@ def test_every_command_is_listed_in_a_group(capsys):
         listed = shown.partition(f"\n{title}:\n")[2].partition("\n\n")[0].splitlines()
         assert [line.split()[0] for line in listed] == list(group)
     assert "==SUPPRESS==" not in shown
+
+
+def parsers(parser, level=()):
+    """Every parser below this one and itself, by the words that lead to it."""
+    found = {level: parser}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                found |= parsers(below, (*level, word))
+    return found
+
+
+def test_every_command_and_what_it_teaches_stand_in_the_table_above():
+    assert set(LEVELS) == set(parsers(build_parser()))
+
+
+def test_wherever_names_can_be_chosen_every_scheme_is_offered():
+    """The command line can't ask the table: that would load NumPy before ``--help`` is answered."""
+    actions = [action for parser in parsers(build_parser()).values() for action in parser._actions]
+    offered = [action.choices for action in actions if "--names" in action.option_strings]
+    assert offered
+    assert set(offered) == {SCHEMES}
 
 
 def test_version(capsys):

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from tiny import REPOSITORY
@@ -92,6 +93,53 @@ def test_published_checksums_are_checksums():
     entries = json.loads((WEIGHTS / PUBLISHED_CHECKSUMS).read_text(encoding="utf-8"))["files"]
     assert len({entry["sha256"] for entry in entries}) == len(entries) >= 12
     assert all(re.fullmatch("[0-9a-f]{64}", entry["sha256"]) for entry in entries)
+
+
+FOR_CONTRIBUTORS = (".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md")
+
+
+def test_what_contributors_need_is_there_and_in_the_sdist():
+    included = HATCH["build"]["targets"]["sdist"]["include"]  # which also has to lead somewhere: above
+    assert {f"/{name}" for name in FOR_CONTRIBUTORS} <= set(included)
+    assert (REPOSITORY / "mobilevit_np" / "py.typed").is_file()
+    assert "Typing :: Typed" in PROJECT["classifiers"]
+
+
+def test_the_versions_of_python_begin_with_the_oldest():
+    versions = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in PROJECT["classifiers"]]
+    assert ">=" + next(version[1] for version in versions if version) == PROJECT["requires-python"]
+
+
+def test_the_citation_and_the_changelog_speak_of_this_version():
+    citation = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", citation, re.MULTILINE) == [mobilevit_np.__version__]
+    assert "  - name: " + PROJECT["authors"][0]["name"] in citation.splitlines()
+    assert "2110.02178" in citation
+    newest = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert newest in ("Unreleased", mobilevit_np.__version__)
+
+
+def test_what_is_linted_before_a_commit_is_what_ci_lints():
+    hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    lint = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").partition("\nlint() {")[2].partition("\n}")[0]
+    assert re.findall(r"^ +entry: (.*)$", hooks, re.MULTILINE) == re.findall(r'"\$py" -m (.*)', lint)
+    assert set(re.findall(r"[\w-]+==[\w.]+", hooks)) == set(re.findall(r"[\w-]+==[\w.]+", lint))
+
+
+def test_contributing_names_files_and_tests_that_there_are():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    paths = re.findall(r"(?:mobilevit_np|tests|\.ci)/[\w./]*\w", text)
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == ["mobilevit_np/cli/NAME.py"]
+    source = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    tests = set(re.findall(r"`(test_\w+)`", text))
+    assert len(tests) > 5
+    assert [test for test in tests if f"\ndef {test}(" not in source] == []
+    rooms = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "mobilevit_np").rglob("__init__.py")}
+    public = text.partition("\n## What is public")[2]
+    for room in rooms - {Path("mobilevit_np")}:
+        declares = "\n__all__ = " in (REPOSITORY / room / "__init__.py").read_text(encoding="utf-8")
+        assert declares == (f"`{'.'.join(room.parts[1:])}`" in public), f"is {room} public?"
 
 
 def test_ci_has_its_steps_and_what_they_need():

@@ -17,7 +17,10 @@ import pytest
 from PIL import Image
 from tiny import CHELSEA, REPOSITORY, hub_cache
 
+from mobilevit_np.cli import COMMANDS
+from mobilevit_np.golden import MISTAKES
 from mobilevit_np.labels import VOC_LABELS, imagenet_labels
+from mobilevit_np.ops import ACTIVATIONS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -159,6 +162,17 @@ def words_of(line: str) -> list[str]:
 
 def numbers_of(line: str) -> list[float]:
     return [float(number) for number in re.findall(r"([\d.]+)%", line)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_shown(name):
+    assert any(command.startswith(f"python -m mobilevit_np {name}") for command in commands())
+
+
+def test_what_is_counted_is_counted_right():
+    prose = " ".join(README.split())
+    assert f" {len(MISTAKES)} of {len(MISTAKES)} known port mistakes killed" in prose
+    assert set(re.findall(r"every activation function \((\d+)\)", prose)) == {str(len(ACTIVATIONS))}
 
 
 def test_links_lead_somewhere():

@@ -11,11 +11,6 @@ from typing import Any
 
 from ..errors import ImageError
 
-PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif", ".heic", ".jp2"}
-)
-
 
 @dataclass(frozen=True, eq=False)  # the same file given twice is two photos
 class Photo:
@@ -57,12 +52,12 @@ def _all(paths: list[str], argument: str, otherwise: str) -> list[Photo]:
 
 
 def _in_folder(folder: str) -> list[str]:
+    from ..preprocess.decoding import FORMATS
+
+    photos = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
     found = []
     for above, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(above, name) for name in names if _is_photo(name)]
+        shown = [name for name in names if not name.startswith(".")]
+        found += [os.path.join(above, name) for name in shown if os.path.splitext(name)[1].lower() in photos]
     return found
-
-
-def _is_photo(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES

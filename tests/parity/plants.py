@@ -212,7 +212,7 @@ def exchange(model: nn.Module, names: tuple[str, ...], other: type[nn.Module]) -
 PLANTS: dict[str, Plant] = {
     name: function for name, function in list(globals().items()) if name in BY_NAME and callable(function)
 }
-assert set(PLANTS) | PREPROCESSING == set(BY_NAME)
+assert set(PLANTS) == set(BY_NAME) - PREPROCESSING, f"made nowhere: {set(BY_NAME) - PREPROCESSING - set(PLANTS)}"
 
 
 def torch_port(
