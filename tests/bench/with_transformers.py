@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Any
 
 
-def import_transformers() -> Any:
-    """transformers, ready to use.
+def skip_torchvisions_fakes() -> None:
+    """Let timm and transformers be imported beside any torchvision, from now on.
 
     PyTorch's CPU builds often find a torchvision without its C++ operators beside them. It registers fakes for these as
-    it's imported, which then fails, and transformers with it, which needs none of them. So those fakes are skipped.
+    it's imported, which then fails, and with it whoever imports it, though they need none of them: so they're skipped.
     """
     library = import_module("torch").library
     register = library.register_fake
@@ -27,6 +27,11 @@ def import_transformers() -> Any:
         return (lambda fake: fake) if str(op).startswith("torchvision::") else register(op, *arguments, **options)
 
     library.register_fake = register_fake
+
+
+def import_transformers() -> Any:
+    """transformers, ready to use."""
+    skip_torchvisions_fakes()
     return import_module("transformers")
 
 

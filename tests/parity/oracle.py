@@ -12,6 +12,7 @@ import drawing
 import numpy as np
 import torch
 import transformers
+from hooks import of_transformers, outputs_of
 
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.scope import Scope
@@ -49,7 +50,7 @@ class Case:
         """Every activation of transformers' model, under our names."""
         model = self.model.to(TORCH_DTYPES[dtype])
         self.load(model)
-        return {name: array for name, array in hooked(model, pixel_values.astype(dtype)).items() if name is not None}
+        return outputs_of(model, pixel_values.astype(dtype), of_transformers)
 
     def ours(self, pixel_values: np.ndarray, dtype: type, *replacements: tuple[str, Any]) -> dict[str, np.ndarray]:
         """Every activation of the reference, ``replacements`` being mistakes planted on purpose."""
@@ -58,50 +59,6 @@ class Case:
             scope = scope.wrap(pattern, replacement)
         pixels = pixel_values.astype(dtype)
         return drawing.trace(pixels, scope, self.config, self.task, expand_output=self.expand_output)
-
-
-def hooked(model: torch.nn.Module, pixel_values: np.ndarray) -> dict[str, np.ndarray]:
-    """What forward hooks on every module see, and what two methods of transformers' that are no modules return."""
-    seen: dict[str, np.ndarray] = {}
-    handles = []
-    for name, module in model.named_modules():
-        path = _our_name(name)
-        if path is not None and not isinstance(module, torch.nn.ModuleList):
-            handles.append(module.register_forward_hook(lambda _, __, output, path=path: _keep(seen, path, output)))
-        for method in ("unfolding", "folding"):
-            if hasattr(module, method):
-                _watch(module, method, seen, f"{name}.{method}")
-    with torch.no_grad():
-        model(torch.from_numpy(pixel_values))
-    for handle in handles:
-        handle.remove()
-    for module in model.modules():
-        for method in ("unfolding", "folding"):
-            module.__dict__.pop(method, None)
-    return seen
-
-
-def _our_name(name: str) -> str | None:
-    """Dropout after the softmax shows the probabilities; every other one shows again what came before it."""
-    if name.endswith("attention.attention.dropout"):
-        return name.removesuffix("dropout") + "probabilities"
-    return None if name.split(".")[-1] == "dropout" else name
-
-
-def _watch(module: torch.nn.Module, method: str, seen: dict[str, np.ndarray], path: str) -> None:
-    compute = getattr(module, method)
-
-    def watched(*arguments):
-        output = compute(*arguments)
-        _keep(seen, path, output)
-        return output
-
-    setattr(module, method, watched)
-
-
-def _keep(seen: dict[str, np.ndarray], path: str, output: Any) -> None:
-    first = output if isinstance(output, torch.Tensor) else output[0]
-    seen[path] = first.detach().numpy().copy()
 
 
 def error(theirs: np.ndarray, ours: np.ndarray) -> float:

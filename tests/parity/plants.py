@@ -20,6 +20,7 @@ import numpy as np
 import oracle
 import torch
 from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, UNSEPARABLE, golden_and_network, setting_of
+from hooks import of_transformers, outputs_of
 from torch import nn
 from torch.nn import functional
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
@@ -233,7 +234,7 @@ def torch_port(
         pixels = pixel_values(
             golden.tensors["image"], next((name for name in names if name in PREPROCESSING), None), pixels.shape[2]
         )
-    found = oracle.hooked(model.to(oracle.TORCH_DTYPES[dtype]), pixels.astype(dtype))
+    found = outputs_of(model.to(oracle.TORCH_DTYPES[dtype]), pixels.astype(dtype), of_transformers)
     return {"pixel_values": pixels, **{path or "logits": tensor for path, tensor in found.items()}}
 
 

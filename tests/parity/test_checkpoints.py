@@ -17,6 +17,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from hooks import of_transformers, outputs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
@@ -105,19 +106,9 @@ def test_shapes_without_expansion_and_without_classes():
 @pytest.mark.parametrize("task", CLASSES)
 def test_drawn_parameters_keep_every_layer_at_order_one(task, variant):
     fields = {**VARIANTS[variant], "num_labels": 21, "output_stride": 16 if task == "segmenter" else 32}
-    model, sizes = live_model(task, **fields), {}
-
-    def listen(name):
-        def hook(module, inputs, output):
-            if isinstance(output, torch.Tensor) and "dropout" not in name:  # one of these shows probabilities
-                sizes[name] = float(output.square().mean().sqrt())
-
-        return hook
-
-    for name, module in model.named_modules():
-        module.register_forward_hook(listen(name))
-    with torch.no_grad():
-        model(torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)))
+    pixel_values = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)).numpy()
+    seen = outputs_of(live_model(task, **fields), pixel_values, of_transformers)
+    sizes = {name: np.sqrt(np.square(each).mean()) for name, each in seen.items() if "probabilities" not in name}
     assert len(sizes) > 250
     assert min(sizes.values()) > 0.1, min(sizes, key=sizes.get)
     assert max(sizes.values()) < 5, max(sizes, key=sizes.get)

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from golden_ports import BY_NAME, SETTINGS, golden_and_network
+from hooks import outputs_of
 from oracle import CLASSES
 from plants import torch_port
 
@@ -66,17 +67,8 @@ def ross():
 
 def seen(model, golden):
     """What a hook on every module of timm's sees, under timm's names."""
-    found = {}
-    handles = [
-        module.register_forward_hook(lambda _, __, output, name=name: found.__setitem__(name, output.numpy().copy()))
-        for name, module in model.named_modules()
-    ]
     pixels = golden.tensors["pixel_values"].astype(np.float32)
-    with torch.no_grad():
-        model(torch.from_numpy(pixels))
-    for handle in handles:
-        handle.remove()
-    return {"pixel_values": pixels, **found}
+    return {"pixel_values": pixels, **outputs_of(model, pixels)}
 
 
 def test_timms_hooks_are_known_and_right(ross):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hooks import of_transformers, outputs_of
 from oracle import CLASSES, LIMITS, Case, error
 
 from mobilevit_np import huggingface
@@ -79,16 +80,12 @@ def test_positional_arguments_stand_in_the_same_order():
 
 def test_attentions_are_the_probabilities():
     theirs, ours = pair("classifier")
-    seen = []
-    for name, module in theirs.named_modules():
-        if name.endswith("attention.attention.dropout"):
-            module.register_forward_hook(lambda _, __, output: seen.append(output))
     pixel_values = drawing.draw_pixels((2, 3, 64, 48))
-    with torch.no_grad():
-        theirs(torch.from_numpy(pixel_values))
+    seen = outputs_of(theirs, pixel_values, of_transformers)
+    expected = [torch.from_numpy(each) for name, each in seen.items() if name.endswith("probabilities")]
     attentions = ours(pixel_values, output_attentions=True).attentions
     assert len(attentions) == 9
-    assert same(tuple(seen), attentions)
+    assert same(tuple(expected), attentions)
 
 
 def test_errors_are_errors_in_both():

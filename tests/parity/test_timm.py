@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from hooks import outputs_of
 from oracle import LIMITS, TORCH_DTYPES, assert_same, error
 
 from mobilevit_np.checkpoints import parameter_shapes
@@ -64,13 +65,11 @@ HOOKS = hooks()
 
 def their_trace(model: torch.nn.Module, pixel_values: np.ndarray) -> dict[str, np.ndarray]:
     """What every hook of timm's model sees, but for modules that compute nothing and the pooling in its head."""
-    seen: dict[str, np.ndarray] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, IDLE) and not name.startswith("head.global_pool"):
-            module.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output.numpy().copy()}))
-    with torch.no_grad():
-        model(torch.from_numpy(pixel_values))
-    return seen
+    return outputs_of(
+        model,
+        pixel_values,
+        lambda path, module: None if isinstance(module, IDLE) or path.startswith("head.global_pool") else path,
+    )
 
 
 def our_trace(pixel_values: np.ndarray, tensors: dict[str, np.ndarray], config: NetworkConfig) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ and timm's one matrix of queries, keys and values becomes three.
 """
 
 import torch
-
 from mobilevit_np.checkpoints.parameter_names import TIMM, flip_stem, to_hugging_face
 
 HEAD = {  # the head's modules, and what they are in Hugging Face's; 0 is the convolution, 1 its normalization
