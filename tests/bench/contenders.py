@@ -62,7 +62,7 @@ def use_threads(engine: str, threads: int) -> None:
 def _load_engine(name: str, cell: Cell, threads: int, _: str | None) -> Runner:
     use_threads(name, threads)
     network = compile_network(name, cell.task, Scope(cell.tensors()), cell.config)
-    return Runner(cell.pixel_values, network, lambda outputs: outputs[0], VERSION)
+    return Runner(cell.pixel_values, network, np.asarray, VERSION)
 
 
 def _load_torch(cell: Cell, threads: int, _: str | None, *, channels_last: bool = False) -> Runner:

@@ -77,7 +77,7 @@ def _engine_alone(classifier: Classifier, paths: list[str], engine: str) -> Runn
         return [rolled[i : i + BATCH] for i in range(0, len(rolled), BATCH)]
 
     def call(batches: list[np.ndarray]) -> list[np.ndarray]:
-        return [network(batch)[0] for batch in batches]
+        return [network(batch) for batch in batches]
 
     return Runner(draw, call, np.concatenate, VERSION)
 
