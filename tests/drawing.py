@@ -68,10 +68,10 @@ def draw_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator, *, 
 
 def _draw_activation(parameter: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """The learned parameters of PReLU and xIELU, away from their defaults."""
-    centre, spread = {"weight": (0.25, 0.1), "alpha_p": (0.2, 0.2), "alpha_n": (-1.0, 0.2), "beta": (0.5, 0.05)}.get(
+    center, spread = {"weight": (0.25, 0.1), "alpha_p": (0.2, 0.2), "alpha_n": (-1.0, 0.2), "beta": (0.5, 0.05)}.get(
         parameter, (-1e-6, 0.0)
     )
-    return np.asarray(centre + spread * rng.normal(size=shape))
+    return np.asarray(center + spread * rng.normal(size=shape))
 
 
 def draw_pixels(shape: tuple[int, int, int, int], *, seed: int = 0) -> np.ndarray:

@@ -215,7 +215,7 @@ _ACTIVATION_PARAMETERS = {"prelu": (1,), "xielu": (1, 1, 0, 0)}  # how many axes
 
 
 def activation_parameters(name: str) -> list[np.ndarray]:
-    """Learned parameters for the activation of that name, as transformers initialises them or near."""
+    """Learned parameters for the activation of that name, as transformers initializes them or near."""
     values = {"weight": 0.25, "alpha_p": 0.3, "alpha_n": 0.4, "beta": 0.5, "eps": -1e-6}
     axes = _ACTIVATION_PARAMETERS.get(name, ())
     return [np.full((1,) * n, values[k]) for n, k in zip(axes, ACTIVATIONS[name][1], strict=True)]

@@ -2,7 +2,7 @@
 
 The networks have weights by formula, and are xx_small where nothing else is said. Their sizes make every layer work:
 112 gives maps with odd sides, which are resized to whole patches; at 128 the segmenter's first dilated convolution
-reaches beyond its centre.
+reaches beyond its center.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_counts_of_the_published_files(task, counts):
 def test_round_trips_are_exact(task, scheme, qkv_bias):
     tensors = _prefixed(tiny_tensors(task, qkv_bias=qkv_bias))
     there = names.from_hugging_face(tensors, scheme)
-    assert names.recognise(there) == scheme
+    assert names.recognize(there) == scheme
     back = names.to_hugging_face(there, scheme)
     assert set(back) == set(tensors)
     for name, tensor in tensors.items():
@@ -165,8 +165,8 @@ def test_the_stem_is_flipped_on_its_input_axis():
 
 
 @pytest.mark.parametrize("task", COUNTS)
-def test_hugging_faces_names_are_recognised(task):
-    assert names.recognise(parameter_shapes(tiny_config(task), task)) == names.HUGGING_FACE
+def test_hugging_faces_names_are_recognized(task):
+    assert names.recognize(parameter_shapes(tiny_config(task), task)) == names.HUGGING_FACE
 
 
 SECOND_FAMILY = ["seg_head.aux_head.0.block.conv.weight", "seg_head.classifier.block.conv.weight"]
@@ -182,11 +182,11 @@ RELATIVES = [
 @pytest.mark.parametrize(("name", "says"), RELATIVES)
 def test_relatives_are_refused_by_name(name, says):
     with pytest.raises(CheckpointError, match=says):
-        names.recognise(["encoder.conv_1.block.conv.weight", "stem.conv.weight", name])
+        names.recognize(["encoder.conv_1.block.conv.weight", "stem.conv.weight", name])
 
 
 @pytest.mark.parametrize("found", [[], ["a"], ["conv1.weight", "layer1.0.bn1.weight", "fc.weight", "x", "y", "z"]])
 def test_other_networks_are_an_error(found):
     with pytest.raises(CheckpointError, match="no MobileViT's weights") as caught:
-        names.recognise(found)
+        names.recognize(found)
     assert "\n" not in str(caught.value)

@@ -35,7 +35,7 @@ SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=5)
 
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
-    """All weights of the tests' tiny networks are quantised."""
+    """All weights of the tests' tiny networks are quantized."""
     monkeypatch.setattr(quantization, "LEAST", 0)
 
 
@@ -251,7 +251,7 @@ def test_int8_that_nothing_explains_is_refused(quantized):
     with pytest.raises(CheckpointError, match="is int8, and its metadata don't say what for"):
         open_checkpoint(path)
     save_file(stored, path, {"quantization": "awq"})
-    with pytest.raises(CheckpointError, match="quantised as 'awq', and 'int8-per-output-channel' is all that's known"):
+    with pytest.raises(CheckpointError, match="quantized as 'awq', and 'int8-per-output-channel' is all that's known"):
         open_checkpoint(path)
 
 
@@ -268,7 +268,7 @@ def test_a_file_without_int8_is_let_through_untouched():
 
 
 def test_twice_is_refused_and_leaves_nothing(quantized, tmp_path):
-    with pytest.raises(InputError, match="is quantised already"):
+    with pytest.raises(InputError, match="is quantized already"):
         quantize(quantized[0], tmp_path / "again")
     assert sorted(os.listdir(tmp_path)) == ["int8.safetensors", "start.safetensors"]
 
@@ -286,7 +286,7 @@ def test_the_original_s_place_is_never_taken(tmp_path, tiny_classifier, torch):
         (folder, folder),
         *([] if torch else [(folder, weights), (weights, weights), (weights, folder)]),
     ]:
-        with pytest.raises(OutputError, match="holds the weights that are to be quantised"):
+        with pytest.raises(OutputError, match="holds the weights that are to be quantized"):
             quantize(where, out)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     quantize(folder, folder / "int8.safetensors")  # beside it is another matter

@@ -120,7 +120,7 @@ def test_round_trips_are_exact_to_the_bit(task, scheme, stored, tmp_path):
     flipped = any("reversed" in note for note in there.notes)
     assert flipped == (scheme == names.TIMM) == any("reversed" in note for note in back.notes)
     converted = read_tensor_file(*there.paths)
-    assert names.recognise(converted.tensors) == scheme
+    assert names.recognize(converted.tensors) == scheme
     assert set(converted.dtypes.values()) == {stored, "I64"}
 
 

@@ -21,7 +21,7 @@ from mobilevit_np.scope import Scope
 
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
-    """All weights of the tests' tiny networks are quantised."""
+    """All weights of the tests' tiny networks are quantized."""
     monkeypatch.setattr(quantization, "LEAST", 0)
 
 
@@ -155,7 +155,7 @@ def test_a_bare_model_has_no_answers_to_compare(quantize, tmp_path):
     ("network", "reason"),
     [({"num_labels": 0}, "it has no classes"), ({"num_channels": 1}, "it takes 1 channels, and photos have 3")],
 )
-def test_what_gives_no_answers_to_photos_is_quantised_all_the_same(quantize, tmp_path, network, reason):
+def test_what_gives_no_answers_to_photos_is_quantized_all_the_same(quantize, tmp_path, network, reason):
     config = tiny_config(**network)
     fields = {**full_config(config, "classifier", CLASSES[: config.num_labels])}
     save_checkpoint("w", init_parameters(config, "classifier"), {"id2label": {}, **fields})

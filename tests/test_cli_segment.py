@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import PLACES, colour_network, photo, plant, save_photo, save_tiny
+from tiny import PLACES, color_network, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Segmenter
 from mobilevit_np.cli import run
@@ -18,9 +18,9 @@ from mobilevit_np.errors import OutputError
 
 @pytest.fixture
 def segment(tiny_segmenter, capsys, tmp_path, monkeypatch):
-    """Run the command in an empty folder, its network seeing colours: (exit code, stdout's lines, stderr's lines)."""
+    """Run the command in an empty folder, its network seeing colors: (exit code, stdout's lines, stderr's lines)."""
     monkeypatch.chdir(tmp_path)
-    plant(monkeypatch, "segmenter", colour_network)
+    plant(monkeypatch, "segmenter", color_network)
 
     def call(*arguments, weights=tiny_segmenter):
         code = run(["segment", *map(str, arguments), "--weights", str(weights)])
@@ -32,7 +32,7 @@ def segment(tiny_segmenter, capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def cat(segment):
-    """A photo in that folder: the left half grey, the right half red below and blue above."""
+    """A photo in that folder: the left half gray, the right half red below and blue above."""
     pixels = np.full((80, 128, 3), 128, np.uint8)
     pixels[:40, 64:] = (20, 20, 230)
     pixels[40:, 64:] = (230, 20, 20)
@@ -244,7 +244,7 @@ def test_panoramas_and_pixels(segment):
 
 
 def test_many_classes(segment, tmp_path, monkeypatch):
-    """Beyond 256 a mask is 16-bit grey, which BMP can't hold."""
+    """Beyond 256 a mask is 16-bit gray, which BMP can't hold."""
     labels = [f"class {i}" for i in range(300)]
     weights = save_tiny(tmp_path / "weights", "segmenter", labels=labels)
 

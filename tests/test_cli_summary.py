@@ -15,7 +15,7 @@ from mobilevit_np.checkpoints import count_parameters, init_parameters, open_che
 from mobilevit_np.cli import build_parser, run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError
-from mobilevit_np.explain.summary import summarise
+from mobilevit_np.explain.summary import summarize
 from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
 
@@ -39,7 +39,7 @@ def network(variant: str, task: str) -> tuple[NetworkConfig, tuple[int, int]]:
 
 @pytest.mark.parametrize(("variant", "task"), PUBLISHED)
 def test_totals_are_the_published_counts(variant, task):
-    summary = summarise(network(variant, task)[0], task, network(variant, task)[1])
+    summary = summarize(network(variant, task)[0], task, network(variant, task)[1])
     parameters, millions = PUBLISHED[variant, task]
     assert summary.parameters == parameters
     assert summary.macs / 1e6 == pytest.approx(millions, abs=0.5 if millions < 3000 else 5)
@@ -51,7 +51,7 @@ def test_shapes_are_those_of_a_real_run(task, stride):
     seen = {}
     scope = Scope(init_parameters(config, task)).listen(lambda path, output: seen.__setitem__(path, output.shape))
     NETWORKS[task](np.zeros((1, 3, 70, 101), np.float32), scope, config)
-    rows = summarise(config, task, (70, 101)).rows
+    rows = summarize(config, task, (70, 101)).rows
     assert len(rows) > 30
     for row in rows:
         assert row.output == seen[row.module if row.module in seen else f"mobilevit.{row.module}"]
@@ -61,7 +61,7 @@ def test_shapes_are_those_of_a_real_run(task, stride):
 @pytest.mark.parametrize("fields", [{}, {"hidden_act": "prelu", "qkv_bias": False, "conv_kernel_size": 5}])
 def test_rows_add_up_and_leave_nothing_out(task, fields):
     config = NetworkConfig(**{**VARIANTS["xx_small"], **fields}, num_labels=7, output_stride=16)
-    summary = summarise(config, task, (64, 96))
+    summary = summarize(config, task, (64, 96))
     assert summary.parameters == sum(row.parameters for row in summary.rows)
     assert summary.macs == sum(row.macs for row in summary.rows)
     assert summary.parameters == count_parameters(init_parameters(config, task))
@@ -71,7 +71,7 @@ def test_rows_add_up_and_leave_nothing_out(task, fields):
 def test_rows_by_hand():
     """On a photo of 64x96: the stem, a depthwise layer's place, one transformer layer, and what has no weights."""
     config = NetworkConfig(**VARIANTS["xx_small"])
-    rows = {row.module: row for row in summarise(config, "classifier", (64, 96)).rows}
+    rows = {row.module: row for row in summarize(config, "classifier", (64, 96)).rows}
     assert rows["conv_stem"].output == (1, 16, 32, 48)
     assert rows["conv_stem"].parameters == 16 * 3 * 9 + 2 * 16
     assert rows["conv_stem"].macs == 32 * 48 * 16 * 3 * 9
@@ -88,16 +88,16 @@ def test_rows_by_hand():
 
 def test_a_backbone_without_its_expansion_has_none():
     config = NetworkConfig(**VARIANTS["xx_small"])
-    modules = [row.module for row in summarise(config, "backbone", (32, 32), expand_output=False).rows]
+    modules = [row.module for row in summarize(config, "backbone", (32, 32), expand_output=False).rows]
     assert "conv_1x1_exp" not in modules
     assert modules[-1] == "encoder.layer.4.fusion"
 
 
 def test_impossible_calls_are_named():
     with pytest.raises(InputError, match="size must be at least 1"):
-        summarise(NetworkConfig(), "classifier", (0, 5))
+        summarize(NetworkConfig(), "classifier", (0, 5))
     with pytest.raises(InputError, match="task must be one of"):
-        summarise(NetworkConfig(), "detector", (32, 32))
+        summarize(NetworkConfig(), "detector", (32, 32))
 
 
 def test_the_table(capsys, tiny_classifier):

@@ -1,4 +1,4 @@
-"""Colours and progress: on a terminal, and nowhere else. One pseudo-terminal is real, the others are played."""
+"""Colors and progress: on a terminal, and nowhere else. One pseudo-terminal is real, the others are played."""
 
 import io
 import os
@@ -42,10 +42,10 @@ def slow(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("environment", "coloured"),
+    ("environment", "colored"),
     [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
 )
-def test_colour_on_a_terminal_only_and_never_with_no_color(tiny_classifier, cat, monkeypatch, environment, coloured):
+def test_color_on_a_terminal_only_and_never_with_no_color(tiny_classifier, cat, monkeypatch, environment, colored):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for name, value in environment.items():
@@ -53,11 +53,11 @@ def test_colour_on_a_terminal_only_and_never_with_no_color(tiny_classifier, cat,
     for command in (["classify", str(cat), "--weights", str(tiny_classifier)], ["weights", "list"]):
         monkeypatch.setattr(sys, "stdout", Terminal())
         assert run(command) == 0
-        assert (ESCAPE in sys.stdout.getvalue()) == coloured
+        assert (ESCAPE in sys.stdout.getvalue()) == colored
         assert sys.stdout.getvalue().count(f"{ESCAPE}0m") == sys.stdout.getvalue().count(ESCAPE) / 2
 
 
-def test_no_colour_and_no_progress_in_pipes(tiny_classifier, cat, capsys, slow):
+def test_no_color_and_no_progress_in_pipes(tiny_classifier, cat, capsys, slow):
     assert run(["classify", str(cat), "--weights", str(tiny_classifier)]) == 0
     said = capsys.readouterr()
     assert said.err == ""
@@ -65,7 +65,7 @@ def test_no_colour_and_no_progress_in_pipes(tiny_classifier, cat, capsys, slow):
     assert "\r" not in said.out
 
 
-def test_json_is_never_coloured(tiny_classifier, cat, monkeypatch):
+def test_json_is_never_colored(tiny_classifier, cat, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert run(["classify", "--json", str(cat), "--weights", str(tiny_classifier)]) == 0
     assert sys.stdout.getvalue().startswith("{")

@@ -10,7 +10,7 @@ import pytest
 import mobilevit_np
 
 PACKAGE = Path(mobilevit_np.__file__).parent
-FLOORS = (  # from the ground up; what lies on one floor doesn't know of its neighbours
+FLOORS = (  # from the ground up; what lies on one floor doesn't know of its neighbors
     {"errors", "labels", "matrix_library"},
     {"config", "scope", "ops", "formats"},
     {"model", "fast", "preprocess", "pages"},

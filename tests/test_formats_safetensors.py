@@ -136,7 +136,7 @@ def test_broken_files_are_an_error_of_one_line(data):
     assert len(str(caught.value)) < 400
 
 
-def test_the_good_neighbours_of_the_broken_files_are_read():
+def test_the_good_neighbors_of_the_broken_files_are_read():
     read = parse_tensor_file(
         _file({"x": X, "y": {**X, "data_offsets": [8, 16]}, "__metadata__": {"a": "b"}}, bytes(16))
     )

@@ -18,7 +18,7 @@ from mobilevit_np.errors import InputError, MissingExtraError, OutputError
 from mobilevit_np.golden import compare, read_port
 from mobilevit_np.golden.adapters import record_keras, record_onnx, record_tflite, record_torch, write_port
 from mobilevit_np.golden.adapters.collecting import fed, first_of, input_of
-from mobilevit_np.golden.adapters.tflite import _quantised, _real
+from mobilevit_np.golden.adapters.tflite import _quantized, _real
 from mobilevit_np.golden.formula import make
 from mobilevit_np.golden.graph_names import graph_choices
 from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS, table
@@ -267,13 +267,13 @@ def test_inputs():
     assert first_of(()) == ()
 
 
-def test_a_quantised_input_and_what_comes_out():
+def test_a_quantized_input_and_what_comes_out():
     detail = {"dtype": np.int8, "quantization": (0.5, -3)}
     values = np.array([0.0, 1.0, 100.0, -100.0], np.float32)
-    steps = _quantised(values, detail)
+    steps = _quantized(values, detail)
     np.testing.assert_array_equal(steps, np.array([-3, -1, 127, -128], np.int8))
     np.testing.assert_array_equal(_real(steps, detail), np.array([0, 1, 65, -62.5], np.float32))
-    assert _quantised(values, {"dtype": np.float32, "quantization": (0.0, 0)}) is not None
+    assert _quantized(values, {"dtype": np.float32, "quantization": (0.0, 0)}) is not None
 
 
 def test_a_file_keeps_the_order_of_execution(tmp_path):

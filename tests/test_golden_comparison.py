@@ -159,7 +159,7 @@ def test_the_table_names_place_and_values():
 CANCELLING = "mobilevit.encoder.layer.3.conv_projection.convolution"
 
 
-def with_cancelling_products():
+def with_canceling_products():
     """A network with a layer whose products nearly cancel: its input is far from 0, and its kernels' sums are 0."""
     network = golden_and_network(full=True)[1]
     bias, weight = "mobilevit.encoder.layer.3.layernorm.bias", f"{CANCELLING}.weight"
@@ -189,7 +189,7 @@ def zeroed(compute, x, here, *args, **kwargs):
 
 def test_int8_allows_what_rounding_a_layers_operands_does():
     """Where products nearly cancel that's more than 16 half steps of the output; a wrong layer is still wrong."""
-    golden, network = with_cancelling_products()
+    golden, network = with_canceling_products()
     for replacement, wrong in ((rounded, []), (doubled, [CANCELLING]), (zeroed, [CANCELLING])):
         found = port_with(golden, network, CANCELLING, replacement)
         comparison = compare(golden, found, network=network, precision="int8")

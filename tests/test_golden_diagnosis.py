@@ -193,16 +193,16 @@ def test_other_inputs_are_described(change, hint):
     assert hint in diagnosis.unexplained[0].hint
 
 
-def test_another_named_profile_is_recognised(monkeypatch):
+def test_another_named_profile_is_recognized(monkeypatch):
     golden, network = golden_and_network()
-    other = PROFILES["timm"].__class__("other", 80, "bicubic", (64, 64), flip_channels=False, centre="torchvision")
+    other = PROFILES["timm"].__class__("other", 80, "bicubic", (64, 64), flip_channels=False, center="torchvision")
     monkeypatch.setitem(PROFILES, "other", other)
     pixels = make_pixel_values(golden.tensors["image"], other, Scope({}))
     found = {"pixel_values": pixels, "logits": golden.tensors["logits"].astype(np.float32)}
     assert "the profile other gives them" in diagnose(golden, found, network).unexplained[0].hint
 
 
-def test_channels_reversed_are_recognised_without_a_photo():
+def test_channels_reversed_are_recognized_without_a_photo():
     golden, network = golden_and_network("odd")
     pixels = golden.tensors["pixel_values"].astype(np.float32)
     found = port(trace(pixels[:, ::-1], network), network)

@@ -67,6 +67,15 @@ def test_it_comes_back_as_it_was_and_the_bytes_are_the_same(tmp_path, suffix, se
     assert back.weights == golden.weights
 
 
+def test_a_profile_of_version_0_1_is_read_and_an_unknown_one_refused():
+    golden, network = golden_and_network("classifier")
+    fields = dict(golden.profile)
+    old = replace(golden, profile={"centre": fields.pop("center"), **fields})
+    assert profile_of(old) == profile_of(golden) == network.profile
+    with pytest.raises(CheckpointError, match="profile has fields that no profile has; make it anew"):
+        profile_of(replace(golden, profile={**fields, "middle": "transformers"}))
+
+
 def test_others_can_read_it(tmp_path):
     golden, _ = golden_and_network()
     path = write_golden(tmp_path / "golden.safetensors", golden)

@@ -1,4 +1,4 @@
-"""The image processor's own behaviour: what comes in, what comes out, per-call overrides, files, errors.
+"""The image processor's own behavior: what comes in, what comes out, per-call overrides, files, errors.
 
 Its values are proven elsewhere: against recordings of transformers 4.46.3, and live in parity/.
 """
@@ -101,13 +101,13 @@ def test_lists_and_batches():
     np.testing.assert_array_equal(batch[1], PROCESSOR(RGB[::-1]).pixel_values[0])
 
 
-def test_grey_photos():
-    grey = np.ascontiguousarray(RGB[..., 0])
-    expected = PROCESSOR(grey[..., None]).pixel_values[0]
+def test_gray_photos():
+    gray = np.ascontiguousarray(RGB[..., 0])
+    expected = PROCESSOR(gray[..., None]).pixel_values[0]
     assert expected.shape == (1, 20, 20)
-    for image in (grey, Image.fromarray(grey), grey[None]):
+    for image in (gray, Image.fromarray(gray), gray[None]):
         np.testing.assert_array_equal(PROCESSOR(image).pixel_values[0], expected)
-    batch = PROCESSOR(np.stack([grey, grey]), input_data_format="none", return_tensors="np").pixel_values
+    batch = PROCESSOR(np.stack([gray, gray]), input_data_format="none", return_tensors="np").pixel_values
     np.testing.assert_array_equal(batch, np.stack([expected] * 2))
 
 
@@ -203,15 +203,15 @@ def test_do_convert_rgb_is_obeyed_wherever_it_is_said(tmp_path, said):
     assert blended.dtype == np.uint8
     fractions = (RGBA / 255).astype(np.float32)
     np.testing.assert_allclose(processor(fractions, **call).pixel_values[0], on_white(fractions, False), rtol=1e-6)
-    grey = RGB[..., 0]
-    for one in (grey, grey[None], Image.fromarray(grey)):
-        np.testing.assert_array_equal(processor(one, **call).pixel_values[0], np.stack([grey] * 3))
+    gray = RGB[..., 0]
+    for one in (gray, gray[None], Image.fromarray(gray)):
+        np.testing.assert_array_equal(processor(one, **call).pixel_values[0], np.stack([gray] * 3))
     np.testing.assert_array_equal(processor(RGB, **call).pixel_values[0], RGB.transpose(2, 0, 1))
     image = processor(Image.fromarray(RGBA), **call).pixel_values[0]
     assert np.abs(image - on_white(RGBA)).max() <= 1  # Pillow rounds in steps of its own
     call["do_convert_rgb"] = False
     assert processor(RGBA, **call).pixel_values[0].shape[0] == 4
-    assert MobileViTImageProcessor()(grey, **PLAIN).pixel_values[0].shape[0] == 1
+    assert MobileViTImageProcessor()(gray, **PLAIN).pixel_values[0].shape[0] == 1
 
 
 def test_do_convert_rgb_is_saved_as_it_was_said(tmp_path):
@@ -314,7 +314,7 @@ def test_post_process_semantic_segmentation():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8])
 def test_whole_numbers_for_logits_are_interpolated_as_what_they_are(dtype):
-    """A quantised network's: between 0 and 10 the first class wins until 5, in the middle of the map."""
+    """A quantized network's: between 0 and 10 the first class wins until 5, in the middle of the map."""
     outputs = SimpleNamespace(logits=np.array([[[[0, 10]], [[5, 5]]]], dtype))
     (found,) = PROCESSOR.post_process_semantic_segmentation(outputs, target_sizes=[(1, 4)])
     np.testing.assert_array_equal(found, [[1, 1, 0, 0]])

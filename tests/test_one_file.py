@@ -147,7 +147,7 @@ PHOTOS = {
     "palette.gif": lambda path: Image.open(CHELSEA).convert("P").save(path),
     "cmyk.jpg": lambda path: Image.open(CHELSEA).convert("CMYK").save(path),
     "wide.png": lambda path: Image.open(CHELSEA).crop((0, 60, 401, 261)).save(path),
-    "small grey.png": lambda path: Image.fromarray(photo(19, 31)[..., 0]).save(path),
+    "small gray.png": lambda path: Image.fromarray(photo(19, 31)[..., 0]).save(path),
 }
 
 

@@ -1,4 +1,4 @@
-"""Vectorised: the number of Python calls, and of Python lines run, doesn't depend on the sizes.
+"""Vectorized: the number of Python calls, and of Python lines run, doesn't depend on the sizes.
 
 Every operation, layer and network of examples.py runs at some sizes, and again with one axis doubled (batch, channels,
 height, width, tokens, heads; channels of a depthwise convolution are its groups). ``sys.setprofile`` counts calls of

@@ -244,7 +244,7 @@ def test_checkpoints_for_another_task(tiny_segmenter, tmp_path):
     with pytest.raises(InputError, match="tiny-segmenter is a segmenter, not a classifier"):
         Classifier.from_pretrained(tiny_segmenter)
     with pytest.raises(InputError, match="takes 1 channels, and photos have 3"):
-        Classifier.from_pretrained(save_tiny(tmp_path / "grey", num_channels=1))
+        Classifier.from_pretrained(save_tiny(tmp_path / "gray", num_channels=1))
 
 
 def test_a_classifier_without_classes_is_refused(tmp_path):

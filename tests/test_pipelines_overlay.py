@@ -21,22 +21,22 @@ def blob(height, width, kind=1):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 21, 150, 256])
-def test_colours_differ_and_background_is_black(count):
-    colours = palette(count)
-    assert colours.shape == (count, 3)
-    assert colours.dtype == np.uint8
-    assert len({tuple(colour) for colour in colours.tolist()}) == count
-    assert colours[0].tolist() == [0, 0, 0]
+def test_colors_differ_and_background_is_black(count):
+    colors = palette(count)
+    assert colors.shape == (count, 3)
+    assert colors.dtype == np.uint8
+    assert len({tuple(color) for color in colors.tolist()}) == count
+    assert colors[0].tolist() == [0, 0, 0]
 
 
-def test_many_classes_have_the_colours_of_voc():
+def test_many_classes_have_the_colors_of_voc():
     """As the VOC 2012 development kit lists them."""
-    colours = dict(zip(VOC_LABELS, palette(21).tolist(), strict=True))
-    assert colours["aeroplane"] == [128, 0, 0]
-    assert colours["cat"] == [64, 0, 0]
-    assert colours["dog"] == [64, 0, 128]
-    assert colours["person"] == [192, 128, 128]
-    assert colours["tv/monitor"] == [0, 64, 128]
+    colors = dict(zip(VOC_LABELS, palette(21).tolist(), strict=True))
+    assert colors["aeroplane"] == [128, 0, 0]
+    assert colors["cat"] == [64, 0, 0]
+    assert colors["dog"] == [64, 0, 128]
+    assert colors["person"] == [192, 128, 128]
+    assert colors["tv/monitor"] == [0, 64, 128]
     assert palette(256)[255].tolist() == [224, 224, 192]  # VOC's "ignore"
 
 
@@ -67,7 +67,7 @@ def test_strips_leave_no_seams(monkeypatch):
 
 
 def test_legend_names_the_classes_that_occur():
-    """Seen through its swatches: full colours, which the half tint never shows."""
+    """Seen through its swatches: full colors, which the half tint never shows."""
     pixels = np.full((400, 600, 3), 255, np.uint8)
     mask = blob(400, 600)
     mask[:50, 300:] = 2
@@ -107,7 +107,7 @@ def test_masks_as_pictures_hold_class_numbers(count, tmp_path):
         np.testing.assert_array_equal(np.asarray(again.convert("RGB")), palette(count)[mask])
 
 
-def test_masks_of_many_classes_are_grey(tmp_path):
+def test_masks_of_many_classes_are_gray(tmp_path):
     mask = np.array([[0, 299], [256, 1]], np.uint16)
     indexed_mask(mask, 300).save(tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as again:

@@ -1,4 +1,4 @@
-"""Photo in, a class for every pixel out. Oracles: a planted network that sees colours, and windows done by hand."""
+"""Photo in, a class for every pixel out. Oracles: a planted network that sees colors, and windows done by hand."""
 
 import importlib
 import math
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import PLACES, colour_network, open_tiny, photo, plant, save_tiny
+from tiny import PLACES, color_network, open_tiny, photo, plant, save_tiny
 
 from mobilevit_np import Segmenter
 from mobilevit_np.errors import CheckpointError, ImageError, InputError
@@ -21,22 +21,22 @@ from mobilevit_np.preprocess import PROFILES, Profile, preprocess
 from mobilevit_np.scope import Scope
 
 module = importlib.import_module("mobilevit_np.ops.resize")
-RED, BLUE, GREY = (230, 20, 20), (20, 20, 230), (128, 128, 128)
+RED, BLUE, GRAY = (230, 20, 20), (20, 20, 230), (128, 128, 128)
 
 
 @pytest.fixture
-def colours(tiny_segmenter, monkeypatch):
-    """A segmenter whose network sees colours, in cells of 16 pixels of its 512 (short side)."""
-    plant(monkeypatch, "segmenter", colour_network, "colours")
-    return Segmenter.from_pretrained(tiny_segmenter, engine="colours", profile="huggingface-segmenter")
+def colors(tiny_segmenter, monkeypatch):
+    """A segmenter whose network sees colors, in cells of 16 pixels of its 512 (short side)."""
+    plant(monkeypatch, "segmenter", color_network, "colors")
+    return Segmenter.from_pretrained(tiny_segmenter, engine="colors", profile="huggingface-segmenter")
 
 
 def painted(height, width):
-    """A grey photo with a red and a blue rectangle, and the classes of its pixels."""
+    """A gray photo with a red and a blue rectangle, and the classes of its pixels."""
     truth = np.zeros((height, width), np.uint8)
     truth[height // 8 : height // 2, width // 10 : width // 3] = 1
     truth[height // 3 :, width * 3 // 5 :] = 2
-    return np.array([GREY, RED, BLUE], np.uint8)[truth], truth
+    return np.array([GRAY, RED, BLUE], np.uint8)[truth], truth
 
 
 def clear_cut(truth, radius):
@@ -47,9 +47,9 @@ def clear_cut(truth, radius):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (150, 201), (201, 150), (97, 190), (40, 33), (90, 260), (400, 101)])
-def test_the_mask_lies_where_the_photo_shows_it(colours, size):
+def test_the_mask_lies_where_the_photo_shows_it(colors, size):
     pixels, truth = painted(*size)
-    answer = colours(pixels)
+    answer = colors(pixels)
     assert answer.mask.shape == size
     assert answer.mask.dtype == np.uint8
     clear = clear_cut(truth, math.ceil(1.5 * 16 * min(size) / 512))  # no cell that counts there saw two classes
@@ -61,23 +61,23 @@ def test_the_mask_lies_where_the_photo_shows_it(colours, size):
     assert list(answer.areas.values()) == sorted(answer.areas.values(), reverse=True)
 
 
-def test_a_photo_lying_on_its_side_is_segmented_upright(colours, tmp_path):
+def test_a_photo_lying_on_its_side_is_segmented_upright(colors, tmp_path):
     pixels, _ = painted(120, 200)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
     Image.fromarray(np.rot90(pixels)).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(colours(tmp_path / "turned.png").mask, colours(pixels).mask)
+    np.testing.assert_array_equal(colors(tmp_path / "turned.png").mask, colors(pixels).mask)
 
 
-def test_profiles_change_what_the_network_sees(colours, tiny_segmenter):
+def test_profiles_change_what_the_network_sees(colors, tiny_segmenter):
     pixels, _ = painted(120, 160)
-    rgb = Segmenter.from_pretrained(tiny_segmenter, engine="colours", profile="timm")(pixels)
-    swapped = np.array([0, 2, 1])[colours(pixels).mask]
+    rgb = Segmenter.from_pretrained(tiny_segmenter, engine="colors", profile="timm")(pixels)
+    swapped = np.array([0, 2, 1])[colors(pixels).mask]
     assert (rgb.mask == swapped).mean() > 0.95  # red for blue
-    squashed = Segmenter.from_pretrained(tiny_segmenter, engine="colours", profile="ml-cvnets-segmenter")(pixels)
+    squashed = Segmenter.from_pretrained(tiny_segmenter, engine="colors", profile="ml-cvnets-segmenter")(pixels)
     assert squashed.logits.shape == (3, 32, 32)
     assert squashed.mask.shape == (120, 160)
-    assert (squashed.mask == colours(pixels).mask).mean() > 0.95
+    assert (squashed.mask == colors(pixels).mask).mean() > 0.95
 
 
 def test_the_real_network_runs_on_the_whole_photo(tiny_segmenter):
@@ -227,14 +227,14 @@ def test_memory_of_a_large_mask_is_bounded(monkeypatch):
     assert peak < 60e6
 
 
-def test_memory_of_a_large_photo_is_bounded(colours, monkeypatch):
+def test_memory_of_a_large_photo_is_bounded(colors, monkeypatch):
     """What NumPy holds for answer, areas, overlay and mask picture: a few bytes a pixel, whatever the classes."""
     monkeypatch.setattr(module, "_STRIP_BYTES", 1 << 20)
     monkeypatch.setattr(importlib.import_module("mobilevit_np.pipelines.overlay"), "_STRIP", 1 << 16)
     pixels = np.kron(painted(30, 50)[0], np.ones((50, 60, 1), np.uint8))  # 1500 x 3000
     tracemalloc.start()
     try:
-        answer = colours(pixels)
+        answer = colors(pixels)
         overlay, mask = answer.overlay(), answer.mask_image()
         assert sum(answer.areas.values()) == pytest.approx(1)
         peak = tracemalloc.get_traced_memory()[1]
@@ -245,8 +245,8 @@ def test_memory_of_a_large_photo_is_bounded(colours, monkeypatch):
 
 
 def test_long_photos_work_up_to_a_limit_and_are_refused_beyond(tiny_segmenter, monkeypatch):
-    plant(monkeypatch, "segmenter", colour_network, "colours")
-    segment = Segmenter.from_pretrained(tiny_segmenter, engine="colours")
+    plant(monkeypatch, "segmenter", color_network, "colors")
+    segment = Segmenter.from_pretrained(tiny_segmenter, engine="colors")
     assert segment(photo(1, 64)).mask.shape == (1, 64)
     assert segment(photo(640, 10)).mask.shape == (640, 10)
     with pytest.raises(InputError, match="a photo of 65x1 is too long and thin to segment; cut it into pieces"):
@@ -260,27 +260,27 @@ def test_one_pixel(tiny_segmenter):
     assert answer.overlay().size == answer.mask_image().size == (1, 1)
 
 
-def test_lists_and_streams(colours):
-    answers = colours(photo(40 + i, 50) for i in range(3))
+def test_lists_and_streams(colors):
+    answers = colors(photo(40 + i, 50) for i in range(3))
     assert [answer.mask.shape for answer in answers] == [(40, 50), (41, 50), (42, 50)]
-    results = [result for _, result in colours.stream([photo(), b"no photo", photo(1, 99), photo()])]
+    results = [result for _, result in colors.stream([photo(), b"no photo", photo(1, 99), photo()])]
     assert [type(result).__name__ for result in results] == ["Segmentation", "ImageError", "InputError", "Segmentation"]
     with pytest.raises(ImageError):
-        colours([photo(), b"no photo"])
+        colors([photo(), b"no photo"])
 
 
 def test_labels_that_stand_for_two_classes_share_their_area(tmp_path, monkeypatch):
-    plant(monkeypatch, "segmenter", colour_network, "colours")
+    plant(monkeypatch, "segmenter", color_network, "colors")
     folder = save_tiny(tmp_path / "w", "segmenter", labels=("ground", "paint", "paint"))
-    answer = Segmenter.from_pretrained(folder, engine="colours")(painted(120, 160)[0])
+    answer = Segmenter.from_pretrained(folder, engine="colors")(painted(120, 160)[0])
     assert set(answer.areas) == {"ground", "paint"}
     assert answer.areas["paint"] == pytest.approx((answer.mask > 0).mean())
     assert sum(answer.areas.values()) == pytest.approx(1)
 
 
-def test_pictures_of_an_answer(colours):
+def test_pictures_of_an_answer(colors):
     pixels, _ = painted(120, 160)
-    answer = colours(pixels)
+    answer = colors(pixels)
     assert answer.mask_image().mode == "P"
     np.testing.assert_array_equal(np.asarray(answer.mask_image()), answer.mask)
     overlay = np.asarray(answer.overlay())

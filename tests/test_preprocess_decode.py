@@ -134,11 +134,11 @@ def test_damaged_exif_is_passed_over_without_a_warning(exif):
     np.testing.assert_array_equal(decode(data), RGB)
 
 
-def test_grey_and_one_bit():
-    grey = RGB[..., 0]
-    np.testing.assert_array_equal(decode(saved(Image.fromarray(grey), "PNG")), np.stack([grey] * 3, axis=2))
-    bits = Image.fromarray(grey).convert("1", dither=Image.Dither.NONE)
-    expected = np.where(grey >= 128, 255, 0)
+def test_gray_and_one_bit():
+    gray = RGB[..., 0]
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(gray), "PNG")), np.stack([gray] * 3, axis=2))
+    bits = Image.fromarray(gray).convert("1", dither=Image.Dither.NONE)
+    expected = np.where(gray >= 128, 255, 0)
     for file_format in ("PNG", "TIFF", "PPM"):
         np.testing.assert_array_equal(decode(saved(bits, file_format))[..., 1], expected)
 
@@ -147,14 +147,14 @@ DEEP = np.linspace(0, 65535, 11 * 17).astype(np.uint16).reshape(11, 17)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_keeps_its_high_byte(file_format):
+def test_sixteen_bit_gray_keeps_its_high_byte(file_format):
     photo = decode(saved(Image.fromarray(DEEP), file_format))
     np.testing.assert_array_equal(photo, np.stack([DEEP >> 8] * 3, axis=2))
     dark = saved(Image.fromarray(DEEP // 300), file_format)  # all below 219: still 16 bits, so nearly black
     assert decode(dark).max() == 0
 
 
-def test_sixteen_bit_colour():
+def test_sixteen_bit_color():
     rows = b"".join(b"\0" + struct.pack(">3H", value, 65535 - value, 258) for value in (0, 255, 32768, 65535))
     header = struct.pack(">IIBBBBB", 1, 4, 16, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
@@ -199,14 +199,14 @@ def test_tiff_of_32_bit_integers(values, expected):
 
 def test_palette_with_and_without_transparency():
     paletted = Image.fromarray(RGB).quantize(8)
-    colours = np.asarray(paletted.convert("RGB"))
-    np.testing.assert_array_equal(decode(saved(paletted, "PNG")), colours)
-    np.testing.assert_array_equal(decode(saved(paletted, "GIF")), colours)
+    colors = np.asarray(paletted.convert("RGB"))
+    np.testing.assert_array_equal(decode(saved(paletted, "PNG")), colors)
+    np.testing.assert_array_equal(decode(saved(paletted, "GIF")), colors)
     clear = np.asarray(paletted) == 3
     assert clear.any()
     for file_format in ("PNG", "GIF"):
         photo = decode(saved(paletted, file_format, transparency=3))
-        np.testing.assert_array_equal(photo, np.where(clear[..., None], 255, colours))
+        np.testing.assert_array_equal(photo, np.where(clear[..., None], 255, colors))
 
 
 def test_cmyk_jpeg():
@@ -220,21 +220,21 @@ def test_alpha_is_shown_on_white(mode):
     channels = 4 if mode == "RGBA" else 2
     pixels = np.random.default_rng(1).integers(0, 256, (40, 50, channels), dtype=np.uint8)
     pixels[:3, :, -1], pixels[3:6, :, -1] = 0, 255
-    colour, alpha = pixels[..., :-1].astype(float), pixels[..., -1:] / 255
-    expected = np.broadcast_to(np.floor(colour * alpha + 255 * (1 - alpha) + 0.5), (40, 50, 3))
+    color, alpha = pixels[..., :-1].astype(float), pixels[..., -1:] / 255
+    expected = np.broadcast_to(np.floor(color * alpha + 255 * (1 - alpha) + 0.5), (40, 50, 3))
     photo = decode(saved(Image.fromarray(pixels, mode=None), "PNG"))
     np.testing.assert_array_equal(photo, expected)
     assert (photo[:3] == 255).all()
 
 
-def test_one_transparent_colour():
-    grey = Image.fromarray(np.array([[0, 7, 200]], np.uint8))
-    np.testing.assert_array_equal(decode(saved(grey, "PNG", transparency=7))[0, :, 0], [0, 255, 200])
+def test_one_transparent_color():
+    gray = Image.fromarray(np.array([[0, 7, 200]], np.uint8))
+    np.testing.assert_array_equal(decode(saved(gray, "PNG", transparency=7))[0, :, 0], [0, 255, 200])
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_first_frame_of_an_animation(file_format):
-    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if file_format == "WEBP" else {}
     data = saved(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
@@ -262,7 +262,7 @@ def test_every_format_of_the_table_is_read_and_its_suffixes_are_its_own(file_for
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV"])
-def test_other_colour_spaces_of_pil_images(mode):
+def test_other_color_spaces_of_pil_images(mode):
     image = Image.fromarray(RGB).convert(mode)
     np.testing.assert_array_equal(decode(image), np.asarray(image.convert("RGB")))
 

@@ -239,8 +239,8 @@ def test_timms_form():
     assert same_but_for_the_name(from_timm_config(TIMM["pretrained_cfg"]), PROFILES["timm"])
     squash = from_timm_config({**TIMM["pretrained_cfg"], "crop_mode": "squash", "crop_pct": 1.0})
     assert (squash.size, squash.crop) == ((256, 256), (256, 256))
-    normalised = from_timm_config({"input_size": [3, 256, 256], "interpolation": "bilinear"})
-    assert (normalised.size, normalised.mean) == (292, (0.485, 0.456, 0.406))  # timm's defaults
+    normalized = from_timm_config({"input_size": [3, 256, 256], "interpolation": "bilinear"})
+    assert (normalized.size, normalized.mean) == (292, (0.485, 0.456, 0.406))  # timm's defaults
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_profiles_by_name():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"centre": "left"}, {"resample": "cubic"}, {"mean": (0.5,)}, {"crop": (0, 3)}, {"size": (True, 3)}]
+    "changes", [{"center": "left"}, {"resample": "cubic"}, {"mean": (0.5,)}, {"crop": (0, 3)}, {"size": (True, 3)}]
 )
 def test_a_profile_checks_itself(changes):
     fields = {"name": "x", "size": 8, "resample": "bilinear", "crop": (8, 8), "flip_channels": False}

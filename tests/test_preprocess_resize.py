@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mobilevit_np.errors import ImageError
-from mobilevit_np.preprocess.crop import CENTRES, crop_centre, crop_start
+from mobilevit_np.preprocess.crop import CENTERS, center_crop, crop_start
 from mobilevit_np.preprocess.resize import OPENCV_BILINEAR, PILLOW_FILTERS, RESAMPLES, output_size, resize_photo
 
 sides = st.integers(1, 70)
@@ -39,10 +39,10 @@ def test_output_size(photo, size, expected):
 
 
 @given(st.sampled_from(list(PILLOW_FILTERS)), sides, sides, sides, sides, st.integers(0, 99), st.booleans())
-def test_resize_is_pillows_own(resample, height, width, new_height, new_width, seed, grey):
-    image = noise(height, width, 1 if grey else 3, seed=seed)
+def test_resize_is_pillows_own(resample, height, width, new_height, new_width, seed, gray):
+    image = noise(height, width, 1 if gray else 3, seed=seed)
     ours = resize_photo(image, (new_height, new_width), resample)
-    pillow = Image.fromarray(image[..., 0] if grey else image).resize((new_width, new_height), PILLOW_FILTERS[resample])
+    pillow = Image.fromarray(image[..., 0] if gray else image).resize((new_width, new_height), PILLOW_FILTERS[resample])
     np.testing.assert_array_equal(ours, np.asarray(pillow).reshape(ours.shape))
 
 
@@ -92,13 +92,13 @@ def test_opencv_bilinear_is_the_definition_up_to_one_level(height, width, new_he
 def _between(image, y, x, new_height, new_width):
     """Bilinear without antialias, one pixel in floating point, straight from the definition."""
     total = 0.0
-    for source, place in _neighbours(y, image.shape[0], new_height):
-        for source_x, place_x in _neighbours(x, image.shape[1], new_width):
+    for source, place in _neighbors(y, image.shape[0], new_height):
+        for source_x, place_x in _neighbors(x, image.shape[1], new_width):
             total += place * place_x * image[source, source_x]
     return total
 
 
-def _neighbours(index, length, new_length):
+def _neighbors(index, length, new_length):
     place = min(max((index + 0.5) * length / new_length - 0.5, 0), length - 1)
     low = math.floor(place)
     return [(low, 1 - (place - low)), (min(low + 1, length - 1), place - low)]
@@ -132,13 +132,13 @@ def test_crop_start(length, crop, transformers, torchvision):
     assert crop_start(length, crop, "torchvision") == torchvision
 
 
-@given(sides, sides, sides, sides, st.sampled_from(CENTRES))
-def test_crop_against_loops(height, width, new_height, new_width, centre):
+@given(sides, sides, sides, sides, st.sampled_from(CENTERS))
+def test_crop_against_loops(height, width, new_height, new_width, center):
     image = noise(height, width).transpose(2, 0, 1)
-    top, left = crop_start(height, new_height, centre), crop_start(width, new_width, centre)
+    top, left = crop_start(height, new_height, center), crop_start(width, new_width, center)
     expected = np.zeros((3, new_height, new_width), np.uint8)
     for y in range(new_height):
         for x in range(new_width):
             if 0 <= top + y < height and 0 <= left + x < width:
                 expected[:, y, x] = image[:, top + y, left + x]
-    np.testing.assert_array_equal(crop_centre(image, new_height, new_width, centre), expected)
+    np.testing.assert_array_equal(center_crop(image, new_height, new_width, center), expected)

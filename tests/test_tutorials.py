@@ -96,9 +96,9 @@ def test_a_chapter_has_its_parts(chapter):
         assert text.count(part) == 1, part
     assert text.count("<summary>Solution</summary>") == text.count("<details>") == text.count("</details>") >= 3
     assert set(re.findall(r"^\*\*(\d)\.\*\* ", text, re.MULTILINE)) >= {"1", "2", "3"}
-    neighbours = [other.name for other in CHAPTERS if abs(int(other.name[:2]) - number) == 1]
+    neighbors = [other.name for other in CHAPTERS if abs(int(other.name[:2]) - number) == 1]
     for line in (text.split("**What you will do.**")[0], text.split("\n---\n")[-1]):
-        assert set(re.findall(r"\((\S+\.md)\)", line)) >= {"README.md", *neighbours}
+        assert set(re.findall(r"\((\S+\.md)\)", line)) >= {"README.md", *neighbors}
 
 
 def test_reading_times_stand_in_the_index_too():
@@ -297,9 +297,9 @@ def test_the_attention_picture_shows_the_numbers_of_the_trace():
     probabilities = maker.run()[2]
     row, column = maker.EYE
     picture = np.asarray(maker.attention()).astype(float)
-    grey = maker.photo().mean(axis=0)
+    gray = maker.photo().mean(axis=0)
     for head in range(4):
         look = probabilities[0, head, 16 * row + column].reshape(16, 16)
         seen = picture[56:200, 186 + 160 * head : 330 + 160 * head, 0].reshape(16, 9, 16, 9).mean(axis=(1, 3)) / 255
-        dark = 0.35 * grey.reshape(16, 16, 16, 16).mean(axis=(1, 3))
+        dark = 0.35 * gray.reshape(16, 16, 16, 16).mean(axis=(1, 3))
         assert np.abs(seen - np.minimum(dark + look / look.max(), 1)).max() < 0.08

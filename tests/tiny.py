@@ -69,8 +69,8 @@ def hub_cache(home: Path, repository: str, **options: Any) -> Path:
     return home
 
 
-def colour_network(pixel_values: np.ndarray, scope: Any, config: Any) -> np.ndarray:
-    """A segmenter that sees colours: each cell's logits are its mean grey, red and blue excess, in that order.
+def color_network(pixel_values: np.ndarray, scope: Any, config: Any) -> np.ndarray:
+    """A segmenter that sees colors: each cell's logits are its mean gray, red and blue excess, in that order.
 
     It expects BGR, as Hugging Face's weights do: with RGB, red and blue trade places.
     """

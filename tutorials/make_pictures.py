@@ -23,28 +23,28 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "pictures"
 PHOTO = HERE / "images" / "chelsea.png"
 PAPER, INK, FAINT = (32, 36, 44), (236, 238, 240), (152, 160, 170)  # a dark card: legible on light and dark pages
-COLOURS = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167)])  # after Okabe and Ito
+COLORS = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167)])  # after Okabe and Ito
 PROFILE = PROFILES["huggingface-classifier"]
 LAYER = "mobilevit.encoder.layer.2.transformer.layer.1.attention.attention.probabilities"
 EYE = (5, 4)  # the patch looked from, in the 16 x 16 patches of L3: row, column
 
 
 def unfold() -> Image.Image:
-    """The photo under a 32 x 32 map, coloured by place in the 2 x 2 patch, and the four sequences the cells go to."""
+    """The photo under a 32 x 32 map, colored by place in the 2 x 2 patch, and the four sequences the cells go to."""
     cells = photo().reshape(3, 32, 8, 32, 8).mean(axis=(2, 4))  # (3, 256, 256) -> (3, 32, 32)
     sequences = unfold_to_patches(cells[None], 2)  # (1, 3, 32, 32) -> (4, 256, 3)
     card = Card(836, 430, "Unfold: each place in the 2 x 2 patch becomes a sequence of its own")
     place_of = (np.arange(256) // 8 % 2)[:, None] * 2 + np.arange(256) // 8 % 2
-    tinted = 0.6 * photo() + 0.4 * COLOURS[place_of].transpose(2, 0, 1) / 255
+    tinted = 0.6 * photo() + 0.4 * COLORS[place_of].transpose(2, 0, 1) / 255
     card.picture(20, 56, tinted, 320)
     for line in range(0, 321, 20):
         card.draw.line((20 + line, 56, 20 + line, 376), fill=PAPER)
         card.draw.line((20, 56 + line, 340, 56 + line), fill=PAPER)
-    card.text(20, 386, "a 32 x 32 map over the photo, as in L3;\nlines between patches, a colour for each place", FAINT)
+    card.text(20, 386, "a 32 x 32 map over the photo, as in L3;\nlines between patches, a color for each place", FAINT)
     names = ("top left", "top right", "bottom left", "bottom right")
     for place, name in enumerate(names):
         x, y = 376 + 230 * (place % 2), 60 + 180 * (place // 2)
-        card.draw.rectangle((x - 4, y - 4, x + 147, y + 147), fill=tuple(int(v) for v in COLOURS[place]))
+        card.draw.rectangle((x - 4, y - 4, x + 147, y + 147), fill=tuple(int(v) for v in COLORS[place]))
         card.picture(x, y, sequences[place].T.reshape(3, 16, 16), 144)
         card.text(x - 4, y + 151, f"place {place}, {name}: 256 tokens", FAINT)
     return card.image
@@ -61,7 +61,7 @@ def stages() -> Image.Image:
         x = 156 + 136 * column
         liveliest = np.sort(np.argsort(-features[0].std(axis=(1, 2)), kind="stable")[:3])
         for row, channel in enumerate(liveliest):
-            card.picture(x, 56 + 128 * row, grey(features[0, channel]), 120)
+            card.picture(x, 56 + 128 * row, gray(features[0, channel]), 120)
         card.text(x, 440, f"after L{column + 1}\n{C} x {H} x {W}", FAINT)
     return card.image
 
@@ -94,8 +94,8 @@ def atrous() -> Image.Image:
         impulse = np.zeros((1, 1, 39, 39))
         impulse[0, 0, 19, 19] = 1  # a kernel of ones reads the same places that it spreads a single 1 to
         read = conv2d(impulse, np.ones((1, 1, 3, 3)), padding=rate, dilation=rate)[0, 0] > 0
-        shade = np.where(read[..., None], COLOURS[0], 70).transpose(2, 0, 1) / 255
-        shade[:, 19, 19] = COLOURS[1] / 255
+        shade = np.where(read[..., None], COLORS[0], 70).transpose(2, 0, 1) / 255
+        shade[:, 19, 19] = COLORS[1] / 255
         card.picture(x, 56, shade, 195, grid=5)
         card.text(
             x, 258, f"rate {rate}: {2 * rate + 1} x {2 * rate + 1} places,\n{16 * (2 * rate + 1)} pixels wide", FAINT
@@ -119,9 +119,9 @@ class Card:
         self.draw = ImageDraw.Draw(self.image)
         self.text(20, 18, title, INK, 19)
 
-    def text(self, x: int, y: int, words: str, colour: tuple[int, int, int], size: int = 14) -> None:
+    def text(self, x: int, y: int, words: str, color: tuple[int, int, int], size: int = 14) -> None:
         """``words`` with their upper left corner at (x, y)."""
-        self.draw.text((x, y), words, fill=colour, font=ImageFont.load_default(size))
+        self.draw.text((x, y), words, fill=color, font=ImageFont.load_default(size))
 
     def picture(self, x: int, y: int, pixels: np.ndarray, side: int, grid: int = 0) -> None:
         """(3, H, W) of numbers in 0..1, enlarged pixel by pixel to ``side``; ``grid`` is the spacing of thin lines."""
@@ -133,7 +133,7 @@ class Card:
             self.draw.line((x, y + line, x + side, y + line), fill=PAPER)
 
 
-def grey(values: np.ndarray) -> np.ndarray:
+def gray(values: np.ndarray) -> np.ndarray:
     """A map from its least value, dark, to its greatest, light: (H, W) -> (3, H, W)"""
     low, high = values.min(), values.max()
     return np.broadcast_to((values - low) / max(high - low, 1e-12), (3, *values.shape))

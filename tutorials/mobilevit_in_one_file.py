@@ -56,9 +56,9 @@ def batch_norm(x, weight, bias, running_mean, running_var, eps=1e-5):  # (B, C, 
 
 def layer_norm(x, weight, bias, eps):  # (..., D), (D), (D) -> (..., D)
     """Normalize each token by the mean and variance of its own features."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
-    return weight * (centred / np.sqrt(variance + eps)) + bias
+    centered = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centered).mean(axis=-1, keepdims=True)
+    return weight * (centered / np.sqrt(variance + eps)) + bias
 
 
 def conv2d(x, weight, bias=None, stride=1, dilation=1, groups=1):  # (B, C, H, W), (O, C/groups, k, k) -> (B, O, H', W')
@@ -66,10 +66,10 @@ def conv2d(x, weight, bias=None, stride=1, dilation=1, groups=1):  # (B, C, H, W
     out_channels, _, k, _ = weight.shape
     extent = dilation * (k - 1) + 1  # of the kernel with its gaps, an odd number
     x = np.pad(x, [(0, 0), (0, 0)] + 2 * [(extent // 2, extent // 2)])
-    windows = sliding_window_view(x, (extent, extent), axis=(2, 3))  # every pixel's neighbours: a view, no copy
+    windows = sliding_window_view(x, (extent, extent), axis=(2, 3))  # every pixel's neighbors: a view, no copy
     windows = windows[:, :, ::stride, ::stride, ::dilation, ::dilation]  # (B, C, H', W', k, k)
     B, C, H, W = windows.shape[:4]
-    if groups == 1:  # a matrix product over channels and neighbours: (O, C*k*k) @ (B, C*k*k, H'*W')
+    if groups == 1:  # a matrix product over channels and neighbors: (O, C*k*k) @ (B, C*k*k, H'*W')
         columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(B, C * k * k, H * W)
         out = (weight.reshape(out_channels, C * k * k) @ columns).reshape(B, out_channels, H, W)
     else:  # each channel with its own kernel, tap by tap: summed in this order, the bits are the library's
@@ -81,13 +81,13 @@ def resize_bilinear(x, size):  # (B, C, H, W), (H', W') -> (B, C, H', W')
     """Linear interpolation along each axis; pixels are areas, not points (align_corners=False)."""
     if size == x.shape[2:]:
         return x
-    top, bottom, down = neighbours(x.shape[2], size[0], x.dtype)
-    left, right, across = neighbours(x.shape[3], size[1], x.dtype)
+    top, bottom, down = neighbors(x.shape[2], size[0], x.dtype)
+    left, right, across = neighbors(x.shape[3], size[1], x.dtype)
     x = x[:, :, top] * (1 - down[:, None]) + x[:, :, bottom] * down[:, None]  # (B, C, H, W) -> (B, C, H', W)
     return x[..., left] * (1 - across) + x[..., right] * across  # (B, C, H', W) -> (B, C, H', W')
 
 
-def neighbours(size_in, size_out, dtype):  # -> three of (size_out)
+def neighbors(size_in, size_out, dtype):  # -> three of (size_out)
     """For each output pixel: the source pixel before it, the one after it, and how far it lies between them."""
     source = np.maximum((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, 0)
     before = np.minimum(source.astype(int), size_in - 1)
@@ -236,8 +236,8 @@ def decode(path):  # -> (H, W, 3), uint8
     """A photo as a viewer shows it: upright, white where it is transparent."""
     with Image.open(path) as image:
         rgba = np.asarray(ImageOps.exif_transpose(image).convert("RGBA")).astype(np.uint16)
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    color, alpha = rgba[..., :3], rgba[..., 3:]
+    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def resized(photo, size, config):  # (H, W, 3), (H', W') -> (1, 3, H', W')

@@ -1,7 +1,7 @@
 """``open_checkpoint``: from wherever it is to tensors a network can use.
 
 The steps: find the files (``sources``), read the tensors (``formats``; int8 ones become floats, ``quantization``),
-recognise whose names they have and translate them (``parameter_names``), take the configuration from config.json or
+recognize whose names they have and translate them (``parameter_names``), take the configuration from config.json or
 from the shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the
 file: timm's expect RGB, and ``channel_order`` says so. The profile's order isn't read a second time, it is that one.
 
@@ -195,7 +195,7 @@ def _scheme_in(path: Path) -> str | None:
         weights = locate(path.parent, needs="preprocessor").weights
         if weights is None:
             return None
-        return names.recognise(parse_tensor_file(files.read_bytes(weights), str(weights)).tensors)
+        return names.recognize(parse_tensor_file(files.read_bytes(weights), str(weights)).tensors)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} doesn't say {FLIP_FIELDS[0]} (true: BGR), and the weights beside it can't be asked: {error}"
@@ -259,7 +259,7 @@ def build_checkpoint(
     """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files, if any."""
     with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
-        scheme, tensors, held, network, notes = _recognise(floats, config)
+        scheme, tensors, held, network, notes = _recognize(floats, config)
         task = check_task(task or held)
         expand = task != "segmenter" and (
             held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
@@ -296,11 +296,11 @@ def _naming(path: Path | None, *kinds: type[CheckpointError] | type[ConfigError]
         raise type(error)(f"{path}: {error}") from None
 
 
-def _recognise(
+def _recognize(
     file: TensorFile, config: Mapping[str, Any] | None
 ) -> tuple[str, dict[str, np.ndarray], str, NetworkConfig, list[str]]:
     """(the naming scheme, the tensors under Hugging Face's names, what they are, the network, notes)."""
-    scheme = names.recognise(file.tensors)
+    scheme = names.recognize(file.tensors)
     tensors = names.to_hugging_face(file.tensors, scheme)
     held, network, notes = _network(tensors, config)
     if scheme == names.ML_CVNETS and config is None and held == "segmenter" and network.aspp_out_channels == 512:

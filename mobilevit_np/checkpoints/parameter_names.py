@@ -151,7 +151,7 @@ FROM_HUGGING_FACE = {
 }
 
 
-def recognise(names: Iterable[str]) -> str:
+def recognize(names: Iterable[str]) -> str:
     """The scheme that tensor names are in: ``huggingface``, ``timm`` or ``ml-cvnets``.
 
     Raises CheckpointError where they are no MobileViT's, saying which relative they are of where that's known.

@@ -8,7 +8,7 @@ to 255 steps. In the file, which is ordinary safetensors, stand for a weight of 
 
 The axis of 1 is there so that nobody takes the steps for the weights: a reader that knows nothing of scales finds
 tensors that don't fit (transformers 5 would otherwise load them, with a warning about names). The rest is float16, or
-float32 where a number is too large for that: biases, normalisation, and weights of fewer than 4,096 numbers, those of
+float32 where a number is too large for that: biases, normalization, and weights of fewer than 4,096 numbers, those of
 the stem and the depthwise convolutions among them. BatchNorm's counters, which no network here reads, are left out. The
 file's metadata say ``"quantization": "int8-per-output-channel"``.
 
@@ -141,7 +141,7 @@ def _check_scheme(scheme: str | None, whole: list[str]) -> None:
             f"{_REMEDY}"
         )
     if scheme != SCHEME:
-        raise CheckpointError(f"it's quantised as {shown(scheme, 60)!r}, and {SCHEME!r} is all that's known; {_REMEDY}")
+        raise CheckpointError(f"it's quantized as {shown(scheme, 60)!r}, and {SCHEME!r} is all that's known; {_REMEDY}")
 
 
 def _scale_of(file: TensorFile, name: str) -> np.ndarray:

@@ -141,8 +141,8 @@ def quantize(
     """
     checkpoint, out = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache), Path(out)
     if checkpoint.provenance.quantization:
-        raise InputError(f"{checkpoint.provenance.path} is quantised already; give the weights it was made from")
-    _check_place(checkpoint, out, "quantised")
+        raise InputError(f"{checkpoint.provenance.path} is quantized already; give the weights it was made from")
+    _check_place(checkpoint, out, "quantized")
     tensors, order, notes = _for_scheme(checkpoint, names.HUGGING_FACE, out)
     renamed, _ = _renamed(tensors, {}, names.HUGGING_FACE, bare=checkpoint.task == "backbone")
     steps, formats = quantization.quantize_tensors(renamed)

@@ -25,7 +25,7 @@ GROUPS = {  # {for whom: {command: what it does}}, as the help lists them
         "explain": "a page through the network for your photo",
     },
     "for weights": {
-        "weights": "list, inspect, convert, quantise and verify checkpoints",
+        "weights": "list, inspect, convert, quantize and verify checkpoints",
         "summary": "a network's modules: output shapes, parameters, MACs",
     },
     "for port authors": {

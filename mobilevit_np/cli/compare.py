@@ -21,7 +21,7 @@ An error is the largest difference over the golden tensor's largest magnitude; i
 noise floor, which is what float32, or a coarser --precision, does to the reference itself. With --replay each layer is
 held against the reference on the port's own input to it: every wrong layer shows, and only those. That's the way for
 float16 and int8.
---html writes a page for a browser: the network as a column of blocks coloured by error, and both tensors behind each.
+--html writes a page for a browser: the network as a column of blocks colored by error, and both tensors behind each.
 """
 
 EXAMPLES = """\

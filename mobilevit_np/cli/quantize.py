@@ -15,7 +15,7 @@ from .terminal import Progress, bold, complain, printable, say, standard_error_t
 
 DESCRIPTION = """\
 Write W with int8 weights and a scale for each output channel: half the size of float16, a quarter of float32. Small
-weights and all else become float16. Every other command reads the result as it reads any checkpoint; it's dequantised
+weights and all else become float16. Every other command reads the result as it reads any checkpoint; it's dequantized
 as it's loaded, so it's no faster.
 
 What that costs is measured on the photos given, or else on drawn ones: how far the logits move, how often the first
@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser, source_help: str, target_help: 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Quantise, then compare what was written with what it was made from. 1 where a photo couldn't be compared."""
+    """Quantize, then compare what was written with what it was made from. 1 where a photo couldn't be compared."""
     photos = expand(options.photos)
     if any(photo.name == "-" for photo in photos):
         raise InputError("photos to measure on are read twice, which - (standard input) can't be; give files")

@@ -50,14 +50,14 @@ def run(options: argparse.Namespace) -> int:
     """Count, and print the table or one JSON object."""
     from ..checkpoints import open_checkpoint
     from ..checkpoints.shipped import DEFAULTS
-    from ..explain.summary import summarise
+    from ..explain.summary import summarize
     from ..pipelines.common import check_memory, check_size
 
     checkpoint = open_checkpoint(options.weights or DEFAULTS["classifier"])
     size = _size(checkpoint.config.image_size if options.size is None else options.size)
     check_size(*size)
     check_memory(*size, checkpoint)
-    summary = summarise(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)
+    summary = summarize(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)
     if options.json:
         say(json.dumps(_record(checkpoint, size, summary)))
         return 0

@@ -1,4 +1,4 @@
-"""How the commands speak: colour where it's wanted, charts, progress on a terminal."""
+"""How the commands speak: color where it's wanted, charts, progress on a terminal."""
 
 from __future__ import annotations
 
@@ -74,19 +74,19 @@ def _is_standard_error(stream: TextIO) -> bool:
         return False
 
 
-def wants_colour(stream: TextIO) -> bool:
-    """Colour only on a terminal, never with NO_COLOR (no-color.org) or on a dumb one."""
+def wants_color(stream: TextIO) -> bool:
+    """Color only on a terminal, never with NO_COLOR (no-color.org) or on a dumb one."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def bold(text: str) -> str:
-    """``text`` in bold, where colour is wanted."""
-    return f"\033[1m{text}\033[0m" if wants_colour(sys.stdout) else text
+    """``text`` in bold, where color is wanted."""
+    return f"\033[1m{text}\033[0m" if wants_color(sys.stdout) else text
 
 
 def dim(text: str) -> str:
-    """``text`` held back, where colour is wanted."""
-    return f"\033[2m{text}\033[0m" if wants_colour(sys.stdout) else text
+    """``text`` held back, where color is wanted."""
+    return f"\033[2m{text}\033[0m" if wants_color(sys.stdout) else text
 
 
 def heading(model: str, knows: str) -> str:

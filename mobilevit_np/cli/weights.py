@@ -1,4 +1,4 @@
-"""``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantising, verifying."""
+"""``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantizing, verifying."""
 
 from __future__ import annotations
 

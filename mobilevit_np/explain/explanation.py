@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of, run_network
 from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps
 from ..scope import Scope
-from .summary import Summary, summarise
+from .summary import Summary, summarize
 
 _HEAD = ""  # the path of the whole network's output
 _STAGES = {  # path without "mobilevit.": title, what happens there
@@ -97,7 +97,7 @@ def explain(source: Any, weights: Any = None, profile: str | Profile | None = No
     outputs, seconds = _runs(preprocess(photo, steps, dtype=checkpoint.dtype), checkpoint)
     check_answer(outputs[_HEAD], checkpoint)
     region = crop_region(photo.shape[0], photo.shape[1], steps)
-    summary = summarise(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)
+    summary = summarize(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)
     stages = tuple(_stage(path, outputs[path][0], seconds[path], summary, checkpoint) for path in seconds)
     return Explanation(checkpoint, photo, region, seen, stages, _layers(outputs), outputs[_HEAD][0])
 

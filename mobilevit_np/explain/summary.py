@@ -5,7 +5,7 @@ listener sees every output, and a layer's weight says the rest. For speed, convo
 run, and what follows them hands it on.
 
 A multiply-accumulate (MAC) is one multiplication and its addition. As in published counts, those of convolutions,
-linear layers and attention's two products are counted; normalisation, activations, softmax and resizing are not.
+linear layers and attention's two products are counted; normalization, activations, softmax and resizing are not.
 
 Explained in tutorials/08-the-whole-classifier.md.
 """
@@ -54,7 +54,7 @@ class Summary:
     macs: int
 
 
-def summarise(config: NetworkConfig, task: str, size: tuple[int, int], *, expand_output: bool = True) -> Summary:
+def summarize(config: NetworkConfig, task: str, size: tuple[int, int], *, expand_output: bool = True) -> Summary:
     """What the network of ``config`` is made of, for one photo of ``size`` = (H, W).
 
     ``task`` is ``classifier``, ``segmenter`` or ``backbone``; ``expand_output`` as in ``backbone``. No weights are

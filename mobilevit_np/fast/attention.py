@@ -29,7 +29,7 @@ SCORE_BYTES = 1 << 20  # of the scores worked on at a time
 SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number
 
 
-def normalisation(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
+def normalization(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
     """Layer norm without scale and shift, which are folded away: (rows, D) -> (rows, D)
 
     Twin: ``model.layer_norm``.
@@ -198,7 +198,7 @@ class Transformer:
         """All layers on some sequences (g, N, D), in place; ``normed_`` then holds the last layer norm's output."""
         rows, width = x.shape[0] * x.shape[1], x.shape[2]
         flat, normed = x.reshape(rows, width), rows_of(normed_, rows, width)
-        norm = normalisation(flat, normed, self.eps)
+        norm = normalization(flat, normed, self.eps)
         functions: list[Function] = []
         for attend, feed_forward in self.layers:
             functions += [norm, attend.function(x, normed, wide, scores)]

@@ -1,7 +1,7 @@
 """The fast twins of the convolutional layers: stem, inverted residual, dense 3x3.
 
 Channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A dense
-3x3 convolution gathers each pixel's nine neighbours side by side first (im2col), strip by strip, so that the gathered
+3x3 convolution gathers each pixel's nine neighbors side by side first (im2col), strip by strip, so that the gathered
 pixels are still in the cache when they're multiplied. The depthwise one is no matrix product; ``einsum`` sums its nine
 taps in one call, over views of the strip shifted against each other.
 
@@ -220,7 +220,7 @@ def plan_pointwise(plan: Plan, name: str, x: np.ndarray, out: np.ndarray, affine
 
 
 def gathered_taps(padded: np.ndarray, kernel: int, out: np.ndarray) -> Function:
-    """Copy each pixel's k*k neighbours side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
+    """Copy each pixel's k*k neighbors side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
 
     Of each row of taps the pixels lie next to each other in memory already, so they're copied k*C numbers at a time.
     """

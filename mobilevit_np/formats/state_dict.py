@@ -1,6 +1,6 @@
 """The parameters inside a training checkpoint.
 
-A training script saves the model's state dict beside the optimiser's, the epoch, its arguments, and often a second
+A training script saves the model's state dict beside the optimizer's, the epoch, its arguments, and often a second
 copy of the weights averaged over the training (EMA), which is the better one to use. Both stand under keys that every
 project names its own way. The first of these that's there is taken: the averaged weights (as timm does; not with
 ``use_ema=False``), the model's, the dictionary itself where tensors stand in it, the only entry that has some.

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import CheckpointError
 from .files import first_line, shown
 
-MOST_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimiser states and argument lists stay below a megabyte
+MOST_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
 MOST_OPCODES = 1_000_000
 KEY_TYPES = (str, int, float, bool, bytes, type(None))  # hashing a nested tuple could take forever
 STORAGES = {

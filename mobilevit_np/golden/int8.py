@@ -1,6 +1,6 @@
 """What rounding a layer's operands to int8 does to it.
 
-Half a step of its output is a fair floor for most layers of a quantised port, but not for one that adds up large
+Half a step of its output is a fair floor for most layers of a quantized port, but not for one that adds up large
 products which nearly cancel: its operands' rounding remains where the products don't. So the reference is run once more
 with operands in int8's steps, as TFLite's dynamic range rounds them. Attention's two products have no weights, and stay
 in float there.
@@ -38,7 +38,7 @@ def round_operands(network: Network) -> Callable[[Scope], Scope]:
 
     def multiply(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> Any:
         weight = network.tensors.get(f"{here.path}.weight")
-        if weight is None or weight.ndim < 2 or weight.size < _SMALLEST:  # a container, a normalisation, or too small
+        if weight is None or weight.ndim < 2 or weight.size < _SMALLEST:  # a container, a normalization, or too small
             return compute(x, here, *args, **kwargs)
         steps = {"weight": _around_zero(weight)}
         return compute(_from_least_to_largest(x, linear=weight.ndim == 2), here.with_tensors(steps), *args, **kwargs)

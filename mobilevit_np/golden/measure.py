@@ -12,7 +12,7 @@ int8: there the operands of a layer are rounded and their products summed exactl
 largest value, and in ``replay``, which it's meant for, more where rounding its operands does more to a layer
 (``int8``). TFLite's dynamic-range int8 stays within 5 half steps with drawn weights (tests/parity_tf asserts 8), and
 comes to 25 in one layer of the shipped classifier. What changes a layer by less than the tolerance, at least 6%, can't
-be seen in such a port: compare the file before it was quantised.
+be seen in such a port: compare the file before it was quantized.
 
 No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that
 isn't finite allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros
@@ -109,7 +109,7 @@ def floor(noise: float, precision: str = "float32") -> float:
 def precision_of(tensors: Iterable[np.ndarray]) -> str:
     """The coarsest precision that a share of the tensors has been rounded to, whatever dtype they are stored in.
 
-    Told by the numbers: float16's fit float16 exactly. Integers (a quantised port's) count as int8; a port that
+    Told by the numbers: float16's fit float16 exactly. Integers (a quantized port's) count as int8; a port that
     stored them as floats must say so.
     """
     names = [name for name in map(_precision, tensors) if name is not None]

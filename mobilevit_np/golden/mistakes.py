@@ -68,12 +68,12 @@ def _resize_to_the_crop(compute: Compute, image: np.ndarray, scope: Scope, profi
     return compute(image, scope, profile, dtype)
 
 
-def _normalise(compute: Compute, image: np.ndarray, scope: Scope, *args: Any) -> np.ndarray:
+def _normalize(compute: Compute, image: np.ndarray, scope: Scope, *args: Any) -> np.ndarray:
     mean, std = (np.array(v, image.dtype)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return (compute(image, scope, *args) - mean) / std
 
 
-# -- convolutions and normalisations -----------------------------------------------------------------------------------
+# -- convolutions and normalizations -----------------------------------------------------------------------------------
 
 
 def _reverse_channels(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
@@ -97,13 +97,13 @@ def _dilate(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.
 
 
 def _with_eps(eps: float) -> Compute:
-    def normalise(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
+    def normalize(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
         return compute(x, scope, **{**kwargs, "eps": eps})
 
-    return normalise
+    return normalize
 
 
-def _normalise_the_matching_axis(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
+def _normalize_the_matching_axis(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
     if x.shape[1] != x.shape[2]:
         return compute(x, scope, **kwargs)
     return compute(x.swapaxes(1, 2), scope, **kwargs).swapaxes(1, 2)  # (B*P, N, D) taken for (B*P, D, N)
@@ -188,7 +188,7 @@ def _interleave_rows(compute: Compute, x: np.ndarray, scope: Scope, config: Netw
 
 _STAGE = "mobilevit.encoder.layer.?"
 _NETWORK = "any network and photo"
-_PHOTO = "any photo that isn't grey"
+_PHOTO = "any photo that isn't gray"
 _RESIZED = "any photo that the resize changes"
 _ODD_MAP = "a map before an unfold with a side that is no multiple of the patch (a photo of 97x131)"
 
@@ -211,10 +211,10 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "nearest_resize",
-        "resizes the photo by nearest neighbour instead of bilinear",
+        "resizes the photo by nearest neighbor instead of bilinear",
         _RESIZED,
         (("preprocessing.resize", _resize_by("nearest")),),
-        "a nearest-neighbour resize",
+        "a nearest-neighbor resize",
         "resize with Pillow's BILINEAR (resample=2), which antialiases",
     ),
     Mistake(
@@ -231,15 +231,15 @@ MISTAKES: tuple[Mistake, ...] = (
         "any photo",
         (("preprocessing", _resize_to_the_crop),),
         "a resize straight to the crop's size",
-        "resize the short side to the profile's size first (288 for a crop of 256, 544 for 512), then crop the centre",
+        "resize the short side to the profile's size first (288 for a crop of 256, 544 for 512), then crop the center",
     ),
     Mistake(
         "mean_and_std",
-        "normalises by ImageNet's mean and deviation, which no MobileViT was trained with",
+        "normalizes by ImageNet's mean and deviation, which no MobileViT was trained with",
         "any photo",
-        (("preprocessing.center_crop", _normalise),),
+        (("preprocessing.center_crop", _normalize),),
         "ImageNet's mean and deviation",
-        "leave the normalisation out: divide by 255 and do nothing else to the values",
+        "leave the normalization out: divide by 255 and do nothing else to the values",
     ),
     Mistake(
         "stem_channels_reversed",
@@ -292,7 +292,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "batch_norm_before_unfold",
-        "normalises after the 1x1 convolution before the unfold, with a batch norm as it's built",
+        "normalizes after the 1x1 convolution before the unfold, with a batch norm as it's built",
         "float64: it scales by 0.999995, and the layer norm that follows takes most of that back",
         ((f"{_STAGE}.conv_1x1", _fresh_batch_norm_after),),
         "a fresh batch norm after conv_1x1",
@@ -320,7 +320,7 @@ MISTAKES: tuple[Mistake, ...] = (
         f"{_ODD_MAP}; or a segmenter's logits, resized",
         (("*.unfolding", _unfold_with_corners), ("*.folding", _fold_with_corners)),
         "align_corners=True",
-        "resize with align_corners=False (half-pixel centres)",
+        "resize with align_corners=False (half-pixel centers)",
     ),
     Mistake(
         "concat_order",
@@ -340,11 +340,11 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "layer_norm_over_tokens",
-        "normalises whichever axis has the width's length, the tokens' first",
+        "normalizes whichever axis has the width's length, the tokens' first",
         "as many tokens as features: xx_small at 128x128 (L3), small at 192x192, x_small at 128x192",
-        (("*.layernorm*", _normalise_the_matching_axis),),
+        (("*.layernorm*", _normalize_the_matching_axis),),
         "the layer norm over the tokens' axis",
-        "normalise the last axis, the features, whatever its length",
+        "normalize the last axis, the features, whatever its length",
     ),
     Mistake(
         "layer_norm_eps",

@@ -26,6 +26,8 @@ from ..preprocess import Profile, preprocess
 from ..scope import Scope
 from .file import IMAGE, LOGITS, PIXELS, Golden
 
+_FORMER = {"centre": "center"}  # a profile's fields under the names that golden files of 0.1 have
+
 
 @dataclass(frozen=True)
 class Network:
@@ -99,7 +101,7 @@ def profile_of(golden: Golden) -> Profile | None:
     if golden.profile is None:
         return None
     try:
-        return Profile(**{name: _hashable(value) for name, value in golden.profile.items()})
+        return Profile(**{_FORMER.get(name, name): _hashable(value) for name, value in golden.profile.items()})
     except TypeError:
         raise CheckpointError("the golden file's profile has fields that no profile has; make it anew") from None
 

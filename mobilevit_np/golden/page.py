@@ -1,4 +1,4 @@
-"""A comparison as a page: the network as a column of blocks coloured by error.
+"""A comparison as a page: the network as a column of blocks colored by error.
 
 The page stands alone (``page``) and holds, for every tensor, the comparison's numbers and pictures of both tensors and
 their difference (``pictures``). Its size is bounded: the pictures get ``PICTURE_BYTES`` together, and where the
@@ -34,8 +34,8 @@ from .tables import remarks, verdict
 PICTURE_BYTES = 4 << 20  # of all pictures together; base64 makes a third more of it
 _DETAIL = ((12, 96), (8, 64), (6, 48), (4, 32), (3, 24), (2, 16), (1, 8), (0, 0))  # slices of a tensor, their side
 _FINEST = (12, 128)  # of the first bad one, whatever the rest have to do with
-_STEPS = (1 / 16, 1 / 4, 1.0, 10.0, 1e3, 1e6)  # of the allowed error: where one colour ends and the next begins
-_WITHIN = 2  # the last colour of what is within tolerance
+_STEPS = (1 / 16, 1 / 4, 1.0, 10.0, 1e3, 1e6)  # of the allowed error: where one color ends and the next begins
+_WITHIN = 2  # the last color of what is within tolerance
 _STAGE = re.compile(r"^(.*?\.layer\.\d+)(?:\.|$)")
 _LONGEST_LINE = 1000
 _ALONE, _PILED = "layer alone", "end to end"
@@ -239,7 +239,7 @@ def _cell(row: Row | None, comparison: Comparison) -> str:
         return '<span class="cell none">not there</span>'
     shown = "shape" if row.difference is None else _times(row.multiple)
     return (
-        f'<span class="cell b{colour_of(row, comparison.multiple)}"><span aria-hidden="true">{_mark(row.ok)}</span>'
+        f'<span class="cell b{color_of(row, comparison.multiple)}"><span aria-hidden="true">{_mark(row.ok)}</span>'
         f'<span class="unseen">{_said(row.ok)}, </span>{text(shown)}</span>'
     )
 
@@ -250,8 +250,8 @@ def stage_of(path: str) -> str:
     return stage[1] if stage else ".".join(path.split(".")[:2])
 
 
-def colour_of(row: Row, multiple: float) -> int:
-    """Which of the seven colours a row has: 0 to 2 within tolerance, 3 to 6 beyond."""
+def color_of(row: Row, multiple: float) -> int:
+    """Which of the seven colors a row has: 0 to 2 within tolerance, 3 to 6 beyond."""
     found = sum(row.multiple > multiple * step for step in _STEPS)
     return min(found, _WITHIN) if row.ok else max(found, _WITHIN + 1)
 

@@ -33,7 +33,7 @@ from ..preprocess.settings import (
     check_processor_type,
     from_preprocessor_config,
     is_timm_config,
-    modernised,
+    modernized,
 )
 from ..preprocess.steps import run_steps
 from .keywords import settings_only
@@ -54,7 +54,7 @@ class BatchFeature(dict[str, Any]):
 
 
 class MobileViTImageProcessor:
-    """Prepares photos for the network: resize, rescale, centre crop, flip the channels.
+    """Prepares photos for the network: resize, rescale, center crop, flip the channels.
 
     - ``do_resize``, ``size``: to the short side, an int or ``{"shortest_edge": int}`` (224), or to
       ``{"height": int, "width": int}``, or a pair of these
@@ -64,7 +64,7 @@ class MobileViTImageProcessor:
       zeros where the photo is smaller
     - ``do_flip_channel_order``: RGB to BGR, which the published weights expect (True)
     - ``do_reduce_labels``: segmentation maps only: labels minus one, and 0 becomes 255, which the loss ignores (False)
-    - ``do_convert_rgb``: grey, palettes and transparency (on white) to RGB first (None: no)
+    - ``do_convert_rgb``: gray, palettes and transparency (on white) to RGB first (None: no)
 
     Unknown arguments are kept and saved again. Raises ConfigError for values that make no sense.
     Source: transformers' class of the same name.
@@ -109,7 +109,7 @@ class MobileViTImageProcessor:
             CONVERT: do_convert_rgb,
             **others,
         }
-        settings = modernised(given)
+        settings = modernized(given)
         from_preprocessor_config(settings)  # raises where a value makes no sense
         self.do_convert_rgb: bool | None = settings.pop(CONVERT, None)
         self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
@@ -193,7 +193,7 @@ class MobileViTImageProcessor:
         Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
 
         Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
-        Logits that are whole numbers (a quantised network's) are interpolated as float64, which holds them.
+        Logits that are whole numbers (a quantized network's) are interpolated as float64, which holds them.
         Raises InputError (a ValueError, as in transformers) where there are more or fewer of them, or no such logits.
         """
         logits = _segmenter_logits(outputs)
@@ -233,7 +233,7 @@ class MobileViTImageProcessor:
         if is_timm_config(settings):
             raise ConfigError("these are timm's settings: Classifier.from_pretrained() reads them, this class does not")
         check_processor_type(settings)
-        return cls(**modernised({**settings, **changes}))
+        return cls(**modernized({**settings, **changes}))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings in the new spelling, as they're saved."""
@@ -253,7 +253,7 @@ class MobileViTImageProcessor:
     def _with(self, **changes: Any) -> dict[str, Any]:
         """This processor's settings, with those of ``changes`` that are not None."""
         settings = {key: getattr(self, key) for key in (*DEFAULTS, CONVERT)}
-        return modernised({**settings, **{key: value for key, value in changes.items() if value is not None}})
+        return modernized({**settings, **{key: value for key, value in changes.items() if value is not None}})
 
 
 MobileViTFeatureExtractor = MobileViTImageProcessor  # its name before 2023, in many scripts and old files
@@ -320,7 +320,7 @@ def _channels_first(image: Any, layout: str | None, *, rgb: bool) -> np.ndarray:
 
 
 def _three_channels(photo: np.ndarray) -> np.ndarray:
-    """Grey three times, and alpha blended onto white: (C, H, W) -> (3, H, W). Source: transformers' convert_to_rgb."""
+    """Gray three times, and alpha blended onto white: (C, H, W) -> (3, H, W). Source: transformers' convert_to_rgb."""
     if photo.shape[0] == 1:
         return np.repeat(photo, 3, axis=0)
     if photo.shape[0] != _MORE_CHANNELS:
@@ -356,7 +356,7 @@ def _seen_layout(shape: tuple[int, ...]) -> str:
 
 
 def _label_map(source: Any, profile: Profile, reduce_labels: bool) -> np.ndarray:
-    """A segmentation map, resized by nearest neighbour and cropped like its photo. Shape: (H, W) -> (H', W'), int64."""
+    """A segmentation map, resized by nearest neighbor and cropped like its photo. Shape: (H, W) -> (H', W'), int64."""
     labels = as_array(source)
     if labels.ndim != 2 or labels.dtype.kind not in "biuf" or labels.size == 0:
         raise ImageError(f"an array of {labels.dtype} and shape {labels.shape} is not a segmentation map: give (H, W)")

@@ -159,7 +159,7 @@ def _gelu_by_tanh(x: np.ndarray, slope: float) -> np.ndarray:
 
 @arithmetic
 def clipped_gelu(x: np.ndarray) -> np.ndarray:
-    """GELU held between -10 and 10, for quantised models.
+    """GELU held between -10 and 10, for quantized models.
 
     (...) -> (...)
 

@@ -3,9 +3,9 @@
 What every framework calls convolution is cross-correlation: the kernel isn't mirrored. One call of ``conv2d`` takes
 one of three roads to the same sum, because NumPy's speed differs so much between them:
 
-- 1x1: no neighbours, so a matrix product over channels at every pixel;
+- 1x1: no neighbors, so a matrix product over channels at every pixel;
 - depthwise (one input channel per group): k*k multiply-adds of the whole shifted map, no channel is ever summed;
-- everything else: "im2col", the k*k neighbours of every pixel laid out as a column, then a matrix product.
+- everything else: "im2col", the k*k neighbors of every pixel laid out as a column, then a matrix product.
 
 The only Python loop is over the k*k taps of a depthwise kernel.
 

@@ -32,7 +32,7 @@ def mean_squared_error(logits: np.ndarray, labels: Labels) -> np.ndarray:
 
 @arithmetic
 def cross_entropy(logits: np.ndarray, labels: Labels, *, ignore_index: int = -100) -> np.ndarray:
-    """One class of C: minus the log-probability of the labelled one, averaged over labels that aren't ``ignore_index``.
+    """One class of C: minus the log-probability of the labeled one, averaged over labels that aren't ``ignore_index``.
 
     (B, C, ...), (B, ...) -> ()
 

@@ -1,4 +1,4 @@
-"""Batch and layer normalisation.
+"""Batch and layer normalization.
 
 Both subtract a mean, divide by a deviation and apply a learned scale and shift. They differ in whose mean: batch norm
 (inference) uses one mean per channel, learned in training and frozen; layer norm measures each token afresh.
@@ -24,7 +24,7 @@ def batch_norm(
     *,
     eps: float = 1e-5,
 ) -> np.ndarray:
-    """Normalise each channel by its running statistics.
+    """Normalize each channel by its running statistics.
 
     (B, C, H, W), (C), (C), (C), (C) -> (B, C, H, W)
 
@@ -45,7 +45,7 @@ def batch_norm(
 
 @arithmetic
 def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: float = 1e-5) -> np.ndarray:
-    """Normalise every token over its own features, the last axis.
+    """Normalize every token over its own features, the last axis.
 
     (..., D), (D), (D) -> (..., D)
 
@@ -56,15 +56,15 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: floa
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"layer_norm takes tokens of one feature or more; x is of shape {x.shape}")
     _check_parameters(x.shape[-1], eps, weight=weight, bias=bias)
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
-    centred /= np.sqrt(variance + eps)
-    centred *= weight
-    centred += bias
-    return centred
+    centered = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centered).mean(axis=-1, keepdims=True)
+    centered /= np.sqrt(variance + eps)
+    centered *= weight
+    centered += bias
+    return centered
 
 
 def _check_parameters(count: int, eps: float, **parameters: np.ndarray) -> None:
     check_number("eps", eps)
     for name, values in parameters.items():
-        check_shape(f"a normalisation of {count} channels or features", name, values, (count,))
+        check_shape(f"a normalization of {count} channels or features", name, values, (count,))

@@ -2,7 +2,7 @@
 
 MobileViT's own idea (arXiv 2110.02178, figure 1b and section 3.1): a map of D features is cut into N patches of P
 pixels, and the transformer runs P times, once for each place in the patch. So a token attends to the same place in
-all other patches, never to its own patch's neighbours: those the convolutions before have already mixed in.
+all other patches, never to its own patch's neighbors: those the convolutions before have already mixed in.
 
 Explained in tutorials/06-unfold-and-fold.md.
 """

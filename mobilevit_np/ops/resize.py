@@ -35,8 +35,8 @@ def resize_bilinear(
     _check(x, size)
     if tuple(size) == x.shape[2:]:
         return x[:, :, rows].copy()
-    top, bottom, down = (each[rows] for each in _neighbours(x.shape[2], size[0], align_corners, x.dtype))
-    left, right, across = _neighbours(x.shape[3], size[1], align_corners, x.dtype)
+    top, bottom, down = (each[rows] for each in _neighbors(x.shape[2], size[0], align_corners, x.dtype))
+    left, right, across = _neighbors(x.shape[3], size[1], align_corners, x.dtype)
     tall = _between(x[:, :, top], x[:, :, bottom], down[:, None])  # (B, C, H, W) -> (B, C, H', W)
     return _between(tall[..., left], tall[..., right], across)  # (B, C, H', W) -> (B, C, H', W')
 
@@ -69,7 +69,7 @@ def _check(x: np.ndarray, size: tuple[int, int]) -> None:
         raise InputError(f"can't resize a map of {x.shape[2]}x{x.shape[3]} to {size[0]}x{size[1]}")
 
 
-def _neighbours(
+def _neighbors(
     size_in: int, size_out: int, align_corners: bool, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each output position: the source index before it, the one after it, and how far it lies between them."""

@@ -106,8 +106,8 @@
   function fillStrip() {
     const strip = document.getElementById("strip");
     strip.append(...blocks.map((block) => {
-      const colour = [...block.querySelector(".cell").classList].find((name) => /^b\d$/.test(name));
-      return element("span", colour ? { class: colour } : {});
+      const color = [...block.querySelector(".cell").classList].find((name) => /^b\d$/.test(name));
+      return element("span", color ? { class: color } : {});
     }));
     strip.addEventListener("click", (event) => {
       const box = strip.getBoundingClientRect();

@@ -37,23 +37,23 @@ function variable(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// A colour for each code. Bars of one tensor have one colour: their length says the rest.
+// A color for each code. Bars of one tensor have one color: their length says the rest.
 function shadesFor(which, bars) {
   const plain = (name) => Array(2).fill(variable(name));
   const stops = which === 2 ? BOTH_WAYS[darkness.matches ? "dark" : "light"] : bars ? plain("--accent") : ASCENDING;
   return [...shades(stops), shades(plain("--undefined"))[0]];
 }
 
-function drawImage(canvas, codes, [height, width], colours) {
+function drawImage(canvas, codes, [height, width], colors) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-  codes.forEach((code, i) => image.data.set([...colours[code], 255], 4 * i));
+  codes.forEach((code, i) => image.data.set([...colors[code], 255], 4 * i));
   context.putImageData(image, 0, 0);
 }
 
 // Bars stand on nought where the scale has it, else on its lower end.
-function drawBars(canvas, codes, [low, high], colours, height = 150) {
+function drawBars(canvas, codes, [low, high], colors, height = 150) {
   const wide = Math.max(1, Math.round(900 / codes.length)), gap = wide > 4 ? 1 : 0;
   canvas.width = wide * codes.length;
   canvas.height = height;
@@ -62,7 +62,7 @@ function drawBars(canvas, codes, [low, high], colours, height = 150) {
   const y = (share) => Math.round((1 - share) * (height - 2)) + 1;
   codes.forEach((code, i) => {
     const undefinedHere = code === NOT_FINITE, top = undefinedHere ? 1 : code / STEPS;
-    context.fillStyle = `rgb(${colours[code].join(",")})`;
+    context.fillStyle = `rgb(${colors[code].join(",")})`;
     const from = Math.min(y(top), y(undefinedHere ? 0 : nought)), to = Math.max(y(top), y(undefinedHere ? 0 : nought));
     context.fillRect(i * wide, from, Math.max(1, wide - gap), Math.max(1, to - from));
   });

@@ -1,6 +1,6 @@
 """How far two checkpoints' answers are apart on the same photos.
 
-For what a change of the weights costs: quantised ones against those they were made from. Photos whose names carry a
+For what a change of the weights costs: quantized ones against those they were made from. Photos whose names carry a
 label, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), say how often each was right as well.
 
 Explained in tutorials/00-ten-lines.md.
@@ -123,7 +123,7 @@ def _plain(label: str) -> str:
 
 
 def drawn_photos(count: int) -> list[Image.Image]:
-    """Soft blotches of colour, the same every time: for where there are no photos. Networks see little in them."""
+    """Soft blotches of color, the same every time: for where there are no photos. Networks see little in them."""
     random = np.random.default_rng(0)
     blotches = random.integers(0, 256, (count, _DRAWN_DETAIL, _DRAWN_DETAIL, 3), np.uint8)
     size = (_DRAWN_SIDE, _DRAWN_SIDE)

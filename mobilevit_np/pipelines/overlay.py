@@ -23,26 +23,26 @@ def overlay(photo: np.ndarray, mask: np.ndarray, labels: Sequence[str], *, backg
 
     ``photo`` is uint8 RGB, ``mask`` holds class numbers. The background's pixels stay as they are, legend aside.
     """
-    colours = palette(len(labels))
+    colors = palette(len(labels))
     painted = photo.copy()
     for rows in _strips(mask):
-        tint = np.where((mask[rows] == background)[..., None], photo[rows], colours[mask[rows]])
-        painted[rows] = (photo[rows].astype(np.uint16) + tint + 1) // 2  # half photo, half colour
+        tint = np.where((mask[rows] == background)[..., None], photo[rows], colors[mask[rows]])
+        painted[rows] = (photo[rows].astype(np.uint16) + tint + 1) // 2  # half photo, half color
     edges = _outline(mask) & (mask != background)
-    painted[edges] = colours[mask[edges]]
+    painted[edges] = colors[mask[edges]]
     image = Image.fromarray(painted)
     counts = pixel_counts(mask, len(labels))
     shown = [int(c) for c in np.flatnonzero(counts) if c != background]
-    _draw_legend(image, [(_one_line(labels[c]), tuple(int(v) for v in colours[c])) for c in shown])
+    _draw_legend(image, [(_one_line(labels[c]), tuple(int(v) for v in colors[c])) for c in shown])
     return image
 
 
 def indexed_mask(mask: np.ndarray, num_classes: int) -> Image.Image:
-    """The mask as an indexed-colour image: pixel values are class numbers, the palette makes them visible.
+    """The mask as an indexed-color image: pixel values are class numbers, the palette makes them visible.
 
     (H, W), num_classes -> image
 
-    Beyond 256 classes, which no palette holds, it's a 16-bit grey image.
+    Beyond 256 classes, which no palette holds, it's a 16-bit gray image.
     """
     if num_classes > 256:
         return Image.fromarray(mask.astype(np.uint16))
@@ -69,7 +69,7 @@ def _strips(mask: np.ndarray) -> Iterator[slice]:
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    """Pixels with a neighbour (above, below, left or right) of another class: (H, W) -> (H, W)"""
+    """Pixels with a neighbor (above, below, left or right) of another class: (H, W) -> (H, W)"""
     edges = np.zeros(mask.shape, bool)
     across, down = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
     edges[:, :-1] |= across
@@ -96,7 +96,7 @@ def _draw_legend(image: Image.Image, entries: list[tuple[str, tuple[int, ...]]])
         return
     left, top = pad, image.height - pad - height
     draw.rounded_rectangle((left, top, left + width, top + height), pad, fill=(20, 20, 20, 190))
-    for i, (name, colour) in enumerate(entries):
+    for i, (name, color) in enumerate(entries):
         y = top + pad + i * line
-        draw.rectangle((left + pad, y, left + pad + size, y + size), fill=(*colour, 255))
+        draw.rectangle((left + pad, y, left + pad + size, y + size), fill=(*color, 255))
         draw.text((left + 2 * pad + size, y + size / 2), name, fill=(255, 255, 255, 255), font=font, anchor="lm")

@@ -65,7 +65,7 @@ class Segmentation:
         return overlay(self.photo, self.mask, self.labels)
 
     def mask_image(self) -> Image.Image:
-        """The mask as an indexed-colour image: pixel values are class numbers."""
+        """The mask as an indexed-color image: pixel values are class numbers."""
         return indexed_mask(self.mask, len(self.labels))
 
 
@@ -156,7 +156,7 @@ def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[i
 def windows(size: tuple[int, int], longest: int) -> Iterator[tuple[int, int, int, int]]:
     """(top, left, height, width) of windows that cover ``size``, none longer than ``longest``.
 
-    Neighbours overlap by about a third.
+    Neighbors overlap by about a third.
     """
     for top, height in _spans(size[0], longest):
         for left, width in _spans(size[1], longest):

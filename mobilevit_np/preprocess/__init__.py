@@ -5,7 +5,7 @@ says, and ``crop_region`` tells which part of the photo these show. Each way of 
 its original bit for bit: transformers' and timm's (which use Pillow) and ml-cvnets' (which used OpenCV).
 """
 
-from .crop import crop_centre, crop_start
+from .crop import center_crop, crop_start
 from .decoding import MAX_PIXELS, decode
 from .profiles import PROFILES, Profile, named_profile
 from .resize import output_size, resize_photo
@@ -17,7 +17,7 @@ __all__ = [
     "PROFILES",
     "Profile",
     "Region",
-    "crop_centre",
+    "center_crop",
     "crop_region",
     "crop_start",
     "decode",

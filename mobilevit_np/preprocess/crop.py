@@ -1,4 +1,4 @@
-"""The centre crop, in the two ways that implementations round it.
+"""The center crop, in the two ways that implementations round it.
 
 ``transformers`` (and ml-cvnets) halve an odd surplus downwards; where the photo is too small, the larger half of an
 odd padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half
@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import numpy as np
 
-CENTRES = ("transformers", "torchvision")
+CENTERS = ("transformers", "torchvision")
 
 
-def crop_start(length: int, crop: int, centre: str = "transformers") -> int:
-    """Where a centre crop of ``crop`` pixels begins along a side of ``length``; negative: so many zeros come first."""
-    if centre == "transformers":
+def crop_start(length: int, crop: int, center: str = "transformers") -> int:
+    """Where a center crop of ``crop`` pixels begins along a side of ``length``; negative: so many zeros come first."""
+    if center == "transformers":
         return (length - crop) // 2
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
 
 
-def crop_centre(image: np.ndarray, height: int, width: int, centre: str = "transformers") -> np.ndarray:
+def center_crop(image: np.ndarray, height: int, width: int, center: str = "transformers") -> np.ndarray:
     """The middle of ``image``, with zeros around where it's too small. A view where nothing is padded.
 
     Shape: (C, H, W) -> (C, height, width); the dtype stays.
     """
-    top = crop_start(image.shape[-2], height, centre)
-    left = crop_start(image.shape[-1], width, centre)
+    top = crop_start(image.shape[-2], height, center)
+    left = crop_start(image.shape[-1], width, center)
     inside = image[..., max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
     if inside.shape[-2:] == (height, width):
         return inside

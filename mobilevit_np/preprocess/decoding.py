@@ -1,7 +1,7 @@
 """A photo from wherever it is to uint8 RGB, as a viewer would show it.
 
-Turned upright (EXIF), first frame, transparency on white, grey and palettes and CMYK as RGB, deep pixels brought down
-to eight bits. Colour profiles are not applied: no preprocessing that the checkpoints know applies them.
+Turned upright (EXIF), first frame, transparency on white, gray and palettes and CMYK as RGB, deep pixels brought down
+to eight bits. Color profiles are not applied: no preprocessing that the checkpoints know applies them.
 
 Pillow reads the formats; three things about it are handled here on purpose:
 
@@ -77,7 +77,7 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def as_array(image: Any) -> np.ndarray:
     """``image`` as an array, values untouched: a PIL image, an ndarray, or anything with ``__array__``.
 
-    A PIL image gives what it stores: palette indices for a palette image, (H, W) for a grey one.
+    A PIL image gives what it stores: palette indices for a palette image, (H, W) for a gray one.
     Raises ImageError where it's neither, or where its pixels can't be read.
     """
     known = isinstance(image, (np.ndarray, Image.Image)) or hasattr(image, "__array__")
@@ -136,7 +136,7 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
         )
 
 
-# -- colours -----------------------------------------------------------------------------------------------------------
+# -- colors ------------------------------------------------------------------------------------------------------------
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -149,11 +149,11 @@ def _rgb(image: Image.Image) -> np.ndarray:
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         strip = image.crop((0, top, width, bottom))
-        out[top:bottom] = _grey_strip(np.asarray(strip), offset, scale) if deep else _colour_strip(strip)
+        out[top:bottom] = _gray_strip(np.asarray(strip), offset, scale) if deep else _color_strip(strip)
     return out
 
 
-def _colour_strip(strip: Image.Image) -> np.ndarray:
+def _color_strip(strip: Image.Image) -> np.ndarray:
     if not strip.has_transparency_data:
         return np.asarray(strip.convert("RGB"))
     rgba = np.asarray(strip.convert("RGBA")).astype(np.uint16)
@@ -166,9 +166,9 @@ def _is_deep(mode: str) -> bool:
 
 
 def _levels(image: Image.Image) -> tuple[float, float]:
-    """(offset, scale) that bring the grey levels of a deep image to 0..255.
+    """(offset, scale) that bring the gray levels of a deep image to 0..255.
 
-    16-bit files keep their high byte, as Pillow does for 16-bit colour. Floats in 0..1 span the whole range; what
+    16-bit files keep their high byte, as Pillow does for 16-bit color. Floats in 0..1 span the whole range; what
     already lies in 0..255 stays; anything else is stretched from its least to its greatest value.
     """
     if image.mode.startswith("I;16") or image.format == "PNG":
@@ -185,7 +185,7 @@ def _levels(image: Image.Image) -> tuple[float, float]:
     return low, 255 / (high - low) if high > low else 0.0
 
 
-def _grey_strip(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:
+def _gray_strip(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:
     levels = (pixels.astype(np.float64) - offset) * scale
     levels = np.nan_to_num(np.floor(levels + 0.5), nan=0.0, posinf=255.0, neginf=0.0)
     return np.clip(levels, 0, 255).astype(np.uint8)[..., None]

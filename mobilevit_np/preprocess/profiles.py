@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .crop import CENTRES
+from .crop import CENTERS
 from .resize import MAX_RESIZED, RESAMPLES, Size
 
 LONGEST = 2**14  # no side of a network's input comes near
@@ -21,7 +21,7 @@ LONGEST = 2**14  # no side of a network's input comes near
 
 @dataclass(frozen=True)
 class Profile:
-    """How a photo becomes the network's input: resize, rescale, crop the centre, normalise, flip the channels.
+    """How a photo becomes the network's input: resize, rescale, crop the center, normalize, flip the channels.
 
     A step whose field is None (or False) isn't done. Raises ConfigError, naming the field, for impossible values.
     """
@@ -31,7 +31,7 @@ class Profile:
     resample: str  # one of Pillow's six filters, or OpenCV's bilinear, which has no antialias
     crop: tuple[int, int] | None  # (height, width)
     flip_channels: bool  # True: BGR, what Hugging Face's and ml-cvnets' weights expect. timm's expect RGB
-    centre: str = "transformers"  # how the crop's place is rounded, see crop.py
+    center: str = "transformers"  # how the crop's place is rounded, see crop.py
     rescale_factor: float | None = 1 / 255
     mean: tuple[float, ...] | None = None  # subtracted, RGB order, after rescaling: no published checkpoint does it
     std: tuple[float, ...] | None = None
@@ -43,8 +43,8 @@ class Profile:
             _check_sides("crop_size", self.crop)
         if self.resample not in RESAMPLES:
             raise ConfigError(f"resample must be one of {', '.join(RESAMPLES)}, not {self.resample!r}")
-        if self.centre not in CENTRES:
-            raise ConfigError(f"centre must be one of {', '.join(CENTRES)}, not {self.centre!r}")
+        if self.center not in CENTERS:
+            raise ConfigError(f"center must be one of {', '.join(CENTERS)}, not {self.center!r}")
         if self.rescale_factor is not None:
             check_numbers("rescale_factor", (self.rescale_factor,))
         if (self.mean is None) != (self.std is None):
@@ -76,7 +76,7 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         Profile("huggingface-classifier", 288, "bilinear", (256, 256), flip_channels=True),
         Profile("huggingface-segmenter", 544, "bilinear", (512, 512), flip_channels=True),
-        Profile("timm", 284, "bicubic", (256, 256), flip_channels=False, centre="torchvision"),  # 284 = floor(256/0.9)
+        Profile("timm", 284, "bicubic", (256, 256), flip_channels=False, center="torchvision"),  # 284 = floor(256/0.9)
         Profile("ml-cvnets-classifier", 288, "opencv-bilinear", (256, 256), flip_channels=True),
         Profile("ml-cvnets-segmenter", (512, 512), "opencv-bilinear", None, flip_channels=True),
     )

@@ -1,6 +1,6 @@
 """Pillow's resize for a part of the result only, in NumPy.
 
-A panorama of 60,000x20 pixels resized to a short side of 288 would have 249 million, of which a centre crop keeps
+A panorama of 60,000x20 pixels resized to a short side of 288 would have 249 million, of which a center crop keeps
 83 thousand. Pillow can't compute just those: its ``box`` is in single precision and moves the weights. Here the same
 weights (22-bit integers) meet the same pixels in the same order, so the part equals, bit for bit, that part of
 Pillow's result.
@@ -103,11 +103,11 @@ def _weights(length: int, new_length: int, resample: str, start: int, count: int
     half_width, weigh = _FILTERS[resample]
     step = length / new_length
     stretch = max(step, 1.0)  # shrinking widens the filter: that is the antialias
-    centre = (np.arange(start, start + count) + 0.5) * step
-    first = np.maximum((centre - half_width * stretch + 0.5).astype(np.int64), 0)
-    last = np.minimum((centre + half_width * stretch + 0.5).astype(np.int64), length)
+    center = (np.arange(start, start + count) + 0.5) * step
+    first = np.maximum((center - half_width * stretch + 0.5).astype(np.int64), 0)
+    last = np.minimum((center + half_width * stretch + 0.5).astype(np.int64), length)
     taps = first[:, None] + np.arange(math.ceil(half_width * stretch) * 2 + 1)
-    weights = np.where(taps < last[:, None], weigh((taps - centre[:, None] + 0.5) * (1.0 / stretch)), 0.0)
+    weights = np.where(taps < last[:, None], weigh((taps - center[:, None] + 0.5) * (1.0 / stretch)), 0.0)
     weights = weights / np.add.accumulate(weights, axis=1)[:, -1:]
     return first, np.trunc(weights * (1 << _BITS) + np.copysign(0.5, weights)).astype(np.int32)
 

@@ -54,7 +54,7 @@ def profile_from_settings(settings: Mapping[str, Any]) -> Profile:
 # -- Hugging Face ------------------------------------------------------------------------------------------------------
 
 
-def modernised(settings: Mapping[str, Any]) -> dict[str, Any]:
+def modernized(settings: Mapping[str, Any]) -> dict[str, Any]:
     """``settings`` in the new spelling, with the defaults filled in; unknown fields stay as they are.
 
     Raises ConfigError where a size, a filter or a switch makes no sense.
@@ -86,7 +86,7 @@ def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESS
     Raises ConfigError, also where the file is another model's.
     """
     check_processor_type(settings)
-    new = modernised(settings)
+    new = modernized(settings)
     crop = new["crop_size"]
     if new["do_center_crop"] and set(crop) != {"height", "width"}:
         raise ConfigError(f"crop_size must have height and width, not {crop}")
@@ -103,7 +103,7 @@ def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESS
 def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
     """``profile`` as the new form of preprocessor_config.json.
 
-    The form knows Pillow's filters, the floor when centring, and no mean. torchvision's rounding can't be told: the
+    The form knows Pillow's filters, the floor when centering, and no mean. torchvision's rounding can't be told: the
     crop may then lie one pixel off. Raises ConfigError where it's the values that would differ.
     """
     if profile.resample not in PILLOW_FILTERS:
@@ -209,7 +209,7 @@ def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") 
         resample=_pillow_name(settings.get("interpolation") or "bicubic"),
         crop=(side, side),
         flip_channels=False,
-        centre="torchvision",
+        center="torchvision",
         mean=None if plain else mean,
         std=None if plain else std,
     )

@@ -3,7 +3,7 @@
 Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on), which can be wrapped: that's how a
 known preprocessing mistake is switched on; so can all of them together, at ``preprocessing``, where the profile is
 known. The steps work on one photo, channels first, and come in transformers' order: resize (on
-uint8), rescale (in float64, then to float32), centre crop, [normalize], flip_channel_order. The Hugging Face image
+uint8), rescale (in float64, then to float32), center crop, [normalize], flip_channel_order. The Hugging Face image
 processor goes through the very same functions.
 
 Explained in tutorials/01-an-image-as-an-array.md.
@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..scope import Scope, module
-from .crop import crop_centre, crop_start
+from . import crop as cropping
+from .crop import crop_start
 from .profiles import Profile
 from .resize import WHOLE, Size, output_size, resize_photo
 
@@ -56,7 +57,7 @@ def _steps(image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.
     if profile.rescale_factor is not None:
         image = rescale(image, scope / "rescale", profile.rescale_factor, dtype)
     if profile.crop is not None:
-        image = center_crop(image, scope / "center_crop", profile.crop, profile.centre)
+        image = center_crop(image, scope / "center_crop", profile.crop, profile.center)
     if profile.mean is not None and profile.std is not None:
         image = normalize(image, scope / "normalize", profile.mean, profile.std)
     if profile.flip_channels:
@@ -92,9 +93,9 @@ def rescale(image: np.ndarray, scope: Scope, factor: float, dtype: Any = np.floa
 
 
 @module
-def center_crop(image: np.ndarray, scope: Scope, size: tuple[int, int], centre: str = "transformers") -> np.ndarray:
+def center_crop(image: np.ndarray, scope: Scope, size: tuple[int, int], center: str = "transformers") -> np.ndarray:
     """The middle of the photo, with zeros around where it's too small. Shape: (C, H, W) -> (C, *size)."""
-    return crop_centre(image, *size, centre)
+    return cropping.center_crop(image, *size, center)
 
 
 @module
@@ -147,8 +148,8 @@ def _part_to_keep(photo: tuple[int, ...], profile: Profile) -> tuple[int, int, i
     if height * width <= WHOLE:
         return None
     rows, columns = min(height, profile.crop[0]), min(width, profile.crop[1])
-    top = max(crop_start(height, profile.crop[0], profile.centre), 0)
-    left = max(crop_start(width, profile.crop[1], profile.centre), 0)
+    top = max(crop_start(height, profile.crop[0], profile.center), 0)
+    left = max(crop_start(width, profile.crop[1], profile.center), 0)
     return top, left, rows, columns
 
 
@@ -171,6 +172,6 @@ def crop_region(height: int, width: int, profile: Profile) -> Region:
     if profile.crop is None:
         return Region(0.0, 0.0, float(height), float(width))
     down, across = height / resized[0], width / resized[1]  # photo pixels per resized pixel
-    top = crop_start(resized[0], profile.crop[0], profile.centre)
-    left = crop_start(resized[1], profile.crop[1], profile.centre)
+    top = crop_start(resized[0], profile.crop[0], profile.center)
+    left = crop_start(resized[1], profile.crop[1], profile.center)
     return Region(top * down, left * across, (top + profile.crop[0]) * down, (left + profile.crop[1]) * across)

@@ -11,7 +11,7 @@ from mobilevit_np.checkpoints.inference import OUTPUT_STRIDE
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.labels import LABEL_COUNTS
 
-_PATCHES = 8  # of one colour, along each side of an input
+_PATCHES = 8  # of one color, along each side of an input
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Cell:
         return init_parameters(self.config, self.task)
 
     def pixel_values(self, draw: int) -> np.ndarray:
-        """Input number ``draw``, the same in every process: patches of colour under noise, in 0..1, contiguous.
+        """Input number ``draw``, the same in every process: patches of color under noise, in 0..1, contiguous.
 
         Noise alone would make all inputs alike to the network, and an answer to the wrong one hard to tell.
         """
         random = np.random.default_rng([draw, self.batch, self.size])
         place = np.arange(self.size) * _PATCHES // self.size
-        colours = random.random((self.batch, 3, _PATCHES, _PATCHES), np.float32)
+        colors = random.random((self.batch, 3, _PATCHES, _PATCHES), np.float32)
         noise = random.random((self.batch, 3, self.size, self.size), np.float32)
-        # ``take``, as colours[:, :, place[:, None], place] lies in memory channels last, which PyTorch follows
-        pixel_values: np.ndarray = 0.7 * colours.take(place, axis=2).take(place, axis=3) + 0.3 * noise
+        # ``take``, as colors[:, :, place[:, None], place] lies in memory channels last, which PyTorch follows
+        pixel_values: np.ndarray = 0.7 * colors.take(place, axis=2).take(place, axis=3) + 0.3 * noise
         return pixel_values

@@ -84,7 +84,7 @@ class Result:
     def ratio_to(self, other: Result) -> float | None:
         """How many times as long as ``other`` it took: the median of the quotients within each round that both ran in.
 
-        The two calls of a round are neighbours in time, so that a machine that is slow for a while slows both.
+        The two calls of a round are neighbors in time, so that a machine that is slow for a while slows both.
         """
         both = self.times.keys() & other.times.keys()
         return float(np.median([self.times[i] / other.times[i] for i in both])) if both else None

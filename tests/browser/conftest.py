@@ -30,10 +30,10 @@ FLAGS = (
     "--disable-extensions",
 )
 CONTRASTS = """
-    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-    const light = (colour) => {
+    const parse = (color) => color.match(/[\\d.]+/g).map(Number);
+    const light = (color) => {
       const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-      const [r, g, b] = parse(colour).map((c) => linear(c / 255));
+      const [r, g, b] = parse(color).map((c) => linear(c / 255));
       return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
     const behind = (element) => {

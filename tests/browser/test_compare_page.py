@@ -142,7 +142,7 @@ def test_the_first_bad_layer_is_marked_and_in_sight_and_the_last_good_named(brow
 
 @pytest.mark.parametrize("path", [f"{L3}.fusion.convolution", f"{L3}.conv_projection", f"{L3}.layernorm"])
 def test_the_pictures_are_the_tensors(browser, wrong, path):
-    """Every pixel of the three canvases has the colour of its element; tokens lie where unfolding took them from."""
+    """Every pixel of the three canvases has the color of its element; tokens lie where unfolding took them from."""
     golden, _ = golden_and_network()
     found, expected = planted("concat_order")[path].astype(np.float64), golden.tensors[path]
     if path.endswith("layernorm"):  # (4, 16, 16): four pixels of a patch, four by four patches, features
@@ -163,7 +163,7 @@ def test_the_pictures_are_the_tensors(browser, wrong, path):
         span = np.abs(theirs - ours).max()
         scales = [(ours, low, high), (theirs, low, high), (theirs - ours, -span, span)]
         for which, (values, least, most) in enumerate(scales):
-            pixels, colours = browser.run(
+            pixels, colors = browser.run(
                 """
                 const canvas = document.querySelectorAll(".frame canvas")[arguments[0]];
                 const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -173,7 +173,7 @@ def test_the_pictures_are_the_tensors(browser, wrong, path):
             )
             drawn = np.array(pixels[2:]).reshape(*pixels[:2], 4)[..., :3]
             codes = np.rint((values - least) / (most - least) * 254).astype(int)
-            assert np.array_equal(drawn, np.array(colours)[codes])
+            assert np.array_equal(drawn, np.array(colors)[codes])
         ring = browser.all(".frame .mark")[2]
         y, x = np.unravel_index(np.abs(theirs - ours).argmax(), ours.shape)
         side = len(ours)
@@ -181,7 +181,7 @@ def test_the_pictures_are_the_tensors(browser, wrong, path):
         assert percent == pytest.approx([(y + 0.5) / side * 100, (x + 0.5) / side * 100])
 
 
-def test_the_colours_go_up_evenly(browser, wrong):
+def test_the_colors_go_up_evenly(browser, wrong):
     """From dark to light for values; for differences one way below nought and another above."""
     browser.open(wrong)
     for dark in (False, True):
@@ -308,7 +308,7 @@ def test_it_fits_and_can_be_read(browser, tmp_path, dark, size):
     paint = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, paint[4:-1].split(","))) < 200) == dark
     cells = browser.run("return [...document.querySelectorAll('.block .cell')].map((cell) => cell.textContent)")
-    assert {cell.partition(",")[0] for cell in cells} == {"✓within", "✕off"}  # not by colour alone
+    assert {cell.partition(",")[0] for cell in cells} == {"✓within", "✕off"}  # not by color alone
 
 
 def test_on_a_phone_a_tap_goes_to_the_pictures_and_a_button_back(browser, wrong):

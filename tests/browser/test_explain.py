@@ -226,9 +226,9 @@ def test_maps_are_drawn_and_read(browser, cat):
             const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
             return [canvas.height, canvas.width, ...data];
         """)
-        colours = np.array(browser.run("return shadesFor(0)"))
+        colors = np.array(browser.run("return shadesFor(0)"))
         codes = np.rint((values - values.min()) / np.ptp(values) * 254).astype(int)
-        assert np.array_equal(np.array(pixels).reshape(height, width, 4)[..., :3], colours[codes])
+        assert np.array_equal(np.array(pixels).reshape(height, width, 4)[..., :3], colors[codes])
         canvas = browser.one("#map canvas")
         browser.run("arguments[0].scrollIntoView({ block: 'center' })", canvas)
         ActionChains(browser.driver, duration=0).move_to_element_with_offset(

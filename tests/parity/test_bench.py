@@ -72,7 +72,7 @@ def test_the_exported_network_knows_its_shapes(tmp_path):
     contenders.export([cell], str(tmp_path))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3  # it warns that such a file is for this machine alone
     onnxruntime.InferenceSession(contenders.onnx_file(cell, str(tmp_path)), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(options.optimized_model_filepath).graph

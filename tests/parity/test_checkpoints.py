@@ -131,7 +131,7 @@ def test_key_counts(task, hf, other):
 def test_timms_names(architecture, variant):
     state = {name: tensor.numpy() for name, tensor in timm.create_model(architecture).state_dict().items()}
     assert len(state) == 311
-    assert names.recognise(state) == names.TIMM
+    assert names.recognize(state) == names.TIMM
     ours = names.to_hugging_face(state, names.TIMM)
     shapes = parameter_shapes(NetworkConfig(**VARIANTS[variant], num_labels=1000), "classifier", counters=True)
     assert {name: tensor.shape for name, tensor in ours.items()} == shapes

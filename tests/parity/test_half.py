@@ -66,7 +66,7 @@ def test_everything_that_a_float16_model_answers_is_float16(shipped):
 
 @pytest.mark.parametrize("name", ops.ACTIVATIONS)
 def test_every_float16_through_every_activation(name, monkeypatch):
-    """Where PyTorch is off by a step more, its tanh has cancelled: ours is never off by more than one."""
+    """Where PyTorch is off by a step more, its tanh has canceled: ours is never off by more than one."""
     monkeypatch.setitem(TORCH_DTYPES, np.float16, torch.float16)
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     with np.errstate(over="ignore", invalid="ignore"), torch.no_grad():
@@ -84,7 +84,7 @@ def test_every_float16_through_every_activation(name, monkeypatch):
 
 
 def steps_of(halves: np.ndarray) -> np.ndarray:
-    """Where each float16 stands in the row of all of them: neighbours differ by 1, and the two zeros by nothing."""
+    """Where each float16 stands in the row of all of them: neighbors differ by 1, and the two zeros by nothing."""
     bits = halves.view(np.int16).astype(np.int64)
     return np.where(bits < 0, -32768 - bits, bits)
 

@@ -45,9 +45,9 @@ def test_keys_and_order(task, expand_output, configured):
     defaults = dict(zip(("output_hidden_states", "return_dict"), configured, strict=True))
     theirs, ours = pair(task, expand_output, **defaults)
     pixel_values = drawing.draw_pixels((2, 3, 32, 32))
-    for output_hidden_states, return_dict, labelled in itertools.product(FLAGS, FLAGS, (False, True)):
+    for output_hidden_states, return_dict, labeled in itertools.product(FLAGS, FLAGS, (False, True)):
         flags = {"output_hidden_states": output_hidden_states, "return_dict": return_dict}
-        labels = LABELS.get(task) if labelled else None
+        labels = LABELS.get(task) if labeled else None
         given = {} if labels is None else {"labels": labels}
         with torch.no_grad():
             expected = theirs(

@@ -32,7 +32,7 @@ def huggingface(photo, size, crop):
 
 
 def ml_cvnets_classifier(photo):
-    """tag cvnets-v0.1: short side 288, cv2's bilinear, centre crop rounded down. Written here from its description."""
+    """tag cvnets-v0.1: short side 288, cv2's bilinear, center crop rounded down. Written here from its description."""
     height, width = photo.shape[:2]
     size = (int(288 * height / width), 288) if width < height else (288, int(288 * width / height))
     resized = cv2.resize(photo[..., ::-1], size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -92,7 +92,7 @@ def test_all_timm_models_are_preprocessed_alike(model):
     ],
 )
 def test_other_timm_settings_are_understood(config, size):
-    """Fine-tuned checkpoints may normalise, squash, or crop by another share."""
+    """Fine-tuned checkpoints may normalize, squash, or crop by another share."""
     config = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), **config}
     photo = noise(*size)
     ours = preprocess(photo, from_timm_config({"pretrained_cfg": config}))

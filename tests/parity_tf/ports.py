@@ -27,7 +27,7 @@ LITE = {"float32": f"TFLite {models.tf.__version__}, float32", "int8": f"TFLite 
 @functools.cache
 def tflite(task: str, kind: str) -> bytes:
     """The TFLite file of a task, in float32 or with int8 weights."""
-    return models.convert(models.saved(task), quantised=kind == "int8")
+    return models.convert(models.saved(task), quantized=kind == "int8")
 
 
 def _keras(task: str, golden: Any) -> dict[str, np.ndarray]:

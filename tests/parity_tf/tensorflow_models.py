@@ -85,10 +85,10 @@ def save(model: Any, size: int) -> str:
     return folder
 
 
-def convert(folder: str, quantised: bool) -> bytes:
-    """A TFLite file, with the settings of the transformers page (there always quantised)."""
+def convert(folder: str, quantized: bool) -> bytes:
+    """A TFLite file, with the settings of the transformers page (there always quantized)."""
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    if quantised:
+    if quantized:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     return bytes(converter.convert())

@@ -1,7 +1,7 @@
 """TensorFlow's models and TFLite files, live: recorded, matched by name, and found to be right.
 
 float32 stays within half of what is allowed, layer by layer, and so does int8 by its own measure. Mistakes made in the
-Keras model are named, there and in the TFLite files made from it, quantised ones too.
+Keras model are named, there and in the TFLite files made from it, quantized ones too.
 """
 
 import re
@@ -49,7 +49,7 @@ def test_real_ports_still_have_the_names_that_the_plain_tests_know(port):
         assert [COUNTED.sub(r"\1", name) for name in port.tensors] == [COUNTED.sub(r"\1", name) for name in known]
 
 
-def test_a_quantised_port_that_does_not_say_so_gets_a_word():
+def test_a_quantized_port_that_does_not_say_so_gets_a_word():
     golden, network = golden_and_network("classifier")
     comparison = compare(golden, ports.record(ports.LITE["int8"], "classifier").tensors, network=network)
     assert not comparison.ok
@@ -67,7 +67,7 @@ def test_the_page_says_what_is_so(tmp_path):
     assert answers[2][1].startswith("1. batch_norm_eps")
     set_batch_norm_eps(variables["model"], 1e-5)
     model = variables["model"]
-    ours = models.convert(models.save(model, model.config.image_size), quantised=True)
+    ours = models.convert(models.save(model, model.config.image_size), quantized=True)
     theirs = (tmp_path / "model.tflite").read_bytes()
     assert len(ours) == len(theirs)
     assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1  # a SavedModel or a Keras model, says the file
@@ -103,7 +103,7 @@ def exchanged():
 def test_a_mistake_in_a_tflite_file_is_named(exchanged, kind, tmp_path):
     golden, network = golden_and_network("classifier")
     path = tmp_path / "model.tflite"
-    path.write_bytes(models.convert(exchanged, quantised=kind == "int8"))
+    path.write_bytes(models.convert(exchanged, quantized=kind == "int8"))
     found = read_port(write_port(tmp_path / "port.safetensors", record_tflite(path, golden)))
     comparison = compare(golden, found, network=network, precision=kind)
     places = [f"mobilevit.encoder.layer.{i}.fusion.normalization" for i in (2, 3, 4)]
@@ -135,7 +135,7 @@ def test_a_keras_model_of_ones_own_that_takes_channels_last():
     }
 
 
-def test_wholly_quantised_tensors_come_back_as_numbers():
+def test_wholly_quantized_tensors_come_back_as_numbers():
     keras = models.tf.keras
     pixels = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     model = keras.Sequential([keras.layers.Input((8, 8, 3), 1), keras.layers.Conv2D(4, 3, name="one")])

@@ -22,7 +22,7 @@ from .collecting import fed, framework, input_of
 def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
 
-    The network's input is the first, and channels may come last in it. Quantised
+    The network's input is the first, and channels may come last in it. Quantized
     tensors come back as the numbers they stand for, in float32: tell ``compare`` that they are int8.
     Raises MissingExtraError without TensorFlow or LiteRT, InputError where the file takes another size.
     """
@@ -38,7 +38,7 @@ def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dic
     fitting = fed(pixels, given["shape_signature"])
     interpreter.resize_tensor_input(given["index"], fitting.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(given["index"], _quantised(fitting, given))
+    interpreter.set_tensor(given["index"], _quantized(fitting, given))
     interpreter.invoke()
     return {PIXELS: pixels, **_computed(interpreter)}
 
@@ -63,7 +63,7 @@ def _real(tensor: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return tensor.copy() if tensor.dtype.kind == "f" else (tensor.astype(np.float32) - zero) * np.float32(scale)
 
 
-def _quantised(pixels: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+def _quantized(pixels: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     dtype, (scale, zero) = np.dtype(detail["dtype"]), detail["quantization"]
     if dtype.kind == "f":
         return pixels.astype(dtype)
