@@ -115,7 +115,12 @@ def main() -> None:
         torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTRE))).float()
     )
     torch.manual_seed(options.seed)  # the fresh last layer
-    network: nn.Module = twin.load_backbone(twin.backbone(CLASSES), twin.load_halves(options.start))
+    network: nn.Module = twin.backbone(CLASSES)
+    start = twin.load_halves(options.start)
+    if start["head.fc.weight"].shape[0] == CLASSES:  # its own earlier result: the last layer goes on too
+        network.load_state_dict(start, strict=False)  # but for BatchNorm's step counters
+    else:
+        twin.load_backbone(network, start)
     # Cooling down, the weights improve faster than a long average follows.
     run = loop.Run(network.train(), options, average_decay=0.99 if options.cooldown else 0.998)
     own, stable = options.state / f"{name}.pt", options.state / "distill.pt"
