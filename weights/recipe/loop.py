@@ -1,7 +1,7 @@
 """The training loop that all three stages share: steps, a moving average, validation, saving.
 
 A stage brings a network, a `draw` function that makes the loss of one batch, and a `validate` function; see
-pretrain.py, classifier.py and segmenter.py.
+distill.py, classifier.py and segmenter.py.
 """
 
 import argparse
