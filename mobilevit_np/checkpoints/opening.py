@@ -125,26 +125,28 @@ def open_checkpoint(
     task: str | None = None,
     dtype: Any = None,
     use_ema: bool = True,
-    revision: str | None = None,
-    cache: str | Path | None = None,
+    prefix: str | None = None,
+    **place: Any,
 ) -> Checkpoint:
     """The checkpoint at ``where``: a file, a folder in the hub's layout, a shipped model's name, or a hub id.
 
     ``task``: what to take from it, where that's not what it holds: ``backbone`` leaves a head out (with a warning).
     ``dtype``: float32 or float64...; by default as in the file, with float16 and bfloat16 widened to float32 (exact).
     ``use_ema``: of a training checkpoint, the averaged weights where it has some.
-    ``revision`` and ``cache``: of the hub. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
+    ``prefix``: which network, where the file holds several: what its tensors' names begin with (``student.``).
+    ``place``: ``subfolder``, ``variant``, ``revision``, ``cache``, ``token``, ``local_files_only``, ``force_download``,
+    as ``sources.locate`` takes them. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
-    checkpoint = open_as_stored(where, task=task, use_ema=use_ema, revision=revision, cache=cache)
+    checkpoint = open_as_stored(where, task=task, use_ema=use_ema, prefix=prefix, **place)
     return _replace_tensors(checkpoint, _cast(checkpoint.tensors, dtype))
 
 
-def config_fields(where: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, **place: Any) -> dict[str, Any]:
     """The configuration at ``where``, in the form of transformers' config.json; a config.json by itself will do.
 
     Where there's a config.json in that form, it's what stands in it and nothing else. Raises as ``open_checkpoint``.
     """
-    source = locate(where, needs="config", **options)
+    source = locate(where, needs="config", **place)
     if source.config is not None:
         config = files.read_json(source.config)
         with _naming(source.config, CheckpointError, ConfigError):
@@ -153,19 +155,17 @@ def config_fields(where: str | os.PathLike[str], **options: Any) -> dict[str, An
                 return config
             if source.weights is None:
                 return configurations.timm_alone(config)
-    return open_as_stored(where, **options).config_fields
+    return open_as_stored(where, prefix=prefix, **place).config_fields
 
 
-def processor_settings(
-    where: str | os.PathLike[str], *, revision: str | None = None, cache: str | Path | None = None
-) -> dict[str, Any]:
+def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str, Any]:
     """The preprocessor_config.json at ``where`` (that file, or a folder, a shipped model's name, a hub id).
 
     Where it leaves the channels' order to be guessed, it gets that of the weights beside it, as the checkpoint has it;
     without weights it stays as it is. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
     if not os.path.isdir(where) and not os.path.isfile(where) and not str(where).endswith(".json"):
-        source = locate(where, revision=revision, cache=cache, needs="preprocessor")
+        source = locate(where, needs="preprocessor", **place)
         if source.preprocessor is None:
             raise CheckpointError(
                 f"{source.name} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments"
@@ -173,7 +173,7 @@ def processor_settings(
         path = source.preprocessor
         if source.kind == "hub" and _leaves_order_open(files.read_json(path)):
             with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
-                locate(where, revision=revision, cache=cache)
+                locate(where, **place)
     else:
         path = Path(where, PREPROCESSOR_FILE) if os.path.isdir(where) else Path(where)
     settings = files.read_json(path)
@@ -202,9 +202,11 @@ def _scheme_in(path: Path) -> str | None:
         ) from None
 
 
-def info(where: str | os.PathLike[str], *, use_ema: bool = True, revision: str | None = None) -> dict[str, Any]:
+def info(
+    where: str | os.PathLike[str], *, use_ema: bool = True, prefix: str | None = None, **place: Any
+) -> dict[str, Any]:
     """What the checkpoint at ``where`` is, as plain values. Raises as ``open_checkpoint``."""
-    checkpoint = open_as_stored(where, use_ema=use_ema, revision=revision)
+    checkpoint = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place)
     provenance = checkpoint.provenance
     return {
         "name": checkpoint.name,
@@ -233,11 +235,11 @@ def open_as_stored(
     *,
     task: str | None = None,
     use_ema: bool = True,
-    revision: str | None = None,
-    cache: str | Path | None = None,
+    prefix: str | None = None,
+    **place: Any,
 ) -> Checkpoint:
     """The checkpoint with every tensor in the dtype of its file (bfloat16 and int8 weights as float32)."""
-    source = locate(where, revision=revision, cache=cache)
+    source = locate(where, **place)
     if source.weights is None:
         raise CheckpointError(f"{where} holds a configuration but no weights")
     data = files.read_bytes(source.weights)

@@ -55,8 +55,13 @@ class Source:
 def locate(
     where: str | os.PathLike[str],
     *,
+    subfolder: str = "",
+    variant: str | None = None,
     revision: str | None = None,
     cache: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
     needs: Needs = "weights",
 ) -> Source:
     """The files of the checkpoint at ``where``; those of a hub id are downloaded where the cache lacks them.
