@@ -4,7 +4,7 @@ Every error a person can bring about (a bad file, a wrong shape, an impossible s
 where its cause is known, with one line that names what is wrong and what to do. The command line prints that line.
 Any other exception is a defect of ours and shows its traceback (Ctrl-C and a reader that has gone aren't errors).
 
-The classes that replace a ``ValueError`` of transformers are ``ValueError`` too, so that code written for
+The classes that replace a ``ValueError`` or ``OSError`` of transformers are such errors too, so that code written for
 transformers keeps catching them.
 
 ``visible`` keeps what a file calls itself harmless where a message repeats it.
@@ -27,8 +27,16 @@ class ImageError(MobileViTError, ValueError):
     """A photo that can't be read or used."""
 
 
+class MissingImageError(ImageError, OSError):
+    """A photo that isn't where it's said to be."""
+
+
 class CheckpointError(MobileViTError, ValueError):
     """A weights file that can't be read, isn't trusted, or doesn't fit the network."""
+
+
+class NotFoundError(CheckpointError, OSError):
+    """A checkpoint, or a file of it, that isn't there or can't be had: on the disk, in the cache, from the hub."""
 
 
 class MissingTensorError(CheckpointError):
@@ -37,6 +45,10 @@ class MissingTensorError(CheckpointError):
 
 class MissingExtraError(MobileViTError):
     """Something that only an optional extra can do; the message says what to install."""
+
+
+class NotDownloadedError(NotFoundError, MissingExtraError):
+    """A checkpoint of the hub that isn't in the cache; downloading it takes an optional extra."""
 
 
 class OutputError(MobileViTError):

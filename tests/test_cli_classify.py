@@ -246,7 +246,9 @@ def test_photos_come_in_the_order_they_are_given(classify, album, cat):
     assert shown(out) == ["cat.png", "album/b.png", "cat.png", "album/deep/d.bmp", "album/deep/er/c.png"]
 
 
-@pytest.mark.parametrize("argument", ["nothing*.png", "hollow", "missing.png", "notes.txt", "cut.png"])
+@pytest.mark.parametrize(
+    "argument", ["nothing*.png", "hollow", "missing.png", "notes.txt", "cut.png", "http://a.org/?b"]
+)
 def test_a_bad_one_among_many_is_reported_and_skipped(classify, cat, argument):
     Path("hollow").mkdir()
     Path("notes.txt").write_text("no photo")

@@ -5,6 +5,7 @@ import struct
 import threading
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from mobilevit_np.errors import ImageError
+from mobilevit_np.errors import ImageError, MissingImageError
 from mobilevit_np.preprocess import MAX_PIXELS, decode
 from mobilevit_np.preprocess.decoding import FORMATS, as_array
 
@@ -163,6 +164,42 @@ def test_sixteen_bit_color():
 
 def _chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (b"zTXt", b"Comment\0\0" + zlib.compress(b"a" * (2 << 20))),
+        (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(b"a" * (2 << 20))),
+        (b"iCCP", b"profile\0\0" + zlib.compress(b"a" * (2 << 20))),
+    ],
+)
+def test_a_png_with_a_long_compressed_text(tmp_path, before, kind, content):
+    """Viewers open them; Pillow refuses to, since the text might be a bomb."""
+    photo = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    plain = saved(Image.fromarray(photo), "PNG")
+    at = plain.index(before) - 4
+    data = plain[:at] + _chunk(kind, content) + plain[at:]
+    (tmp_path / "long.png").write_bytes(data)
+    with open(tmp_path / "long.png", "rb") as file:
+        for source in (data, file, tmp_path / "long.png"):
+            np.testing.assert_array_equal(decode(source), photo)
+    with pytest.raises(ImageError, match="can't be read"):
+        decode(data[:-30])
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.org/cat.jpg?size=*", "HTTP://example.org", "data:image/png;base64,"]
+)
+def test_an_address_says_how_to_fetch_it(tmp_path, address, monkeypatch):
+    for source in (address, Path(address)):
+        with pytest.raises(MissingImageError, match=r"is an address, .* urllib\.request\.urlopen\(address\)\.read\(\)"):
+            decode(source)
+    monkeypatch.chdir(tmp_path)
+    Path("data:cat.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="is not a photo"):
+        decode("data:cat.png")
 
 
 @pytest.mark.parametrize(

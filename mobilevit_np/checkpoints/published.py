@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, NotFoundError
 from ..formats import files
 from .shipped import PUBLISHED_CHECKSUMS, data_file
 from .sources import Source, locate
@@ -51,7 +51,7 @@ def verify(where: str | os.PathLike[str], *, repository: str | None = None, **op
     """
     source = locate(where, **options)
     if source.weights is None:
-        raise CheckpointError(f"{where} holds no weights to verify")
+        raise NotFoundError(f"{where} holds no weights to verify")
     digest = hashlib.sha256(files.read_bytes(source.weights)).hexdigest()
     entries = published_checksums()
     if matches := tuple(entry for entry in entries if entry["sha256"] == digest):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import CheckpointError
+from ..errors import NotFoundError
 from ..formats.hub import WEIGHTS_FILE
 
 DEFAULTS = {"classifier": "pets-xx-small", "segmenter": "pets-deeplabv3-xx-small"}
@@ -38,10 +38,10 @@ def shipped() -> dict[str, Path]:
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder of one shipped model. Raises CheckpointError that lists them where there's none of that name."""
+    """The folder of one shipped model. Raises NotFoundError that lists them where there's none of that name."""
     models = shipped()
     if name not in models:
-        raise CheckpointError(f"no model called {name!r} is shipped; shipped are {', '.join(models) or 'none'}")
+        raise NotFoundError(f"no model called {name!r} is shipped; shipped are {', '.join(models) or 'none'}")
     return models[name]
 
 

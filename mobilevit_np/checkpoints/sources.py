@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..errors import CheckpointError, InputError, MobileViTWarning
+from ..errors import CheckpointError, InputError, MobileViTWarning, NotFoundError
 from ..formats import files, hub
 from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILES
 from .shipped import shipped
@@ -84,9 +84,7 @@ def locate(
     if hub.is_repository(text) and not isinstance(where, Path):
         return _of_hub(text, revision or hub.MAIN, cache, needs)
     known = f"shipped models are {', '.join(models)}; " if models else ""
-    raise CheckpointError(
-        f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small"
-    )
+    raise NotFoundError(f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small")
 
 
 def _of_file(path: Path) -> Source:
@@ -106,7 +104,7 @@ def _of_folder(folder: Path, name: str, kind: str, needs: Needs) -> Source:
     weights = _weights_in(folder)
     source = Source(name, kind, weights, _inside(folder, CONFIG_FILE), _inside(folder, PREPROCESSOR_FILE))
     if weights is None and source.config is None and getattr(source, needs) is None:
-        raise CheckpointError(f"the folder {folder} holds no {needs}; it should hold {' or '.join(_NAMES[needs])}")
+        raise NotFoundError(f"the folder {folder} holds no {needs}; it should hold {' or '.join(_NAMES[needs])}")
     return source
 
 
@@ -139,7 +137,7 @@ def _weights_in(folder: Path) -> Path | None:
     try:
         entries = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS_ENDINGS)
     except OSError as error:
-        raise CheckpointError(f"can't read the folder {folder}: {files.reason(error)}") from None
+        raise NotFoundError(f"can't read the folder {folder}: {files.reason(error)}") from None
     others = [path for path in entries if stat.S_ISREG(_mode(path))]
     if len(others) > 1:
         names = ", ".join(path.name for path in others[:5])
@@ -156,6 +154,6 @@ def _mode(path: Path) -> int:
     try:
         return os.stat(path).st_mode
     except PermissionError as error:
-        raise CheckpointError(f"can't read {path}: {files.reason(error)}") from None
+        raise NotFoundError(f"can't read {path}: {files.reason(error)}") from None
     except (OSError, ValueError):  # a name that is too long, or can't be one
         return 0

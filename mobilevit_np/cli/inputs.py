@@ -33,11 +33,17 @@ def expand(arguments: Sequence[str]) -> list[Photo]:
             photos.append(_standard_input())
         elif os.path.isdir(argument):
             photos += _all(_in_folder(argument), argument, "holds no photos (files ending in .jpg, .png and so on)")
-        elif not os.path.lexists(argument) and glob.has_magic(argument):
+        elif not os.path.lexists(argument) and glob.has_magic(argument) and not _is_address(argument):
             photos += _all(glob.glob(argument, recursive=True), argument, "matches no file")
         else:
             photos.append(Photo(argument, argument))
     return photos
+
+
+def _is_address(argument: str) -> bool:
+    from ..preprocess.decoding import is_address
+
+    return is_address(argument)
 
 
 def _standard_input() -> Photo:

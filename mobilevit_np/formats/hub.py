@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, InputError, MissingExtraError
+from ..errors import InputError, NotDownloadedError, NotFoundError
 from .files import first_line
 
 MAIN = "main"
@@ -73,22 +73,22 @@ def download(
     """The folder of a revision's files in the cache, after downloading what's wanted and isn't there.
 
     ``wanted`` are groups of file names: of each, the first that the repository has is fetched; the last group must
-    have one. Raises MissingExtraError without ``huggingface_hub``, CheckpointError where the download fails.
+    have one. Raises NotDownloadedError without ``huggingface_hub``, NotFoundError where the download fails.
     """
     _check_names(repository, revision)
     if is_offline():
-        raise CheckpointError(
+        raise NotFoundError(
             f"{repository} is not wholly in the cache {cache or cache_folder()}; unset HF_HUB_OFFLINE to download it"
         )
     try:
         import huggingface_hub
     except ImportError:
-        raise MissingExtraError(_how_to_get(repository)) from None
+        raise NotDownloadedError(_how_to_get(repository)) from None
     path = None
     for group in wanted:
         path = _download_first(huggingface_hub, repository, group, revision, cache)
     if path is None:
-        raise CheckpointError(f"{repository} holds no {' or '.join(wanted[-1])} at {revision!r}; it's not usable here")
+        raise NotFoundError(f"{repository} holds no {' or '.join(wanted[-1])} at {revision!r}; it's not usable here")
     return path.parent
 
 
@@ -111,7 +111,7 @@ def _download_first(
             kinds = {kind.__name__ for kind in type(error).__mro__}
             if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
                 continue
-            raise CheckpointError(f"can't download {repository}: {_why(error, kinds, revision)}") from None
+            raise NotFoundError(f"can't download {repository}: {_why(error, kinds, revision)}") from None
     return None
 
 

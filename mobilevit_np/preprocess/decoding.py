@@ -3,11 +3,12 @@
 Turned upright (EXIF), first frame, transparency on white, gray and palettes and CMYK as RGB, deep pixels brought down
 to eight bits. Color profiles are not applied: no preprocessing that the checkpoints know applies them.
 
-Pillow reads the formats; three things about it are handled here on purpose:
+Pillow reads the formats; four things about it are handled here on purpose:
 
 - Only the formats in ``FORMATS`` are tried. The others are no photos, and one of them (EPS) would start Ghostscript.
 - Its guard against decompression bombs is process-wide, a warning at first and an error later. Here the limit is
   ``MAX_PIXELS``, checked on the header before any pixel is decoded, and always an ``ImageError``.
+- It refuses a PNG for a long text, which says nothing about the pixels: such a file is read without its texts.
 - Its warnings are silenced, and whatever it raises on a broken file becomes an ``ImageError``.
 
 Memory: four bytes a pixel for Pillow and three for the result, so at most 0.94 GB at the limit; conversions run in
@@ -21,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import ImageError
+from ..errors import ImageError, MissingImageError
 
 MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits, and decoding it stays below 1 GB
 FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by which a folder's photos are known
@@ -48,6 +50,9 @@ FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by whic
 }
 _MAX_STREAM = 2**30  # bytes read from a pipe, which can't say how long it is
 _STRIP = 2**20  # pixels converted at a time
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # a PNG's chunks of text, and its color profile, which isn't applied
+_TEXT_LIMITS = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY")  # what Pillow's refusals name
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one slash: pathlib makes one of two
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
 
 
@@ -58,20 +63,31 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, bool, uint16 (the high byte), another integer in 0..255, or
     floats in 0..1 or 0..255.
 
-    Shape: anything -> (H, W, 3), uint8, contiguous. Raises ImageError, in one line.
+    Shape: anything -> (H, W, 3), uint8, contiguous. Raises ImageError, in one line; MissingImageError, which is an
+    OSError too, where there is no such file.
     """
     name = _name(source)
     if isinstance(source, Image.Image):
         return _from_pil(source, name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
         if not os.fspath(source):  # older versions of Pillow would open the folder we're in
-            raise ImageError(f"{name}: there is no such file")
+            raise MissingImageError(f"{name}: there is no such file")
+        if is_address(os.fsdecode(source)):
+            raise MissingImageError(
+                f"{name[:200]} is an address, and nothing is fetched here: download the photo first (curl -O), or give "
+                "its bytes, urllib.request.urlopen(address).read()"
+            )
         return _from_file(os.fspath(source), name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_file(io.BytesIO(source), name, max_pixels)
     if hasattr(source, "read"):
         return _from_file(_seekable(source, name), name, max_pixels)
     return _from_array(as_array(source), name, max_pixels)
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is a URL: it reads like one, and no file is called so."""
+    return bool(_ADDRESS.match(path)) and not os.path.exists(path)
 
 
 def as_array(image: Any) -> np.ndarray:
@@ -100,8 +116,11 @@ def as_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:
-    with _reading(name), _opened(source) as image:
-        return _from_pil(image, name, max_pixels)
+    try:
+        with _reading(name), _opened(source) as image:
+            return _from_pil(image, name, max_pixels)
+    except _LongTextError:
+        return _from_file(io.BytesIO(_without_texts(_whole(source))), name, max_pixels)
 
 
 def _opened(source: Any) -> Image.Image:
@@ -134,6 +153,26 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
             f"{name} has {width}x{height} pixels, more than the limit of {max_pixels / 1e6:.0f} million: "
             "scale it down first"
         )
+
+
+def _whole(source: Any) -> bytes:
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            return file.read()
+    source.seek(0)
+    data: bytes = source.read()
+    return data
+
+
+def _without_texts(png: bytes) -> bytes:
+    """The same PNG without the chunks that hold text: length, type, data and checksum make one."""
+    kept, start = [png[:8]], 8
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+        if png[start + 4 : start + 8] not in _TEXTS:
+            kept.append(png[start:end])
+        start = end
+    return b"".join(kept)
 
 
 # -- colors ------------------------------------------------------------------------------------------------------------
@@ -296,10 +335,16 @@ def _reading(name: str) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(f"{name} claims more pixels than Pillow decodes: scale it down first") from None
     except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file") from None
+        raise MissingImageError(f"{name}: there is no such file") from None
     except Exception as error:  # on a damaged file Pillow raises OSError, SyntaxError, struct.error, IndexError...
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ValueError) and any(limit in reason for limit in _TEXT_LIMITS):
+            raise _LongTextError(f"{name} has a longer text than Pillow reads: save it without") from None
         raise ImageError(f"{name} can't be read: {reason[:200]}") from None
+
+
+class _LongTextError(ImageError):
+    """Pillow stopped at a text, not at the pixels."""
 
 
 class _Quiet:
