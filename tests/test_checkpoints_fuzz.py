@@ -9,7 +9,7 @@ from fuzz import run, samples, targets
 
 from mobilevit_np.checkpoints.opening import build_checkpoint
 from mobilevit_np.errors import CheckpointError
-from mobilevit_np.formats.tensor_file import TensorFile, parse_tensor_file
+from mobilevit_np.formats.tensor_file import parse_tensor_file
 
 CASES = 20_000
 SEED = 20_000
@@ -44,13 +44,14 @@ def test_the_harness_finds_a_defect(monkeypatch):
 
 def test_what_is_spoiled_was_good():
     assert len(parse_tensor_file(targets._safetensors()).tensors) == 4
-    assert all(len(parse_tensor_file(targets._torch(number)).tensors) == 4 for number in range(4))
+    assert [len(parse_tensor_file(targets._torch(number)).tensors) for number in range(4)] == [4, 4, 8, 8]
+    assert len(parse_tensor_file(targets._torch_legacy()).tensors) == 4
     for scheme in targets.names.SCHEMES:
         tensors = targets._tensors("classifier", scheme)
-        file = TensorFile(dict(tensors), dict.fromkeys(tensors, "F32"), "torch")
-        assert build_checkpoint(targets.SOURCE, b"", file, None, None).task == "classifier"
+        weights = targets.weights_of(dict(tensors), dict.fromkeys(tensors, "F32"))
+        assert build_checkpoint(targets.SOURCE, weights, None, None).task == "classifier"
     tensors, stored = targets._quantized()
-    file = TensorFile(dict(tensors), stored, "safetensors", targets.quantization.METADATA)
-    assert build_checkpoint(targets.SOURCE, b"", file, None, None).provenance.quantization
+    weights = targets.weights_of(dict(tensors), stored, metadata=targets.quantization.METADATA)
+    assert build_checkpoint(targets.SOURCE, weights, None, None).provenance.quantization
     assert set(samples.few_tensors()) == {"stem.weight", "norm.bias", "norm.num_batches_tracked", "fc.weight"}
     assert np.isfinite(samples.few_tensors()["fc.weight"]).all()

@@ -9,6 +9,7 @@ from fuzz.samples import tiny_config, tiny_tensors
 
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.parameters import parameter_shapes
+from mobilevit_np.checkpoints.wrappers import find_network
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.errors import CheckpointError
 
@@ -36,7 +37,7 @@ def test_counts_of_the_published_files(task, counts):
 def test_round_trips_are_exact(task, scheme, qkv_bias):
     tensors = _prefixed(tiny_tensors(task, qkv_bias=qkv_bias))
     there = names.from_hugging_face(tensors, scheme)
-    assert names.recognize(there) == scheme
+    assert find_network(there).scheme == scheme
     back = names.to_hugging_face(there, scheme)
     assert set(back) == set(tensors)
     for name, tensor in tensors.items():
@@ -166,13 +167,13 @@ def test_the_stem_is_flipped_on_its_input_axis():
 
 @pytest.mark.parametrize("task", COUNTS)
 def test_hugging_faces_names_are_recognized(task):
-    assert names.recognize(parameter_shapes(tiny_config(task), task)) == names.HUGGING_FACE
+    assert find_network(parameter_shapes(tiny_config(task), task)).scheme == names.HUGGING_FACE
 
 
 SECOND_FAMILY = ["seg_head.aux_head.0.block.conv.weight", "seg_head.classifier.block.conv.weight"]
 RELATIVES = [
     *((name, "ml-cvnets 0.2 or newer") for name in SECOND_FAMILY),
-    ("mobilevitv2.conv_stem.convolution.weight", "MobileViT v2"),
+    ("mobilevitv2.encoder.layer.0.layer.0.expand_1x1.convolution.weight", "MobileViT v2"),
     ("stages.2.1.transformer.0.attn.qkv_proj.weight", "MobileViT v2"),
     ("layer_3.1.global_rep.0.pre_norm_attn.1.qkv_proj.block.conv.weight", "MobileViT v2"),
     ("stages.0.0.conv2_kxk.attn.fc1.weight", "SE-MobileViT"),
@@ -181,12 +182,13 @@ RELATIVES = [
 
 @pytest.mark.parametrize(("name", "says"), RELATIVES)
 def test_relatives_are_refused_by_name(name, says):
-    with pytest.raises(CheckpointError, match=says):
-        names.recognize(["encoder.conv_1.block.conv.weight", "stem.conv.weight", name])
+    for stem in ([], ["encoder.conv_1.block.conv.weight"], ["stem.conv.weight"]):
+        with pytest.raises(CheckpointError, match=says):
+            find_network([*stem, name])
 
 
 @pytest.mark.parametrize("found", [[], ["a"], ["conv1.weight", "layer1.0.bn1.weight", "fc.weight", "x", "y", "z"]])
 def test_other_networks_are_an_error(found):
     with pytest.raises(CheckpointError, match="no MobileViT's weights") as caught:
-        names.recognize(found)
+        find_network(found)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from fuzz.samples import safetensors_file, tiny_config, tiny_tensors, torch_file
+from fuzz.samples import legacy_torch_file, safetensors_file, tiny_config, tiny_tensors, torch_file
 
 from mobilevit_np import MobileViTConfig
 from mobilevit_np.checkpoints import Checkpoint, config_fields, info, open_checkpoint, save_checkpoint
@@ -255,18 +255,6 @@ def test_dtypes_that_are_none_for_weights(dtype, tmp_path):
         open_checkpoint(write(tmp_path / "a.pt", tiny_tensors()), dtype=dtype)
 
 
-def test_averaged_weights_of_a_training_checkpoint(tmp_path):
-    tensors = tiny_tensors()
-    averaged = {f"module.{name}": np.asarray(tensor + 1) for name, tensor in tensors.items()}
-    path = write(tmp_path / "last.pth.tar", {"state_dict": tensors, "state_dict_ema": averaged, "epoch": 3})
-    checkpoint = open_checkpoint(path)
-    assert checkpoint.provenance.chosen == "state_dict_ema"
-    np.testing.assert_array_equal(checkpoint.tensors["classifier.bias"], tensors["classifier.bias"] + 1)
-    plain = open_checkpoint(path, use_ema=False)
-    assert plain.provenance.chosen == "state_dict"
-    np.testing.assert_array_equal(plain.tensors["classifier.bias"], tensors["classifier.bias"])
-
-
 @pytest.mark.parametrize("task", ["classifier", "segmenter"])
 def test_a_bare_model_from_a_heads_file(task, tmp_path):
     path = write(tmp_path / "w.safetensors", tiny_tensors(task))
@@ -448,3 +436,78 @@ def test_opening_warns_of_nothing_by_itself(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_checkpoint(folder_of(tmp_path))
+
+
+def test_a_variant_and_a_subfolder(tmp_path):
+    folder = folder_of(tmp_path / "repository", labels=tuple("abcde"))
+    tensors = {name: tensor + 1 for name, tensor in tiny_tensors().items()}
+    write(folder / "model.fp16.safetensors", tensors)
+    for where, options in ((folder, {}), (folder.parent, {"subfolder": "model"})):
+        for variant, value in ((None, 0), ("fp16", 1)):
+            checkpoint = open_checkpoint(where, variant=variant, **options)
+            assert checkpoint.labels == tuple("abcde")
+            np.testing.assert_array_equal(
+                checkpoint.tensors["classifier.bias"], tiny_tensors()["classifier.bias"] + value
+            )
+    assert open_checkpoint(folder / "model.fp16.safetensors").labels == tuple("abcde")
+    (folder / "model.safetensors").unlink()
+    assert open_checkpoint(folder).provenance.path.name == "model.fp16.safetensors"  # the only one
+    with pytest.raises(CheckpointError, match=r"holds no weights; it should hold model\.bf16\.safetensors or"):
+        open_checkpoint(folder, variant="bf16")
+    with pytest.raises(CheckpointError, match="has no folder other"):
+        open_checkpoint(folder, subfolder="other")
+    with pytest.raises(InputError, match="subfolder and variant choose within a folder"):
+        open_checkpoint(folder / "model.fp16.safetensors", variant="fp16")
+
+
+def test_a_folder_that_timms_training_wrote(tmp_path):
+    names_of = ["checkpoint-8.pth.tar", "checkpoint-9.pth.tar", "last.pth.tar", "model_best.pth.tar"]
+    timm = names.from_hugging_face(tiny_tensors(), names.TIMM)
+    for value, name in enumerate(names_of):
+        state = {**timm, "head.fc.bias": timm["head.fc.bias"] + value}
+        write(tmp_path / name, {"epoch": 9, "arch": "mobilevit_xxs", "state_dict": state, "args": {"lr": 0.1}})
+    for best, value in (("model_best", 3), ("last", 2)):
+        with pytest.warns(MobileViTWarning, match=rf"{best}\.pth\.tar is opened; give another's path"):
+            checkpoint = open_checkpoint(tmp_path)
+        assert checkpoint.channel_order == "RGB"
+        np.testing.assert_array_equal(checkpoint.tensors["classifier.bias"], timm["head.fc.bias"] + value)
+        (tmp_path / f"{best}.pth.tar").unlink()
+    with pytest.raises(CheckpointError, match=r"several weights files \(checkpoint-8\.pth\.tar, checkpoint-9"):
+        open_checkpoint(tmp_path)
+    assert open_checkpoint(tmp_path / names_of[0]).name == "checkpoint-8"
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], r"an adapter of PEFT \(LoRA or the like\).*merge"),
+        (
+            ["model.onnx"],
+            r"no weights \(model\.onnx is an ONNX model, which can't be read here\); it should hold model\.",
+        ),
+        (["tf_model.h5", "notes.txt"], "tf_model.h5 is Keras' weights"),
+        (["flax_model.msgpack"], "Flax's weights"),
+        (["saved_model.pb"], "a TensorFlow graph"),
+        (["Manifest.json"], "a Core ML package"),
+    ],
+)
+def test_a_folder_of_something_else_is_told_what_it_is(files, says, tmp_path):
+    for name in files:
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match=says):
+        open_checkpoint(tmp_path)
+    if "adapter_config.json" not in files:
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(CheckpointError, match="no weights"):
+            open_checkpoint(tmp_path)
+
+
+def test_the_format_from_before_1_6(tmp_path):
+    (tmp_path / "w.pth").write_bytes(legacy_torch_file({"state_dict": tiny_tensors()}))
+    checkpoint = open_checkpoint(tmp_path / "w.pth")
+    assert all(np.array_equal(checkpoint.tensors[name], tensor) for name, tensor in tiny_tensors().items())
+    data = (tmp_path / "w.pth").read_bytes()
+    for spoiled in (data[:-5], data[:-100_000], data[: len(data) // 20]):
+        (tmp_path / "w.pth").write_bytes(spoiled)
+        with pytest.raises(CheckpointError, match=r"w\.pth: .*(cut off|damaged)"):
+            open_checkpoint(tmp_path / "w.pth")

@@ -14,6 +14,7 @@ from tiny import CLASSES, save_tiny
 from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, quantize, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
 from mobilevit_np.checkpoints.configurations import full_config
+from mobilevit_np.checkpoints.wrappers import find_network
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, OutputError
 from mobilevit_np.formats.tensor_file import read_tensor_file
@@ -120,7 +121,7 @@ def test_round_trips_are_exact_to_the_bit(task, scheme, stored, tmp_path):
     flipped = any("reversed" in note for note in there.notes)
     assert flipped == (scheme == names.TIMM) == any("reversed" in note for note in back.notes)
     converted = read_tensor_file(*there.paths)
-    assert names.recognize(converted.tensors) == scheme
+    assert find_network(converted.tensors).scheme == scheme
     assert set(converted.dtypes.values()) == {stored, "I64"}
 
 

@@ -153,7 +153,7 @@ def test_a_bare_model_has_no_answers_to_compare(quantize, tmp_path):
 
 @pytest.mark.parametrize(
     ("network", "reason"),
-    [({"num_labels": 0}, "it has no classes"), ({"num_channels": 1}, "it takes 1 channels, and photos have 3")],
+    [({"num_labels": 0}, "it has no classes"), ({"num_channels": 4}, "it takes 4 channels, and photos have 1 or 3")],
 )
 def test_what_gives_no_answers_to_photos_is_quantized_all_the_same(quantize, tmp_path, network, reason):
     config = tiny_config(**network)

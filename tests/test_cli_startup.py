@@ -26,7 +26,7 @@ CLASSIFIES = ALWAYS | {"pipelines", "preprocess", "checkpoints", "formats", "ops
 CLASSIFIES |= {"scope", "config", "labels", "matrix_library"}
 NOT_FOR_CLASSIFYING = {  # other commands' needs, other formats', and what's dear to load
     "mobilevit_np.pipelines.segmenter", "mobilevit_np.pipelines.agreement",
-    "mobilevit_np.formats.torch_zip", "mobilevit_np.formats.torch_pickle", "mobilevit_np.formats.state_dict",
+    "mobilevit_np.formats.torch_zip", "mobilevit_np.formats.torch_pickle", "mobilevit_np.formats.torch_tensors",
     "mobilevit_np.checkpoints.saving", "mobilevit_np.checkpoints.published",
     "numpy.testing", "numpy.random", "numpy.ma", "numpy.fft", "numpy.polynomial", "numpy.f2py",
     "multiprocessing", "concurrent.futures", "asyncio", "unittest", "importlib.resources", "zipfile", "pickletools",

@@ -25,7 +25,9 @@ def _put(cache, repository, files, commit="c0ffee", revision="main"):
     root = cache / f"models--{repository.replace('/', '--')}"
     (root / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
     for name in files:
-        (root / "snapshots" / commit / name).write_bytes(b"x")
+        path = root / "snapshots" / commit / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[name] if isinstance(files, dict) else b"x")
     reference = root / "refs" / revision
     reference.parent.mkdir(parents=True, exist_ok=True)
     reference.write_text(commit)
@@ -117,13 +119,14 @@ def server(monkeypatch, tmp_path):
     """A stand-in for huggingface_hub: ``files`` are what the repository holds, ``error`` what it raises instead."""
     state = types.SimpleNamespace(files={"pytorch_model.bin"}, error=None, calls=[])
 
-    def download(repository, name, *, revision, cache_dir, endpoint):
-        state.calls.append((repository, name, revision, endpoint))
+    def download(repository, name, *, revision, cache_dir, endpoint, **options):
+        state.calls.append((repository, name, revision, endpoint, *options.items()))
         if state.error:
             raise state.error
         if name not in state.files:
             raise _errors("EntryNotFoundError", "RemoteEntryNotFoundError")
-        return str(_put(tmp_path, repository, [name], revision=revision) / name)
+        data = state.files[name] if isinstance(state.files, dict) else b"x"
+        return str(_put(tmp_path, repository, {name: data}, revision=revision) / name)
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(hf_hub_download=download))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
@@ -135,10 +138,58 @@ def test_what_the_cache_lacks_is_downloaded(server, monkeypatch):
     server.files = {"pytorch_model.bin", "config.json"}
     source = locate("apple/m", revision="v1")
     assert (source.weights.name, source.config.name, source.preprocessor) == ("pytorch_model.bin", "config.json", None)
-    names = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]  # the weights last
+    names = ["config.json", "preprocessor_config.json", "model.safetensors", "model.safetensors.index.json"]
+    names.append("pytorch_model.bin")  # the weights last
     assert server.calls == [("apple/m", name, "v1", "http://mirror") for name in names]
     locate("apple/m", revision="v1")
-    assert len(server.calls) == 4  # the second time it's all in the cache
+    assert len(server.calls) == 5  # the second time it's all in the cache
+
+
+INDEX = b'{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}'
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+
+
+def test_shards_are_downloaded_and_what_a_broken_off_download_lacks(server, tmp_path, monkeypatch):
+    whole = {"config.json": b"{}", "model.safetensors.index.json": INDEX, **dict.fromkeys(SHARDS, b"x")}
+    server.files = whole
+    source = locate("apple/m")
+    assert source.weights.name == "model.safetensors.index.json"
+    assert [path.name for path in source.files[1:3]] == SHARDS
+    assert [call[1] for call in server.calls[-2:]] == SHARDS
+    asked = len(server.calls)
+    assert locate("apple/m") == source
+    assert len(server.calls) == asked
+    (source.weights.parent / SHARDS[1]).unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match=r"not wholly in the cache .*unset HF_HUB_OFFLINE"):
+        locate("apple/m")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert locate("apple/m").files[2].is_file()
+    server.files = {name: data for name, data in whole.items() if name != SHARDS[1]}
+    with pytest.raises(CheckpointError, match=f"apple/other holds no {SHARDS[1]}"):
+        locate("apple/other")
+
+
+def test_what_is_asked_for_is_what_is_fetched(server):
+    server.files = {"sub/dir/config.json": b"{}", "sub/dir/model.fp16.safetensors": b"x"}
+    wanted = {"subfolder": "sub/dir/", "variant": "fp16", "token": "secret", "force_download": True}
+    for _ in range(2):  # whatever the cache has
+        source = locate("apple/m", **wanted)
+        assert [path.name for path in source.files] == ["model.fp16.safetensors", "config.json"]
+        calls, server.calls = server.calls, []
+        names = ["sub/dir/config.json", "sub/dir/preprocessor_config.json", "sub/dir/model.fp16.safetensors"]
+        assert [call[1] for call in calls] == names
+        assert {call[4:] for call in calls} == {(("token", "secret"), ("force_download", True))}
+    assert locate("apple/m", subfolder="sub/dir", variant="fp16", local_files_only=True) == source
+    with pytest.raises(CheckpointError, match=r"sub/dir/model\.bf16\.safetensors.*local_files_only"):
+        locate("apple/m", subfolder="sub/dir", variant="bf16", local_files_only=True)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("wanted", [{"subfolder": "../x"}, {"subfolder": 3}, {"variant": "a/b"}, {"variant": ""}])
+def test_places_that_lead_elsewhere(wanted, tmp_path):
+    with pytest.raises(InputError, match=next(iter(wanted))):
+        locate(tmp_path, **wanted)
 
 
 def test_a_repository_without_weights(server):

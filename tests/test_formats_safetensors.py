@@ -158,15 +158,25 @@ def test_what_the_package_refuses_is_refused(junk, with_header):
 @pytest.mark.parametrize(
     ("start", "says"),
     [
-        (b"\x89HDF\r\n\x1a\n", "TensorFlow"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras and TensorFlow"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"<!DOCTYPE html>", "web page"),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "before 1.6"),
-        (b"\x80\x04\x95", "before 1.6"),
-        (bytes(257) + b"ustar", "before 1.6"),
+        (b"<?xml version='1.0'?><net>", "OpenVINO"),
+        (b"\x80\x04\x95", "a Python pickle that PyTorch didn't write"),
+        (bytes(257) + b"ustar", "a tar archive; unpack"),
         (b"\x1f\x8b\x08", "gzip"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x05", "an ONNX model"),
+        (b"\x08\x0a:\xb2\x01\x0a", "an ONNX model"),
+        (b"\x08\x07\x12\xb0\x05\x0a\x1f\x0a\x05", "a Core ML model"),
+        (b"\x1c\x00\x00\x00TFL3", "a TensorFlow Lite model"),
+        (b"GGUF\x03\x00", "a GGUF file"),
+        (b"\x81\xa6params\x87", "msgpack file, as Flax"),
+        (b'{"weight_map": {}}', "JSON text"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"\xff\xd8\xff\xe0", "a JPEG photo"),
     ],
 )
 def test_other_files_are_named_for_what_they_are(start, says):
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=says) as caught:
         parse_tensor_file(start + bytes(600))
+    assert "; " in str(caught.value)  # and what to do

@@ -14,15 +14,16 @@ import pytest
 from fuzz.samples import View, atom, few_tensors, torch_file, torch_file_of, zip_file
 
 from mobilevit_np.errors import CheckpointError
-from mobilevit_np.formats import state_dict, torch_pickle
-from mobilevit_np.formats.tensor_file import parse_tensor_file
+from mobilevit_np.formats import torch_pickle
+from mobilevit_np.formats.tensor_file import list_tensor_file, parse_tensor_file
 from mobilevit_np.formats.torch_pickle import OPAQUE, read_pickle
+from mobilevit_np.formats.torch_tensors import flatten
 
 ALL_DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
-def read(tree, **options):
-    return parse_tensor_file(torch_file(tree), **options)
+def read(tree):
+    return parse_tensor_file(torch_file(tree))
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": True}, {"big_endian": True}, {"root": "a name"}])
@@ -71,40 +72,25 @@ def test_views_share_a_storage():
     assert file["transposed"][0, 1] == 6
 
 
-A, B, C = ({"w": np.full(2, value, np.float32)} for value in (1, 2, 3))
+def test_tensors_are_called_by_their_path_in_what_holds_them():
+    A = {"w": np.ones(2, np.float32)}
+    tree = {"model": {"module.w": A["w"]}, "epoch": 3, "optimizer": {"state": {0: {"exp": A["w"]}}}, "nets": [A, 7]}
+    assert list(read(tree).tensors) == ["model.module.w", "optimizer.state.0.exp", "nets.0.w"]
+    with pytest.raises(CheckpointError, match=r"two of its tensors are called 'a\.w'"):
+        read({"a": A, "a.w": A["w"]})
 
 
-@pytest.mark.parametrize(
-    ("tree", "value", "chosen"),
-    [
-        (A, 1, ""),
-        ({"state_dict": A, "epoch": 3, "optimizer": {"state": {0: {"momentum": B["w"]}}}}, 1, "state_dict"),
-        ({"model": A, "args": {"lr": 0.1}}, 1, "model"),
-        ({"model_state_dict": A, "best_metric": 0.5, "optim_state_dict": B}, 1, "model_state_dict"),
-        ({"state_dict": A, "state_dict_ema": B}, 2, "state_dict_ema"),
-        ({"model": A, "model_ema": B}, 2, "model_ema"),
-        ({"model_state_dict": A, "ema_state_dict": B}, 2, "ema_state_dict"),  # ml-cvnets'
-        ({"model": {"state_dict": A}, "ema": {"state_dict": {"module": B}, "decay": 0.9}}, 2, "ema.state_dict.module"),
-        ({"something": A, "epoch": 1}, 1, "something"),
-        ({"state_dict": {"module." + name: tensor for name, tensor in A.items()}}, 1, "state_dict"),
-        ({"_orig_mod.module." + name: tensor for name, tensor in A.items()}, 1, ""),
-        ({"n_averaged": np.array(7), **{"module." + name: tensor for name, tensor in A.items()}}, 1, ""),
-        ({"w": A["w"], "epoch": 4, "name": "x"}, 1, ""),
-    ],
-)
-def test_the_state_dict_of_a_training_checkpoint_is_found(tree, value, chosen):
-    file = read(tree)
-    assert file.chosen == chosen
-    assert list(file.tensors) == ["w"]
-    np.testing.assert_array_equal(file.tensors["w"], [value, value])
+def test_what_is_not_asked_for_is_not_read():
+    file = bytearray(torch_file({"w": np.ones(2, np.float32), "damaged": np.arange(1000, dtype=np.float32)}))
+    file[file.index(struct.pack("<f", 500))] ^= 1
+    listing = list_tensor_file(bytes(file), "the file")
+    assert listing.names == ("w", "damaged")
+    assert list(listing.load({"w": "mine"}).tensors) == ["mine"]
+    with pytest.raises(CheckpointError, match="the file: its zip entry 'archive/data/1' is damaged"):
+        listing.load({"damaged": "damaged"})
 
 
-def test_averaged_weights_can_be_left_alone():
-    assert read({"state_dict": A, "state_dict_ema": B}, use_ema=False).tensors["w"][0] == 1
-    assert read({"state_dict": A, "ema": {"decay": 0.9}}).tensors["w"][0] == 1  # an EMA entry without weights
-
-
-@pytest.mark.parametrize("tree", [{}, [], {"epoch": 3}, {"a": A, "b": B}, {1: A["w"]}, "text", {"a": {"a": {"a": 1}}}])
+@pytest.mark.parametrize("tree", [{}, [], {"epoch": 3}, "text", {"a": {"a": {"a": 1}}}])
 def test_a_file_without_a_state_dict_is_an_error(tree):
     with pytest.raises(CheckpointError, match="state dict"):
         read(tree)
@@ -462,6 +448,10 @@ def test_sums_that_were_left_out_are_not_compared():
     ("entries", "says"),
     [
         ({"a.txt": b"x"}, "no data.pkl"),
+        ({"w.npy": b"x"}, r"NumPy's \.npz; .*save_file"),
+        ({"metadata.json": b"x", "model.weights.h5": b"x"}, "a Keras model"),
+        ({"m/archive_format": b"pt2", "m/data/weights/w.bin": b"x"}, "torch.export"),
+        ({"m/config.json": b"x", "m/model.safetensors": b"x"}, "unpack it"),
         ({"a/data.pkl": b"x", "b/data.pkl": b"x"}, "no data.pkl"),
         ({"archive/data.pkl": b"x", "archive/constants.pkl": b"x"}, "TorchScript"),
         ({**_good(), "archive/byteorder": b"middle"}, "byteorder"),
@@ -489,17 +479,8 @@ def test_a_download_that_broke_off_is_an_error(fraction):
         parse_tensor_file(file[: int(len(file) * fraction)])
 
 
-def test_a_dictionary_that_holds_itself_is_looked_into_once():
-    looked = []
-
-    class Counting(dict):
-        def get(self, key, default=None):
-            looked.append(key)
-            return super().get(key, default)
-
-    tree = Counting()
-    for key in (*state_dict.EMA_KEYS, *state_dict.MODEL_KEYS):
+def test_a_container_is_looked_into_once_wherever_it_stands():
+    tree = {"w": torch_pickle.TensorRef(None, 0, (), ())}
+    for key in range(50):
         tree[key] = tree
-    with pytest.raises(CheckpointError, match="state dict"):
-        state_dict.find_state_dict(tree)
-    assert len(looked) == len(tree)
+    assert list(flatten({"a": tree, "b": tree})) == ["a.w"]

@@ -243,8 +243,22 @@ def test_impossible_numbers(tiny_classifier, wrong):
 def test_checkpoints_for_another_task(tiny_segmenter, tmp_path):
     with pytest.raises(InputError, match="tiny-segmenter is a segmenter, not a classifier"):
         Classifier.from_pretrained(tiny_segmenter)
-    with pytest.raises(InputError, match="takes 1 channels, and photos have 3"):
-        Classifier.from_pretrained(save_tiny(tmp_path / "gray", num_channels=1))
+    with pytest.raises(InputError, match="takes 4 channels, and photos have 1 or 3"):
+        Classifier.from_pretrained(save_tiny(tmp_path / "infrared", num_channels=4))
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_one_channel_takes_gray_photos(engine, tmp_path):
+    """By Pillow's mode L, which has its own rounding; the other steps are the same as with three."""
+    classify = Classifier.from_pretrained(save_tiny(tmp_path / "gray", num_channels=1), engine=engine)
+    colored = Image.fromarray(photo())
+    expected = classify(colored.convert("L")).logits
+    np.testing.assert_array_equal(classify(colored).logits, expected)
+    exact_checkpoint = open_tiny(tmp_path / "gray", dtype=np.float64)
+    gray = np.asarray(colored.convert("L"))[:, :, None]
+    pixel_values = preprocess(gray, classify.profile, dtype=np.float64)
+    exact = reference(pixel_values, Scope(exact_checkpoint.tensors), exact_checkpoint.config)[0]
+    np.testing.assert_allclose(classify(colored).logits, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_classifier_without_classes_is_refused(tmp_path):

@@ -288,6 +288,16 @@ def test_pictures_of_an_answer(colors):
     np.testing.assert_array_equal(answer.photo, pixels)  # left as it was
 
 
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_one_channel_takes_gray_photos(engine, tmp_path):
+    """They are made gray at their own size, by Pillow's mode L; the answer keeps the photo's colors."""
+    segment = Segmenter.from_pretrained(save_tiny(tmp_path / "gray", "segmenter", num_channels=1), engine=engine)
+    colored = photo(70, 64)
+    found, expected = segment(colored), segment(Image.fromarray(colored).convert("L"))
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    np.testing.assert_array_equal(found.photo, colored)
+
+
 def test_checkpoints_that_cannot_segment(tiny_classifier, tmp_path):
     with pytest.raises(InputError, match="tiny-classifier is a classifier, not a segmenter"):
         Segmenter.from_pretrained(tiny_classifier)

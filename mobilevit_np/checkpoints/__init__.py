@@ -6,6 +6,7 @@ Start with ``open_checkpoint``; names resolve on first use.
 - ``parameter_names``: Hugging Face's, timm's and ml-cvnets' names side by side, and translating them.
 - ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
+- ``wrappers``: the network among all that a file holds.
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
 - ``saving``: ``save_checkpoint``, ``convert`` and ``quantize``. ``quantization``: int8 weights.
 - ``published``: checksums of the files others publish.

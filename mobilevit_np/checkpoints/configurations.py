@@ -77,7 +77,8 @@ def _timm_fields(config: Mapping[str, Any]) -> dict[str, Any]:
         fields.update(VARIANTS[TIMM_VARIANTS[architecture]])
     if (classes := config.get("num_classes", settings.get("num_classes"))) is not None:
         fields["num_labels"] = classes
-    if (pool := _timm_pool(config, settings)) is not None:
+    pool = _timm_pool(config, settings)
+    if pool is not None and (pool or classes != 0):  # without classes and pooling it's the map that timm hands over
         fields["global_pool"] = pool
     return fields
 

@@ -92,7 +92,9 @@ def _head(shapes: Shapes, task: str) -> dict[str, Any]:
 def _size(shapes: Shapes, name: str, axis: int, dimensions: int) -> int:
     shape = shapes.get(name)
     if shape is None:
-        raise CheckpointError(f"it lacks the tensor {name!r}, so its configuration can't be told; add a config.json")
+        raise CheckpointError(
+            f"it lacks the tensor {name!r}, without which there is no MobileViT; the file isn't whole"
+        )
     if len(shape) != dimensions or not 0 < shape[axis] <= 1 << 20:
         raise CheckpointError(f"its tensor {name!r} has the shape {shape!s:.80}, which no MobileViT has")
     return shape[axis]

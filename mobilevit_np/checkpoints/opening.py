@@ -11,9 +11,9 @@ Explained in tutorials/10-checkpoints.md.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 
 from ..config import NetworkConfig, check_task
-from ..errors import CheckpointError, ConfigError, MobileViTError
+from ..errors import CheckpointError, ConfigError, MobileViTError, MobileViTWarning, NotFoundError
 from ..formats import dtypes, files
+from ..formats.files import naming
 from ..formats.hub import PREPROCESSOR_FILE
-from ..formats.tensor_file import TensorFile, parse_tensor_file
+from ..formats.tensor_file import TensorFile
+from ..formats.weights_file import WeightsFile, open_weights
 from ..preprocess import Profile, named_profile, profile_from_settings
 from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
@@ -37,6 +39,7 @@ from .parameters import (
     parameter_shapes,
 )
 from .sources import Source, locate
+from .wrappers import Found, find_network
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ class Provenance:
     source: Source
     format: str  # "safetensors" or "torch"
     scheme: str  # "huggingface", "timm" or "ml-cvnets"
-    sha256: str  # of the weights file
+    sha256: str  # of the weights file; of shards, one after the other
     dtype: str  # what most numbers are stored as: "F32"...
-    keys: int  # tensors in the file
+    keys: int  # tensors of the network in the file
     size: int  # bytes of the file
-    chosen: str = ""  # the place in a training checkpoint, "model_ema"...
+    chosen: str = ""  # the network's place in a file that holds more, "model_ema"...
     quantization: str = ""  # the scheme of its int8 tensors, where it has some
 
     @property
@@ -105,7 +108,7 @@ class Checkpoint:
         The channels come in the order that the weights take, whatever else is said or left out.
         """
         source = self.provenance.source
-        with _naming(source.preprocessor or source.config or source.weights, ConfigError):
+        with naming(source.preprocessor or source.config or source.weights, ConfigError):
             found = (
                 named_profile(default_profile(self.provenance.scheme, self.task))
                 if self.preprocessing is None
@@ -149,7 +152,7 @@ def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, *
     source = locate(where, needs="config", **place)
     if source.config is not None:
         config = files.read_json(source.config)
-        with _naming(source.config, CheckpointError, ConfigError):
+        with naming(source.config), naming(source.config, ConfigError):
             configurations.network_fields(config)  # another network's is refused here
             if not is_timm_config(config):
                 return config
@@ -167,7 +170,7 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
     if not os.path.isdir(where) and not os.path.isfile(where) and not str(where).endswith(".json"):
         source = locate(where, needs="preprocessor", **place)
         if source.preprocessor is None:
-            raise CheckpointError(
+            raise NotFoundError(
                 f"{source.name} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments"
             )
         path = source.preprocessor
@@ -175,7 +178,8 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
             with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
                 locate(where, **place)
     else:
-        path = Path(where, PREPROCESSOR_FILE) if os.path.isdir(where) else Path(where)
+        folder = Path(where, place.get("subfolder") or "")
+        path = folder / PREPROCESSOR_FILE if os.path.isdir(where) else Path(where)
     settings = files.read_json(path)
     if path.name != PREPROCESSOR_FILE or not _leaves_order_open(settings):
         return settings
@@ -193,9 +197,7 @@ def _scheme_in(path: Path) -> str | None:
     """Whose names the weights beside a preprocessor_config.json have; None where there are no weights."""
     try:
         weights = locate(path.parent, needs="preprocessor").weights
-        if weights is None:
-            return None
-        return names.recognize(parse_tensor_file(files.read_bytes(weights), str(weights)).tensors)
+        return None if weights is None else find_network(open_weights(weights).listing.names, task="backbone").scheme
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} doesn't say {FLIP_FIELDS[0]} (true: BGR), and the weights beside it can't be asked: {error}"
@@ -241,38 +243,43 @@ def open_as_stored(
     """The checkpoint with every tensor in the dtype of its file (bfloat16 and int8 weights as float32)."""
     source = locate(where, **place)
     if source.weights is None:
-        raise CheckpointError(f"{where} holds a configuration but no weights")
-    data = files.read_bytes(source.weights)
-    file = parse_tensor_file(data, str(source.weights), use_ema=use_ema)
+        raise NotFoundError(f"{where} holds a configuration but no weights")
+    weights = open_weights(source.weights)
     config = files.read_json(source.config) if source.config else None
     preprocessing = files.read_json(source.preprocessor) if source.preprocessor else None
-    return build_checkpoint(source, data, file, config, preprocessing, task=task)
+    return build_checkpoint(source, weights, config, preprocessing, task=task, use_ema=use_ema, prefix=prefix)
 
 
 def build_checkpoint(
     source: Source,
-    data: bytes,
-    file: TensorFile,
+    weights: WeightsFile,
     config: Mapping[str, Any] | None,
     preprocessing: dict[str, Any] | None,
     *,
     task: str | None = None,
+    use_ema: bool = True,
+    prefix: str | None = None,
 ) -> Checkpoint:
-    """A checkpoint from what was read: the weights file's bytes and tensors, and the two json files, if any."""
-    with _naming(source.weights, CheckpointError), _naming(source.config or source.weights, ConfigError):
+    """A checkpoint from what was read: the weights' listing, and the two json files, if any."""
+    with naming(source.weights):
+        found = find_network(weights.listing.names, prefix=prefix, use_ema=use_ema, task=task)
+    file = weights.listing.load(found.names)
+    with naming(source.weights), naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
-        scheme, tensors, held, network, notes = _recognize(floats, config)
+        tensors, held, network, notes = _recognize(floats, found.scheme, config)
         task = check_task(task or held)
         expand = task != "segmenter" and (
             held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
         )
         shapes = parameter_shapes(network, task, expand_output=expand)
         labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
-    with _naming(source.preprocessor or source.weights, ConfigError):
-        channel_order = configurations.channel_order_of(preprocessing, scheme)
+    with naming(source.preprocessor or source.weights, ConfigError):
+        channel_order = configurations.channel_order_of(preprocessing, found.scheme)
     if task == "backbone":
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
+    if found.remarks:
+        warnings.warn(f"{source.weights}: {'; '.join(found.remarks)}", MobileViTWarning, stacklevel=4)
     return Checkpoint(
         name=source.name,
         task=task,
@@ -282,32 +289,22 @@ def build_checkpoint(
         channel_order=channel_order,
         preprocessing=preprocessing,
         config_fields=fields,
-        provenance=_provenance(source, data, file, scheme),
+        provenance=_provenance(source, weights, file, found),
         expand_output=expand,
         notes=tuple(notes),
-        stored_as=_stored_as(floats, scheme, tensors),
+        stored_as=_stored_as(floats, found.scheme, tensors),
     )
 
 
-@contextlib.contextmanager
-def _naming(path: Path | None, *kinds: type[CheckpointError] | type[ConfigError]) -> Iterator[None]:
-    """Errors of these kinds say which file they are about."""
-    try:
-        yield
-    except kinds as error:
-        raise type(error)(f"{path}: {error}") from None
-
-
 def _recognize(
-    file: TensorFile, config: Mapping[str, Any] | None
-) -> tuple[str, dict[str, np.ndarray], str, NetworkConfig, list[str]]:
-    """(the naming scheme, the tensors under Hugging Face's names, what they are, the network, notes)."""
-    scheme = names.recognize(file.tensors)
+    file: TensorFile, scheme: str, config: Mapping[str, Any] | None
+) -> tuple[dict[str, np.ndarray], str, NetworkConfig, list[str]]:
+    """(the tensors under Hugging Face's names, what they are, the network, notes)."""
     tensors = names.to_hugging_face(file.tensors, scheme)
     held, network, notes = _network(tensors, config)
     if scheme == names.ML_CVNETS and config is None and held == "segmenter" and network.aspp_out_channels == 512:
         raise CheckpointError(f"these are the weights of {names.SECOND_FAMILY}, which is not this network")
-    return scheme, tensors, held, network, notes
+    return tensors, held, network, notes
 
 
 def _settings(
@@ -323,10 +320,18 @@ def _settings(
     return labels, preprocessing, configurations.full_config(network, task, labels)
 
 
-def _provenance(source: Source, data: bytes, file: TensorFile, scheme: str) -> Provenance:
-    digest = hashlib.sha256(data).hexdigest()
-    keys, size, quantized = len(file.tensors), len(data), file.metadata.get(quantization.KEY, "")
-    return Provenance(source, file.format, scheme, digest, _main_dtype(file), keys, size, file.chosen, quantized)
+def _provenance(source: Source, weights: WeightsFile, file: TensorFile, found: Found) -> Provenance:
+    return Provenance(
+        source,
+        file.format,
+        found.scheme,
+        weights.sha256,
+        _main_dtype(file),
+        keys=len(file.tensors),
+        size=weights.size,
+        chosen=found.prefix.rstrip("."),
+        quantization=file.metadata.get(quantization.KEY, ""),
+    )
 
 
 def _network(

@@ -12,8 +12,9 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -146,56 +147,131 @@ def _table(scheme: str) -> dict[str, tuple[str, ...]]:
 
 
 TO_HUGGING_FACE = {scheme: _table(scheme) for scheme in SCHEMES}
+_TOPS = {scheme: {name.partition(".")[0] for name in table} for scheme, table in TO_HUGGING_FACE.items()}
+_NEEDED = f"{PREFIX}encoder."  # how the names of what every network has begin
 FROM_HUGGING_FACE = {
     scheme: {part: name for name, parts in table.items() for part in parts} for scheme, table in TO_HUGGING_FACE.items()
 }
 
 
-def recognize(names: Iterable[str]) -> str:
-    """The scheme that tensor names are in: ``huggingface``, ``timm`` or ``ml-cvnets``.
-
-    Raises CheckpointError where they are no MobileViT's, saying which relative they are of where that's known.
-    """
-    names = set(names)
-    for fragment, what in _RELATIVES:
-        if any(fragment in name for name in names):
-            raise CheckpointError(f"these are the weights of {what}, which is not this network; use MobileViT v1's")
-    for mark, scheme in _MARKS:
-        if mark in names:
-            return scheme
-    some = ", ".join(repr(name[:60]) for name in sorted(names)[:4])
-    raise CheckpointError(f"these are no MobileViT's weights: {len(names)} tensors, the first {some or 'none'}")
-
-
 SECOND_FAMILY = "ml-cvnets 0.2 or newer (DeepLabV3 with output stride 8, ASPP 512, an auxiliary head)"
-_RELATIVES = (  # a fragment of a name, and whose it is
-    ("seg_head.aux_head.", SECOND_FAMILY),
-    ("seg_head.classifier.block.", SECOND_FAMILY),
-    ("mobilevitv2.", "MobileViT v2"),
-    (".attn.qkv_proj.", "MobileViT v2 (timm)"),
-    (".pre_norm_attn.", "MobileViT v2 (ml-cvnets)"),
-    (".conv2_kxk.attn.", "SE-MobileViT (timm)"),
-    (".conv2_kxk.se.", "SE-MobileViT (timm)"),
+_ANOTHER = "this network is MobileViT v1, whose weights it takes"
+_UNMERGED = "merge it into its model in PEFT (merge_and_unload()), save that, and open what it saved"
+_RELATIVES = (  # a fragment of a name, what it is of, and what to do
+    ("seg_head.aux_head.", f"the weights of {SECOND_FAMILY}", _ANOTHER),
+    ("seg_head.classifier.block.", f"the weights of {SECOND_FAMILY}", _ANOTHER),
+    ("mobilevitv2.", "the weights of MobileViT v2", _ANOTHER),
+    (".attn.qkv_proj.", "the weights of MobileViT v2 (timm)", _ANOTHER),
+    (".pre_norm_attn.", "the weights of MobileViT v2 (ml-cvnets)", _ANOTHER),
+    (".conv2_kxk.attn.", "the weights of SE-MobileViT (timm)", _ANOTHER),
+    (".conv2_kxk.se.", "the weights of SE-MobileViT (timm)", _ANOTHER),
+    (".lora_", "a LoRA adapter's tensors", _UNMERGED),
+    (".base_layer.", "the tensors of a model with a PEFT adapter", _UNMERGED),
+    (".modules_to_save.", "the tensors of a model with a PEFT adapter", _UNMERGED),
+    ("base_model.model.", "the tensors of a PEFT adapter", _UNMERGED),
+    (".weight_mask", "the tensors of a network being pruned", "call torch.nn.utils.prune.remove, and save it again"),
+    (".parametrizations.", "parametrized tensors",
+     "call torch.nn.utils.parametrize.remove_parametrizations, and save it again"),
+    (".weight_g", "the tensors of weight normalization", "call torch.nn.utils.remove_weight_norm, and save it again"),
+    (".quant_map", "weights that bitsandbytes quantized", "save the model before it was quantized, or dequantize() it"),
+    (".SCB", "weights that bitsandbytes quantized", "save the model before it was quantized, or dequantize() it"),
+    ("_packed_params", "weights that PyTorch quantized", "save the float model's state_dict()"),
+    ("fake_quant", "weights being trained for quantization", "save the float model's state_dict()"),
+)  # fmt: skip
+_RENAME = "open a file with the names that Hugging Face, timm or ml-cvnets 0.1 give, or rename its tensors to them"
+_PORTS = (  # a fragment of a name, and whose port of MobileViT has it
+    ("/kernel", "Keras or Flax"),
+    (".kernel", "Keras or Flax"),
+    ("kernel:0", "Keras"),
+    ("mvit.0.", "mobilevit-pytorch"),
+    ("mv2.0.", "mobilevit-pytorch"),
+    ("trunk.0.", "vit-pytorch"),
+    (".expand_conv.", "mmpretrain"),
+    ("transformer.layers.", "another PyTorch port"),
 )
-_MARKS = (  # a name that only this scheme has
-    (STEM, HUGGING_FACE),
-    (STEM.removeprefix(PREFIX), HUGGING_FACE),
-    ("stem.conv.weight", TIMM),
-    ("conv_1.block.conv.weight", ML_CVNETS),
-    (f"{ENCODER_PREFIX}conv_1.block.conv.weight", ML_CVNETS),
+MARKS = (  # the stem's weight in each scheme, and what may stand before the backbone
+    (STEM.removeprefix(PREFIX), PREFIX, HUGGING_FACE),
+    ("stem.conv.weight", "", TIMM),
+    ("conv_1.block.conv.weight", ENCODER_PREFIX, ML_CVNETS),
 )
+CLASSIFIER = {HUGGING_FACE: "classifier", TIMM: "head.fc", ML_CVNETS: "classifier.fc"}
+_FEATURES_ONLY = re.compile(r"stages_(\d)\.")  # timm's models made with features_only=True have no list of stages
+
+
+def refuse_relatives(names: Iterable[str]) -> None:
+    """Raise CheckpointError where tensor names are a relative's of this network, or of one that was wrapped up."""
+    names = list(names)
+    for fragment, what, remedy in _RELATIVES:
+        if any(fragment in f".{name}" for name in names):
+            raise CheckpointError(f"these are {what}; {remedy}")
+
+
+def refuse(names: Collection[str]) -> NoReturn:
+    """Raise CheckpointError that says what tensors without a MobileViT's stem are, as far as their names tell."""
+    refuse_relatives(names)
+    some = f"{len(names)} tensors, the first {', '.join(repr(name[:60]) for name in sorted(names)[:4]) or 'none'}"
+    for scheme, table in TO_HUGGING_FACE.items():
+        if sum(name in table or PREFIX + name in table for name in names) > len(names) / 2:
+            raise CheckpointError(
+                f"these are a part of a MobileViT's weights under {scheme}'s names, without its stem: {some}; open the "
+                "whole (of several shards, their folder or their index)"
+            )
+    port = _port(names)
+    raise CheckpointError(f"these are no MobileViT's weights{f' but {port}' if port else ''}: {some}; {_RENAME}")
+
+
+def is_part(name: str, scheme: str) -> bool:
+    """Whether a tensor's name begins as those of the scheme's network do, its head included."""
+    return _usual(name, scheme).partition(".")[0] in _TOPS[scheme]
+
+
+def has_head(names: Iterable[str], scheme: str) -> bool:
+    """Whether these are a classifier's names, or a segmenter's."""
+    heads = (f"{CLASSIFIER[HUGGING_FACE]}.", SEGMENTATION)
+    return any(part.startswith(heads) for name in names for part in TO_HUGGING_FACE[scheme].get(name, ()))
+
+
+def is_in_place_of_head(name: str) -> bool:
+    """Whether a tensor stands where a network's head does, in any scheme."""
+    return name.startswith(("classifier.", "head.", "segmentation_head.", "seg_head."))
+
+
+def check_completeness(names: Iterable[str], scheme: str) -> None:
+    """Raise CheckpointError where over half of the backbone's weights are missing: a stem alone makes no MobileViT."""
+    names = list(names)
+    found = {part for name in names for part in hugging_face_names(name, scheme)}
+    needed = [name for name in TO_HUGGING_FACE[HUGGING_FACE] if name.startswith(_NEEDED) and name.endswith(".weight")]
+    missing = sum(name not in found for name in needed)
+    if missing > len(needed) / 2:
+        unknown = sorted(name for name in names if not is_part(name, scheme))
+        instead = f", and has {', '.join(repr(name[:60]) for name in unknown[:2])} instead" if unknown else ""
+        raise CheckpointError(
+            f"it has a stem as a MobileViT under {scheme}'s names, but lacks {missing} of the {len(needed)} weights "
+            f"behind it{instead}: {_port(names) or 'another network'}; {_RENAME}"
+        )
+
+
+def _port(names: Iterable[str]) -> str:
+    found = next((port for part, port in _PORTS if any(part in f".{name}" for name in names)), "")
+    return f"another port's names ({found}'s, it seems)" if found else ""
 
 
 def hugging_face_names(name: str, scheme: str) -> tuple[str, ...]:
     """Hugging Face's name (three for a fused query, key and value) of a scheme's parameter; unknown names stay.
 
-    A bare Hugging Face model's names get their ``mobilevit.`` prefix, an ml-cvnets segmenter's lose ``encoder.``.
+    A bare Hugging Face model's names get their ``mobilevit.`` prefix, an ml-cvnets segmenter's lose ``encoder.``, and
+    timm's ``stages_0.`` (of features_only) are ``stages.0.``.
     """
-    if scheme == ML_CVNETS:
-        name = name.removeprefix(ENCODER_PREFIX)
-    elif scheme == HUGGING_FACE and name.startswith(_BARE):
-        name = PREFIX + name
+    name = _usual(name, scheme)
     return TO_HUGGING_FACE[scheme].get(name, (name,))
+
+
+def _usual(name: str, scheme: str) -> str:
+    if scheme == ML_CVNETS:
+        return name.removeprefix(ENCODER_PREFIX)
+    if scheme == TIMM:
+        return _FEATURES_ONLY.sub(r"stages.\1.", name, count=1) if name.startswith("stages_") else name
+    return PREFIX + name if name.startswith(_BARE) else name
 
 
 def scheme_name(name: str, scheme: str, *, segmenter: bool = False) -> str:

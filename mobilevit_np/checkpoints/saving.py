@@ -21,7 +21,7 @@ import numpy as np
 from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError, InputError, OutputError
 from ..formats import dtypes, files
-from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE
+from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE, weights_files
 from ..formats.safetensors_file import serialize
 from ..labels import labels_for
 from ..preprocess import Profile, to_preprocessor_config
@@ -53,17 +53,18 @@ def save_checkpoint(
     *,
     dtype: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    variant: str | None = None,
 ) -> list[Path]:
     """Write a folder in the hub's layout: model.safetensors, config.json, preprocessor_config.json where given.
 
     ``tensors`` are under Hugging Face's names, ``config`` and ``preprocessing`` in its form; BatchNorm's counters are
     added where they're missing, as transformers expects them. ``dtype`` (``float32``, ``bfloat16``...) is that of the
-    file, by default each tensor's own. A preprocessor_config.json that's there stays where none is given. Raises
-    OutputError, and leaves no half-written folder.
+    file, by default each tensor's own, and ``variant`` a part of the file's name. A preprocessor_config.json that's
+    there stays where none is given. Raises OutputError, and leaves no half-written folder.
     """
     tensors = _with_counters(tensors)
     data = serialize(tensors, stored_as=_formats(tensors, dtype, {}), metadata={**METADATA, **(metadata or {})})
-    return _write_folder(Path(folder), data, config, preprocessing)
+    return _write_folder(Path(folder), data, config, preprocessing, weights_file=weights_files(variant)[0])
 
 
 def save_untrained(
@@ -101,8 +102,8 @@ def convert(
     scheme: str = names.HUGGING_FACE,
     dtype: str | None = None,
     use_ema: bool = True,
-    revision: str | None = None,
-    cache: str | Path | None = None,
+    prefix: str | None = None,
+    **place: Any,
 ) -> Conversion:
     """Write the checkpoint at ``where`` under another scheme's names, as safetensors, in ``dtype`` or as it was.
 
@@ -116,7 +117,7 @@ def convert(
     """
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
-    checkpoint, out = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache), Path(out)
+    checkpoint, out = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out)
     _check_place(checkpoint, out, "converted")
     tensors, order, notes = _for_scheme(checkpoint, scheme, out)
     formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
@@ -130,8 +131,8 @@ def quantize(
     out: str | os.PathLike[str],
     *,
     use_ema: bool = True,
-    revision: str | None = None,
-    cache: str | Path | None = None,
+    prefix: str | None = None,
+    **place: Any,
 ) -> Conversion:
     """Write the checkpoint at ``where`` with int8 weights (see ``quantization``), under Hugging Face's names.
 
@@ -139,7 +140,7 @@ def quantize(
     (also where ``out`` would take the place of the weights at ``where``, which can't be had back from int8), and
     InputError where the weights are int8 already: they'd be rounded a second time.
     """
-    checkpoint, out = open_as_stored(where, use_ema=use_ema, revision=revision, cache=cache), Path(out)
+    checkpoint, out = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out)
     if checkpoint.provenance.quantization:
         raise InputError(f"{checkpoint.provenance.path} is quantized already; give the weights it was made from")
     _check_place(checkpoint, out, "quantized")
@@ -195,7 +196,7 @@ def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
     """Raise OutputError where ``out`` has another format's name, or what's written there would replace the original."""
     check_form(out)
     source = checkpoint.provenance.source
-    needed = [path for path in (source.weights, source.config, source.preprocessor) if path is not None]
+    needed = source.files
     if source.kind != "file":  # a folder with pytorch_model.bin would be opened as what's written beside it
         needed.append(checkpoint.provenance.path.parent)
     written = [out]
@@ -223,7 +224,7 @@ def _for_scheme(checkpoint: Checkpoint, scheme: str, out: Path) -> tuple[dict[st
     told = out.suffix != _SAFETENSORS and scheme != names.TIMM  # else there's no preprocessor_config.json to say it
     kept = told and scheme == checkpoint.provenance.scheme
     order = checkpoint.channel_order if kept else names.CHANNEL_ORDER[scheme]
-    if order != checkpoint.channel_order:
+    if order != checkpoint.channel_order and checkpoint.config.num_channels > 1:
         tensors = names.flip_stem(tensors)
         notes.append(f"the stem's input axis was reversed: the weights took {checkpoint.channel_order}, now {order}")
     if not told and checkpoint.problem_type != configurations.problem_type_of({}, checkpoint.config.num_labels):
@@ -255,11 +256,12 @@ def _write_folder(
     config: Mapping[str, Any],
     preprocessing: Mapping[str, Any] | None,
     remove: Sequence[Path] = (),
+    weights_file: str = WEIGHTS_FILE,
 ) -> list[Path]:
     contents = {folder / CONFIG_FILE: _json(config)}
     if preprocessing is not None:
         contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
-    contents[folder / WEIGHTS_FILE] = data
+    contents[folder / weights_file] = data
     with files.made_folders([folder]):
         return files.write_files(contents, remove=remove)
 

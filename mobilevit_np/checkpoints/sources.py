@@ -1,7 +1,8 @@
 """Where a checkpoint comes from: a file, a folder, a shipped model's name, a hub id.
 
 What exists on the disk wins over names. A folder in the hub's layout holds model.safetensors (preferred) or
-pytorch_model.bin, config.json and preprocessor_config.json; a folder with a single other weights file will do.
+pytorch_model.bin, or shards of either with their index, config.json and preprocessor_config.json; a folder with a
+single other weights file will do, and so will one that timm's training wrote, of which the best is taken.
 The two json files beside a file count only where the file has one of the hub's names: beside any other they may
 belong to something else.
 
@@ -14,24 +15,23 @@ Explained in tutorials/10-checkpoints.md.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import CheckpointError, InputError, MobileViTWarning, NotFoundError
-from ..formats import files, hub
-from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILES
+from ..formats import files, foreign, hub
+from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE
+from ..formats.weights_file import is_index, is_shard, shards_of
 from .shipped import shipped
 
-_WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+_WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
+_OF_TRAINING = ("model_best.pth.tar", "last.pth.tar")  # what timm's CheckpointSaver leaves, the preferred first
+_ADAPTER_CONFIG = "adapter_config.json"
 Needs = Literal["weights", "config", "preprocessor"]
-_NAMES: dict[Needs, tuple[str, ...]] = {
-    "weights": WEIGHTS_FILES,
-    "config": (CONFIG_FILE,),
-    "preprocessor": (PREPROCESSOR_FILE,),
-}
 _DOWNLOADED: dict[Needs, tuple[Needs, ...]] = {  # in this order; the last must be there
     "weights": ("config", "preprocessor", "weights"),
     "config": ("config",),
@@ -51,6 +51,33 @@ class Source:
     repository: str | None = None
     revision: str | None = None
 
+    @property
+    def files(self) -> list[Path]:
+        """All of them, the shards of an index included. Raises CheckpointError."""
+        shards = shards_of(self.weights) if self.weights and is_index(self.weights) else []
+        return [path for path in (self.weights, *shards, self.config, self.preprocessor) if path is not None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which of a repository's files are meant, and how they may be had."""
+
+    needs: Needs
+    subfolder: str
+    variant: str | None
+    revision: str
+    cache: str | Path | None
+    offline: bool
+    options: dict[str, Any]
+
+    @property
+    def names(self) -> dict[Needs, tuple[str, ...]]:
+        return {
+            "weights": hub.weights_files(self.variant),
+            "config": (CONFIG_FILE,),
+            "preprocessor": (PREPROCESSOR_FILE,),
+        }
+
 
 def locate(
     where: str | os.PathLike[str],
@@ -66,9 +93,11 @@ def locate(
 ) -> Source:
     """The files of the checkpoint at ``where``; those of a hub id are downloaded where the cache lacks them.
 
-    ``needs`` says what for: to load ``weights`` a hub id's json files are fetched too, for its ``config`` or
-    ``preprocessor`` that file alone. Of what's on the disk all is given that is there.
-    Raises CheckpointError, MissingExtraError, InputError.
+    ``subfolder`` of the folder or repository holds them; ``variant`` is a part of the weights' name (``fp16``:
+    model.fp16.safetensors). ``revision``, ``cache`` and ``token`` are the hub's; ``local_files_only`` downloads
+    nothing, ``force_download`` what's in the cache too. ``needs`` says what for: to load ``weights`` a hub id's json
+    files are fetched too, for its ``config`` or ``preprocessor`` that file alone. Of what's on the disk all is given
+    that is there. Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
     """
     try:
         text = os.fspath(where)
@@ -76,23 +105,36 @@ def locate(
         raise InputError(f"a checkpoint is given as a path or a name, not as a {type(where).__name__}") from None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError("a checkpoint is given as a path or a name; this is neither")
+    options = {"token": token} if token is not None else {}
+    options |= {"force_download": True} if force_download else {}
+    place = _Place(needs, _checked(subfolder), variant, revision or hub.MAIN, cache, local_files_only, options)
     path = Path(os.path.expanduser(text))  # pathlib's raises where there's no such user
     if mode := _mode(path):
-        return _of_folder(path, path.resolve().name, "folder", needs) if stat.S_ISDIR(mode) else _of_file(path)
+        return _of_folder(path, path.resolve().name, "folder", place) if stat.S_ISDIR(mode) else _of_file(path, place)
     if text in (models := shipped()):
-        return _of_folder(models[text], text, "shipped", needs)
+        return _of_folder(models[text], text, "shipped", place)
     if hub.is_repository(text) and not isinstance(where, Path):
-        return _of_hub(text, revision or hub.MAIN, cache, needs)
+        return _of_hub(text, place)
     known = f"shipped models are {', '.join(models)}; " if models else ""
     raise NotFoundError(f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small")
 
 
-def _of_file(path: Path) -> Source:
+def _checked(subfolder: str) -> str:
+    if not isinstance(subfolder, str) or "\0" in subfolder or ".." in (parts := re.split(r"[/\\]", subfolder)):
+        raise InputError(f"subfolder must name a folder inside the checkpoint's, not {subfolder!r:.80}")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _of_file(path: Path, place: _Place) -> Source:
+    if place.subfolder or place.variant:
+        raise InputError(f"{path} is a file: subfolder and variant choose within a folder or repository")
     if path.name == CONFIG_FILE:
         return Source(path.resolve().parent.name, "file", None, path)
-    standard = path.name in WEIGHTS_FILES
+    if is_shard(path.name):
+        raise CheckpointError(f"{path} is one shard of several; give its folder, or the .index.json beside it")
+    standard = hub.is_standard(path.name)
     return Source(
-        path.resolve().parent.name if standard else path.stem,
+        path.resolve().parent.name if standard else path.name.partition(".pth.tar")[0].removesuffix(path.suffix),
         "file",
         path,
         _inside(path.parent, CONFIG_FILE) if standard else None,
@@ -100,49 +142,101 @@ def _of_file(path: Path) -> Source:
     )
 
 
-def _of_folder(folder: Path, name: str, kind: str, needs: Needs) -> Source:
-    weights = _weights_in(folder)
+def _of_folder(root: Path, name: str, kind: str, place: _Place) -> Source:
+    folder = root / place.subfolder
+    if not stat.S_ISDIR(_mode(folder)):
+        raise NotFoundError(f"{root} has no folder {place.subfolder}")
+    weights = _weights_in(folder, place)
     source = Source(name, kind, weights, _inside(folder, CONFIG_FILE), _inside(folder, PREPROCESSOR_FILE))
-    if weights is None and source.config is None and getattr(source, needs) is None:
-        raise NotFoundError(f"the folder {folder} holds no {needs}; it should hold {' or '.join(_NAMES[needs])}")
+    if weights is None and (place.variant or source.config is None) and getattr(source, place.needs) is None:
+        found = foreign.of_folder(_listed(folder)) if place.needs == "weights" else ""
+        raise NotFoundError(
+            f"the folder {folder} holds no {place.needs}{f' ({found})' if found else ''}; it should hold "
+            f"{' or '.join(name for name in place.names[place.needs] if not is_index(Path(name)))}"
+        )
     return source
 
 
-def _of_hub(repository: str, revision: str, cache: str | Path | None, needs: Needs) -> Source:
-    folder = hub.cached_snapshot(repository, revision, cache=cache)
-    if folder is None or not _is_usable(folder, repository, needs):
-        wanted = [_NAMES[part] for part in _DOWNLOADED[needs]]
-        folder = hub.download(repository, wanted, revision, cache=cache)
-    return replace(_of_folder(folder, repository, "hub", needs), repository=repository, revision=revision)
+def _of_hub(repository: str, place: _Place) -> Source:
+    snapshot = None
+    if "force_download" not in place.options:
+        snapshot = hub.cached_snapshot(repository, place.revision, cache=place.cache)
+    if snapshot is None or not _is_usable(snapshot / place.subfolder, repository, place):
+        folder = _download(repository, [place.names[part] for part in _DOWNLOADED[place.needs]], place)
+        if weights := _standard_in(folder, place):
+            for shard in _missing(weights):
+                _download(repository, [(shard.name,)], place)
+        snapshot = folder.parents[place.subfolder.count("/")] if place.subfolder else folder
+    found = _of_folder(snapshot, repository, "hub", place)
+    return replace(found, repository=repository, revision=place.revision)
 
 
-def _is_usable(snapshot: Path, repository: str, needs: Needs) -> bool:
+def _download(repository: str, wanted: list[tuple[str, ...]], place: _Place) -> Path:
+    return hub.download(
+        repository,
+        wanted,
+        place.revision,
+        cache=place.cache,
+        offline=place.offline,
+        subfolder=place.subfolder,
+        **place.options,
+    )
+
+
+def _missing(weights: Path) -> list[Path]:
+    """The shards of an index that aren't beside it."""
+    return [path for path in shards_of(weights) if not _mode(path)] if is_index(weights) else []
+
+
+def _is_usable(folder: Path, repository: str, place: _Place) -> bool:
     """Whether the cache has what is needed; weights without their config.json only where that can't be fetched."""
-    if needs != "weights":
-        return _inside(snapshot, _NAMES[needs][0]) is not None
-    if _weights_in(snapshot) is None:
+    if place.needs != "weights":
+        return _inside(folder, place.names[place.needs][0]) is not None
+    weights = _weights_in(folder, place) if stat.S_ISDIR(_mode(folder)) else None
+    if weights is None or _missing(weights):
         return False
-    if _inside(snapshot, CONFIG_FILE) is None and hub.is_offline():
+    if _inside(folder, CONFIG_FILE) is None and (place.offline or hub.is_offline()):
         message = f"{repository} is in the cache without its {CONFIG_FILE}, so its labels and settings may be others"
-        warnings.warn(f"{message}; unset HF_HUB_OFFLINE to download it", MobileViTWarning, stacklevel=4)
+        remedy = "open it without local_files_only" if place.offline else "unset HF_HUB_OFFLINE"
+        warnings.warn(f"{message}; {remedy} to download it", MobileViTWarning, stacklevel=4)
         return True
-    return _inside(snapshot, CONFIG_FILE) is not None
+    return _inside(folder, CONFIG_FILE) is not None
 
 
-def _weights_in(folder: Path) -> Path | None:
-    """The hub's names first, in their order; else the only file that looks like weights."""
-    for name in WEIGHTS_FILES:
-        if (found := _inside(folder, name)) is not None:
-            return found
+def _standard_in(folder: Path, place: _Place) -> Path | None:
+    names = place.names["weights"]
+    return next((found for name in names if (found := _inside(folder, name)) is not None), None)
+
+
+def _weights_in(folder: Path, place: _Place) -> Path | None:
+    """The hub's names first, in their order; else the only file that looks like weights, or the best of a training."""
+    if (found := _standard_in(folder, place)) is not None or place.variant is not None:
+        return found
+    listed = _listed(folder)
+    if _ADAPTER_CONFIG in listed:
+        raise CheckpointError(
+            f"the folder {folder} holds an adapter of PEFT (LoRA or the like), not a network; in PEFT, merge it into "
+            "its model (merge_and_unload()), save that, and open what it saved"
+        )
+    others = [folder / name for name in listed if name.endswith(_WEIGHTS_ENDINGS)]
+    others = [path for path in others if stat.S_ISREG(_mode(path))]
+    if len(others) < 2:
+        return others[0] if others else None
+    names = ", ".join(path.name for path in others[:5])
+    if best := next((path for name in _OF_TRAINING for path in others if path.name == name), None):
+        message = f"of the weights files in {folder} ({names}) {best.name} is opened; give another's path to choose it"
+        warnings.warn(message, MobileViTWarning, stacklevel=4)
+        return best
+    if any(is_shard(path.name) for path in others):
+        raise NotFoundError(f"the folder {folder} holds shards ({names}) without their .index.json; download that too")
+    raise CheckpointError(f"the folder {folder} holds several weights files ({names}); give the one you mean")
+
+
+def _listed(folder: Path) -> list[str]:
     try:
-        entries = sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS_ENDINGS)
+        return sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise NotFoundError(f"can't read the folder {folder}: {files.reason(error)}") from None
-    others = [path for path in entries if stat.S_ISREG(_mode(path))]
-    if len(others) > 1:
-        names = ", ".join(path.name for path in others[:5])
-        raise CheckpointError(f"the folder {folder} holds several weights files ({names}); give the one you mean")
-    return others[0] if others else None
 
 
 def _inside(folder: Path, name: str) -> Path | None:

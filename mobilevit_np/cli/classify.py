@@ -55,7 +55,11 @@ def run(options: argparse.Namespace) -> int:
     from ..pipelines.common import READING
 
     classifier = Classifier.from_pretrained(
-        options.weights, dtype=options.dtype, profile=options.profile, engine=engine_of(options)
+        options.weights,
+        dtype=options.dtype,
+        profile=options.profile,
+        engine=engine_of(options),
+        prefix=options.prefix,
     )
     model = classifier.checkpoint.name
     if not options.json:

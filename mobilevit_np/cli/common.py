@@ -36,6 +36,7 @@ def add_common_options(parser: argparse.ArgumentParser, default: str, published:
         metavar="W",
         help=f"a checkpoint: file, folder, shipped model or hub id such as {published} (default: {default})",
     )
+    add_prefix_option(parser)
     parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     parser.add_argument(
         "--dtype",
@@ -45,6 +46,15 @@ def add_common_options(parser: argparse.ArgumentParser, default: str, published:
     )
     add_engine_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
+
+
+def add_prefix_option(parser: Any) -> None:
+    """Which network of a checkpoint's file is meant."""
+    parser.add_argument(
+        "--prefix",
+        metavar="P",
+        help="where the weights file holds several networks, what the names of the one's tensors begin with (student)",
+    )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -116,10 +126,9 @@ def _files_of(weights: str | None) -> list[str]:
     from ..checkpoints.sources import locate
 
     try:
-        source = locate(weights)
+        return [str(path) for path in locate(weights).files]
     except MobileViTError:
         return []
-    return [str(path) for path in (source.weights, source.config, source.preprocessor) if path]
 
 
 def walk(

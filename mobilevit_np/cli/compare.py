@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         sources = {"the golden file": options.golden, "the port's file": options.port}
         check_page(options.html, {**sources, "the map": options.map}, options.weights)
     golden = read_golden(options.golden)
-    network = find_network(golden, options.weights) if options.replay else None
+    network = find_network(golden, options) if options.replay else None
     port, matching = port_of(options), matching_options(options)
     if options.html:
         comparison, written = _page(options, golden, port, network, matching)
@@ -126,11 +126,11 @@ def matching_options(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def find_network(golden: Any, weights: str | None) -> Any:
+def find_network(golden: Any, options: argparse.Namespace) -> Any:
     """The network that a golden file was made with: by formula, or from the weights given."""
     from ..golden.formula import remake
 
-    return remake(golden, weights)
+    return remake(golden, options.weights, prefix=options.prefix)
 
 
 def _positive(text: str) -> float:

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from ..golden.tables import diagnosis_lines
 
     golden = read_golden(options.golden)
-    network = find_network(golden, options.weights)
+    network = find_network(golden, options)
     diagnosis = diagnose(golden, port_of(options), network, **matching_options(options))
     if options.json:
         say(json.dumps(plain(as_json(diagnosis))))

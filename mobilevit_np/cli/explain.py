@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from ..explain.page import explain_page
     from ..pages import write_page
 
-    explanation = explain(photo.source, options.weights, options.profile)
+    explanation = explain(photo.source, options.weights, options.profile, prefix=options.prefix)
     name = "standard input" if photo.name == "-" else Path(photo.name).name
     written = write_page(options.out, explain_page(explanation, name=name))
     say(printable(f"wrote {written}"))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError, MobileViTError
-from .common import add_engine_options, complaint, engine_of
+from .common import add_engine_options, add_prefix_option, complaint, engine_of
 from .inputs import Photo, expand
 from .terminal import Progress, bold, complain, printable, say, standard_error_to_ourselves
 
@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser, source_help: str, target_help: 
     parser.add_argument(
         "--photos", nargs="+", metavar="IMAGE", default=(), help="photos, folders or patterns to measure on"
     )
+    add_prefix_option(parser)
     add_engine_options(parser)
 
 
@@ -54,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
     from ..checkpoints.quantization import errors_by_group
     from ..checkpoints.saving import reopen
 
-    before = open_checkpoint(options.where)
+    before = open_checkpoint(options.where, prefix=options.prefix)
     reason = _why_not(before)
     first = _pipeline(before, engine) if reason is None else None  # wrong settings are said before writing
-    conversion = quantize(options.where, options.out)
+    conversion = quantize(options.where, options.out, prefix=options.prefix)
     after = reopen(conversion.paths[-1], before)
     groups = errors_by_group(before.tensors, after.tensors)
     found, failed = (None, 0) if first is None else _compare(first, _pipeline(after, engine), photos)
@@ -77,8 +78,10 @@ def _why_not(checkpoint: Any) -> str | None:
     """Why it gives no answers to photos; None where it does."""
     if not checkpoint.labels:
         return "it has no classes"
+    from ..preprocess import PHOTO_CHANNELS
+
     channels = checkpoint.config.num_channels
-    return None if channels == 3 else f"it takes {channels} channels, and photos have 3"
+    return None if channels in PHOTO_CHANNELS else f"it takes {channels} channels, and photos have 1 or 3"
 
 
 def _pipeline(checkpoint: Any, engine: str) -> Any:

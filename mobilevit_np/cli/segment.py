@@ -63,7 +63,11 @@ def run(options: argparse.Namespace) -> int:
     from ..pipelines import Segmenter
 
     segmenter = Segmenter.from_pretrained(
-        options.weights, dtype=options.dtype, profile=options.profile, engine=engine_of(options)
+        options.weights,
+        dtype=options.dtype,
+        profile=options.profile,
+        engine=engine_of(options),
+        prefix=options.prefix,
     )
     model = segmenter.checkpoint.name
     if not options.json:

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from .common import add_prefix_option
 from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
@@ -36,6 +37,7 @@ def add_parser(commands: Any) -> None:
         metavar="W",
         help="a checkpoint: file, folder, shipped model or hub id (default: pets-xx-small)",
     )
+    add_prefix_option(parser)
     parser.add_argument(
         "--size",
         type=int,
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from ..explain.summary import summarize
     from ..pipelines.common import check_memory, check_size
 
-    checkpoint = open_checkpoint(options.weights or DEFAULTS["classifier"])
+    checkpoint = open_checkpoint(options.weights or DEFAULTS["classifier"], prefix=options.prefix)
     size = _size(checkpoint.config.image_size if options.size is None else options.size)
     check_size(*size)
     check_memory(*size, checkpoint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
-from .common import PROFILE_HELP, check_target, whole_number
+from .common import PROFILE_HELP, add_prefix_option, check_target, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -39,7 +39,7 @@ examples:
 SUFFIXES = (".safetensors", ".npz")  # those of write_golden, which would say so only after the run
 KEPT = ("dtype", "only", "depth")
 TAKES = {  # what is run: the options that have a say in it; all are None where they weren't given
-    "source": ("out", "weights", "profile", *KEPT),
+    "source": ("out", "weights", "prefix", "profile", *KEPT),
     "formula": ("out", *KEPT, "task", "seed", "size", "weights_out", "names"),
     "operators": ("seed",),
 }
@@ -78,6 +78,7 @@ def add_weights(parser: Any, default: str = "pets-xx-small") -> None:
     parser.add_argument(
         "--weights", metavar="W", help=f"a checkpoint: file, folder, shipped model or hub id (default: {default})"
     )
+    add_prefix_option(parser)
 
 
 def add_kept_options(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +165,7 @@ def _run_source(options: argparse.Namespace) -> int:
     weights = options.weights or DEFAULTS["classifier"]
     check_golden(options.out, {"the input": options.source}, weights)
     profile = named_profile(options.profile) if options.profile else None
-    network = network_of(open_checkpoint(weights), profile)
+    network = network_of(open_checkpoint(weights, prefix=options.prefix), profile)
     write(options.out, trace(options.source, network, **_kept(options)))
     return 0
 

@@ -7,14 +7,16 @@ import json
 from typing import Any
 
 from . import quantize
-from .common import help_of
+from .common import add_prefix_option, help_of
 from .terminal import bold, complain, dim, printable, say
 
 DESCRIPTION = """\
 Look into checkpoints: which are shipped and published, what a file is, the same numbers under other names.
 
-W is a file (.safetensors, or PyTorch's .bin, .pt, .pth, which is read without PyTorch and without running anything in
-it), a folder in the hub's layout, a shipped model's name, or a hub id.
+W is a file (.safetensors, or PyTorch's .bin, .pt, .pth, .ckpt, which is read without PyTorch and without running
+anything in it), a folder in the hub's layout, a shipped model's name, or a hub id. Weights may be in shards, and the
+network may stand among other things, as in a training's checkpoint: what's left out is said, and of two networks
+--prefix chooses one.
 """
 
 EXAMPLES = """\
@@ -80,6 +82,7 @@ def add_parser(commands: Any) -> None:
 
     action = _add(actions, "info", "what a file is: format, variant, classes, dtype, sha256", "", INFO_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
+    add_prefix_option(action)
     action.set_defaults(run=run_info)
 
     summary = "write a checkpoint as safetensors, under other names or in another dtype"
@@ -95,6 +98,7 @@ def add_parser(commands: Any) -> None:
     action.add_argument(
         "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: as they are in the file"
     )
+    add_prefix_option(action)
     action.set_defaults(run=run_convert)
 
     summary = "write a checkpoint's weights as int8, and measure what that costs"
@@ -145,7 +149,7 @@ def run_info(options: argparse.Namespace) -> int:
     """Print what a checkpoint is."""
     from ..checkpoints import info
 
-    facts = info(options.where)
+    facts = info(options.where, prefix=options.prefix)
     if options.json:
         say(json.dumps(facts))
         return 0
@@ -165,7 +169,7 @@ def run_convert(options: argparse.Namespace) -> int:
     """Convert, and say what was written and what changed besides the names."""
     from ..checkpoints import convert
 
-    conversion = convert(options.where, options.out, scheme=options.names, dtype=options.dtype)
+    conversion = convert(options.where, options.out, scheme=options.names, dtype=options.dtype, prefix=options.prefix)
     paths = [str(path) for path in conversion.paths]
     if options.json:
         say(json.dumps({"written": paths, "notes": conversion.notes}))

@@ -21,7 +21,7 @@ from ..checkpoints.shipped import DEFAULTS
 from ..engines import compile_network
 from ..errors import InputError
 from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of, run_network
-from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps
+from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps, with_channels
 from ..scope import Scope
 from .summary import Summary, summarize
 
@@ -78,13 +78,19 @@ class Explanation:
     logits: np.ndarray  # (K) or (K, H', W')
 
 
-def explain(source: Any, weights: Any = None, profile: str | Profile | None = None) -> Explanation:
+def explain(
+    source: Any, weights: Any = None, profile: str | Profile | None = None, *, prefix: str | None = None
+) -> Explanation:
     """Run the network at ``weights`` (by default the shipped classifier) on a photo, and keep what the page shows.
+
+    ``prefix`` chooses among several networks in the weights' file.
 
     Raises InputError for a backbone without a head, and for a photo too big; ImageError and CheckpointError and their
     kin as opening raises them.
     """
-    checkpoint = open_checkpoint(DEFAULTS["classifier"] if weights is None else weights, dtype=np.float32)
+    checkpoint = open_checkpoint(
+        DEFAULTS["classifier"] if weights is None else weights, dtype=np.float32, prefix=prefix
+    )
     if checkpoint.task not in _LAST:
         raise InputError(f"{checkpoint.name} is a {checkpoint.task}; give the weights of a classifier or a segmenter")
     check_task(checkpoint, checkpoint.task)
@@ -94,7 +100,9 @@ def explain(source: Any, weights: Any = None, profile: str | Profile | None = No
     size = (seen.shape[0], seen.shape[1])
     check_size(*size)
     check_memory(*size, checkpoint)
-    outputs, seconds = _runs(preprocess(photo, steps, dtype=checkpoint.dtype), checkpoint)
+    outputs, seconds = _runs(
+        preprocess(with_channels(photo, checkpoint.config.num_channels), steps, dtype=checkpoint.dtype), checkpoint
+    )
     check_answer(outputs[_HEAD], checkpoint)
     region = crop_region(photo.shape[0], photo.shape[1], steps)
     summary = summarize(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)

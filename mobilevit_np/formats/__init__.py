@@ -2,9 +2,10 @@
 
 - ``files``: read a file whole, within bounds; write files beside their targets and rename them into place.
 - ``dtypes``: the number formats of checkpoints, bfloat16 included, as NumPy arrays.
-- ``tensor_file``: a weights file read, whatever its format; start here. ``contents``: what comes out.
-- ``safetensors_file``, ``torch_zip``, ``torch_pickle``: the two formats, and the pickle inside the second.
-- ``state_dict``: the parameters inside a training checkpoint.
+- ``weights_file``: a checkpoint's weights, whole or in shards; start here. ``tensor_file``: one file, whatever its
+  format. ``contents``: what comes out.
+- ``safetensors_file``; ``torch_zip``, and ``torch_legacy`` from before 1.6, with ``torch_pickle`` inside both and
+  ``torch_tensors`` out of it; ``foreign``: what any other file is.
 - ``hub``: the local cache of the Hugging Face hub, and the download through ``huggingface_hub``.
 
 Explained in tutorials/10-checkpoints.md.

@@ -1,10 +1,11 @@
-"""What a weights file holds, as both formats hand it over.
+"""What a weights file holds, as all formats hand it over.
 
 Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +16,27 @@ class TensorFile:
     """The tensors of a weights file as they stand in it.
 
     ``tensors`` are new arrays in native byte order; bfloat16 is widened to float32 (exact), and ``dtypes`` says what
-    each was stored as (``F32``, ``BF16``...). ``chosen`` is where in a training checkpoint they were found.
+    each was stored as (``F32``, ``BF16``...).
     """
 
     tensors: dict[str, np.ndarray]
     dtypes: dict[str, str]
     format: str  # "safetensors" or "torch"
     metadata: dict[str, str] = field(default_factory=dict)
-    chosen: str = ""
+
+    def renamed(self, names: Mapping[str, str]) -> TensorFile:
+        """The tensors that ``names`` has ({name here: new name}), the others left out."""
+        tensors = {new: self.tensors[name] for name, new in names.items()}
+        return TensorFile(tensors, {new: self.dtypes[name] for name, new in names.items()}, self.format, self.metadata)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A weights file whose tensors are known by name and not yet read.
+
+    A training checkpoint holds several times the network's numbers: ``load`` reads those in {name: what to call it}.
+    What's inside containers goes by its path, with dots: ``optimizer.state.0.exp_avg``.
+    """
+
+    names: tuple[str, ...]
+    load: Callable[[Mapping[str, str]], TensorFile]

@@ -20,14 +20,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, MobileViTError, OutputError, visible
+from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError, visible
 
 MOST_BYTES = 4 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MOST_JSON_BYTES = 16 << 20
 
 
 def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
-    """The whole file. Raises CheckpointError where it can't be read, is no regular file, or holds over ``most``."""
+    """The whole file.
+
+    Raises NotFoundError where the system won't give it, CheckpointError where it's no regular file or holds over
+    ``most``.
+    """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
@@ -39,7 +43,7 @@ def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         if isinstance(error, MobileViTError):
             raise
-        raise CheckpointError(f"can't read {path}: {reason(error)}") from None
+        raise NotFoundError(f"can't read {path}: {reason(error)}") from None
 
 
 def parse_json(data: bytes, name: str) -> dict[str, Any]:
@@ -122,6 +126,15 @@ def made_folders(folders: Iterable[str | Path]) -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
                 path.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def naming(name: object, kind: type[MobileViTError] = CheckpointError) -> Iterator[None]:
+    """Errors of this kind say which file they are about."""
+    try:
+        yield
+    except kind as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def reason(error: Exception) -> str:

@@ -22,6 +22,7 @@ from .files import first_line
 MAIN = "main"
 WEIGHTS_FILE = "model.safetensors"  # what a checkpoint's files are called there
 WEIGHTS_FILES = (WEIGHTS_FILE, "pytorch_model.bin")
+_STANDARD = re.compile(r"(model|pytorch_model)(\.[\w-]+)?\.(safetensors|bin)(\.index(\.[\w-]+)?\.json)?")
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -32,6 +33,25 @@ _YES = ("1", "true", "yes", "on")
 def is_repository(text: str) -> bool:
     """Whether ``text`` reads like ``owner/name``."""
     return bool(_REPOSITORY.fullmatch(text)) and ".." not in text and "--" not in text
+
+
+def weights_files(variant: str | None = None) -> tuple[str, ...]:
+    """What weights are called there, the preferred first: each whole, then in shards, of which this is the index.
+
+    Raises InputError where ``variant`` (``fp16``: model.fp16.safetensors) can't be a part of a file's name.
+    """
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w-]+", variant)):
+        raise InputError(f"variant must be a word such as fp16, not {variant!r:.60}")
+    infix = "" if variant is None else f".{variant}"
+    stems = (name.rpartition(".") for name in WEIGHTS_FILES)
+    return tuple(
+        name for stem, _, ending in stems for name in (f"{stem}{infix}.{ending}", f"{stem}.{ending}.index{infix}.json")
+    )
+
+
+def is_standard(name: str) -> bool:
+    """Whether a file has one of the names that weights have there, a variant's included."""
+    return bool(_STANDARD.fullmatch(name))
 
 
 def cache_folder() -> Path:
@@ -69,43 +89,48 @@ def download(
     revision: str = MAIN,
     *,
     cache: str | Path | None = None,
+    offline: bool = False,
+    subfolder: str = "",
+    **options: Any,
 ) -> Path:
     """The folder of a revision's files in the cache, after downloading what's wanted and isn't there.
 
-    ``wanted`` are groups of file names: of each, the first that the repository has is fetched; the last group must
-    have one. Raises NotDownloadedError without ``huggingface_hub``, NotFoundError where the download fails.
+    ``wanted`` are groups of names of files in ``subfolder``: of each, the first that the repository has is fetched; the
+    last group must have one. ``offline`` forbids it, as HF_HUB_OFFLINE does. ``options`` are ``hf_hub_download``'s:
+    ``token``, ``force_download``. Raises NotDownloadedError without ``huggingface_hub``, NotFoundError where the
+    download fails.
     """
     _check_names(repository, revision)
-    if is_offline():
+    folder = f"{subfolder}/" if subfolder else ""
+    sought = " or ".join(folder + name for name in wanted[-1] if ".index." not in name)
+    if offline or is_offline():
+        remedy = "without local_files_only it's downloaded" if offline else "unset HF_HUB_OFFLINE to download it"
         raise NotFoundError(
-            f"{repository} is not wholly in the cache {cache or cache_folder()}; unset HF_HUB_OFFLINE to download it"
+            f"{repository} is not wholly in the cache {cache or cache_folder()} (sought: {sought}); {remedy}"
         )
     try:
         import huggingface_hub
     except ImportError:
         raise NotDownloadedError(_how_to_get(repository)) from None
+    options |= {
+        "revision": revision,
+        "cache_dir": str(cache or cache_folder()),
+        "endpoint": os.environ.get("HF_ENDPOINT") or None,
+    }
     path = None
     for group in wanted:
-        path = _download_first(huggingface_hub, repository, group, revision, cache)
+        path = _download_first(huggingface_hub, repository, [folder + name for name in group], revision, options)
     if path is None:
-        raise NotFoundError(f"{repository} holds no {' or '.join(wanted[-1])} at {revision!r}; it's not usable here")
+        raise NotFoundError(f"{repository} holds no {sought} at {revision!r}; it's not usable here")
     return path.parent
 
 
 def _download_first(
-    hub: Any, repository: str, names: Sequence[str], revision: str, cache: str | Path | None
+    hub: Any, repository: str, names: Sequence[str], revision: str, options: dict[str, Any]
 ) -> Path | None:
     for name in names:
         try:
-            return Path(
-                hub.hf_hub_download(
-                    repository,
-                    name,
-                    revision=revision,
-                    cache_dir=str(cache or cache_folder()),
-                    endpoint=os.environ.get("HF_ENDPOINT") or None,
-                )
-            )
+            return Path(hub.hf_hub_download(repository, name, **options))
         # Whatever the library, its HTTP client or the network raise: the user can only be told.
         except Exception as error:
             kinds = {kind.__name__ for kind in type(error).__mro__}

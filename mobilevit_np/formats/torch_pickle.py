@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
 from .files import first_line, shown
@@ -65,14 +65,15 @@ class Global:
     name: str
 
 
-def read_pickle(data: bytes) -> Any:
+def read_pickle(data: bytes | BinaryIO, storages: dict[str, StorageRef] | None = None) -> Any:
     """What the pickle builds: dict, list, tuple, str, bytes, numbers, None, ``TensorRef`` and ``OPAQUE``.
 
+    A file object is left behind the pickle's end. ``storages`` gets every storage that it refers to, by key.
     Raises CheckpointError at the first name or opcode that weights don't need, and where the program is broken.
     """
-    if len(data) > MOST_PICKLE_BYTES:
+    if isinstance(data, bytes) and len(data) > MOST_PICKLE_BYTES:
         raise CheckpointError(f"its pickle holds {len(data):,} bytes; weights need far less")
-    machine = _Machine()
+    machine = _Machine({} if storages is None else storages)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MOST_OPCODES:
@@ -94,7 +95,8 @@ def read_pickle(data: bytes) -> Any:
 class _Machine:
     """The stack, the marks in it and the memo of a pickle being walked."""
 
-    def __init__(self) -> None:
+    def __init__(self, storages: dict[str, StorageRef]) -> None:
+        self.storages = storages
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -243,8 +245,11 @@ def _build(machine: _Machine, _: Any) -> None:
 
 def _persistent(machine: _Machine, _: Any) -> None:
     match machine.pop():
-        case ("storage", Global(name), str(key), str(), int(count)) if name.removeprefix("torch.") in STORAGES:
+        case ("storage", Global(name), str(key), str(), int(count), *rest) if (
+            name.removeprefix("torch.") in STORAGES and rest in ([], [None])  # None: of the format before 1.6, no view
+        ):
             machine.push(StorageRef(key, STORAGES[name.removeprefix("torch.")], count))
+            machine.storages.setdefault(key, machine.top())
         case _:
             raise CheckpointError("its pickle refers to something that is no storage this reader knows; it's refused")
 

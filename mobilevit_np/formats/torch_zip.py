@@ -1,9 +1,9 @@
 """PyTorch's zip files, read without torch.
 
 The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pickle``), ``byteorder`` and one entry of
-raw numbers per storage (``data/0``, ``data/1``...). A tensor is a strided view of a storage. Nothing a file says
-about itself is believed before it's checked against the bytes that are there: entries against the archive, storages
-against entries, views against storages.
+raw numbers per storage (``data/0``, ``data/1``...). Nothing a file says about itself is believed before it's checked
+against the bytes that are there: entries against the archive, storages against entries, and in ``torch_tensors`` views
+against storages.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -11,46 +11,36 @@ Explained in tutorials/10-checkpoints.md.
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..errors import CheckpointError
-from . import dtypes
-from .contents import TensorFile
+from . import dtypes, foreign
+from .contents import Listing
 from .files import first_line, shown
-from .state_dict import find_state_dict
-from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, TensorRef, read_pickle
+from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, read_pickle
+from .torch_tensors import MOST_EXPANSION, flatten, listing
 
-MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
 _BYTE_ORDERS = {b"little": "<", b"big": ">"}
 # All that zipfile has raised for damaged archives; NotImplementedError is its word for a way of packing it lacks.
 ZIP_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError,
               struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
 
 
-def parse(data: bytes, *, use_ema: bool = True) -> TensorFile:
-    """The tensors in a torch zip file's bytes; of a training checkpoint, those of the model (see ``state_dict``).
+def list_tensors(data: bytes, name: str) -> Listing:
+    """The tensors in a torch zip file's bytes, by their paths; ``name`` is what ``load``'s messages call it.
 
     Raises CheckpointError where the archive is damaged, or asks for more than plain containers and tensors.
     """
     archive = _Archive(data)
     root = archive.root()
-    tree = read_pickle(archive.read(f"{root}data.pkl"))
-    chosen, references = find_state_dict(tree, use_ema=use_ema)
+    references = flatten(read_pickle(archive.read(f"{root}data.pkl")))
     order = _byte_order(archive, root)
     storages: dict[str, np.ndarray] = {}
-    for reference in references.values():
-        _load_storage(archive, root, order, reference.storage, storages)
-    _check_total(references, len(data))
-    tensors = {name: _view(name, reference, storages) for name, reference in references.items()}
-    names = {name: reference.storage.dtype for name, reference in references.items()}
-    return TensorFile(tensors, names, "torch", chosen=chosen)
+    return listing(references, lambda storage: _load_storage(archive, root, order, storage, storages), len(data), name)
 
 
 class _Archive:
@@ -76,13 +66,8 @@ class _Archive:
         roots = [
             name[: -len("data.pkl")] for name in self.entries if name.endswith("data.pkl") and name.count("/") <= 1
         ]
-        if len(roots) != 1 or not ("/" + roots[0]).endswith("/"):
-            raise CheckpointError("its zip holds no data.pkl, so PyTorch didn't write it as weights")
-        if f"{roots[0]}constants.pkl" in self.entries:
-            raise CheckpointError(
-                "this is a TorchScript program, not weights; save its state_dict() in PyTorch: "
-                'torch.save(torch.jit.load("program.pt").state_dict(), "weights.pt")'
-            )
+        if len(roots) != 1 or not ("/" + roots[0]).endswith("/") or f"{roots[0]}constants.pkl" in self.entries:
+            foreign.refuse_zip(list(self.entries))
         return roots[0]
 
     def read(self, name: str, default: bytes | None = None) -> bytes:
@@ -129,8 +114,8 @@ def _byte_order(archive: _Archive, root: str) -> str:
 
 def _load_storage(
     archive: _Archive, root: str, order: str, storage: StorageRef, storages: dict[str, np.ndarray]
-) -> None:
-    """Put the storage's numbers, as stored, into ``storages``."""
+) -> np.ndarray:
+    """The storage's numbers, as stored; ``storages`` are those read before."""
     stored = np.dtype(order + dtypes.STORED[storage.dtype])
     known = storages.get(storage.key)
     if known is None:
@@ -145,41 +130,4 @@ def _load_storage(
             f"its storage {storage.key[:50]!r} holds {known.nbytes:,} bytes and not "
             f"{shown(storage.count, 20)} numbers of {storage.dtype}; the file is damaged"
         )
-
-
-def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
-    # Many views of one storage, each copied, could ask for more than the archive ever held.
-    total = 0
-    for name, reference in references.items():
-        _check_view(name, reference)
-        total += math.prod(reference.shape) * dtypes.item_size(reference.storage.dtype)
-    if total > MOST_EXPANSION * size:
-        raise CheckpointError(f"its tensors would take {total:,} bytes out of a file of {size:,}; it's refused")
-
-
-def _check_view(name: str, reference: TensorRef) -> None:
-    """Raise CheckpointError unless the view lies within its storage and no number is in it twice."""
-    offset, shape, strides = reference.offset, reference.shape, reference.strides
-    if not dtypes.is_shape(shape) or not dtypes.are_counts((offset,), 1) or not _fits(strides, shape):
-        raise CheckpointError(f"tensor {shown(name)} has no valid shape, strides and offset; the file is damaged")
-    reach = 0  # the furthest number of the view, counted from its first
-    for stride, length in sorted((stride, length) for stride, length in zip(strides, shape, strict=True) if length > 1):
-        if stride <= reach:
-            raise CheckpointError(f"tensor {shown(name)} overlaps itself (an expanded view); save it contiguous")
-        reach += stride * (length - 1)
-    if math.prod(shape) and offset + reach >= reference.storage.count:
-        raise CheckpointError(f"tensor {shown(name)} reaches beyond its storage; the file is damaged")
-
-
-def _fits(strides: Any, shape: Sequence[int]) -> TypeGuard[Sequence[int]]:
-    return dtypes.are_counts(strides, len(shape)) and len(strides) == len(shape)
-
-
-def _view(name: str, reference: TensorRef, storages: Mapping[str, np.ndarray]) -> np.ndarray:
-    storage = storages[reference.storage.key]
-    if not math.prod(reference.shape):
-        return dtypes.decode(np.empty(reference.shape, storage.dtype), reference.storage.dtype)
-    size = storage.itemsize
-    strides: Any = tuple(stride * size for stride in reference.strides)
-    view = np.ndarray(reference.shape, storage.dtype, storage.data, reference.offset * size, strides)
-    return np.ascontiguousarray(dtypes.decode(view, reference.storage.dtype)).reshape(reference.shape)
+    return known

@@ -142,7 +142,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         return {Path(path).stem: _read_array(io.BytesIO(data), str(path))}, {}
     if data.startswith(b"PK") and _is_npz(data):
         return _read_npz(data, str(path))
-    file = parse_tensor_file(data, str(path), use_ema=False)
+    file = parse_tensor_file(data, str(path))
     return file.tensors, file.metadata
 
 

@@ -109,7 +109,7 @@ def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:
     return Network(task, config, tensors, task != "segmenter", None, about)
 
 
-def remake(golden: Golden, weights: str | Path | None = None) -> Network:
+def remake(golden: Golden, weights: str | Path | None = None, *, prefix: str | None = None) -> Network:
     """The network that a golden was made with: from ``weights``, or by formula where that's how it was made.
 
     Raises InputError where it takes weights and none are given, and for an operator's golden, which has no network;
@@ -118,7 +118,7 @@ def remake(golden: Golden, weights: str | Path | None = None) -> Network:
     if golden.task == OPERATOR:
         raise InputError("the golden file is an operator's, with no network to replay: compare without --replay")
     if weights is not None:
-        given = network_of(open_checkpoint(weights, dtype="float64"))
+        given = network_of(open_checkpoint(weights, dtype="float64", prefix=prefix))
         return network_for(golden, given.tensors)
     if golden.weights.get("formula") != VERSION or not isinstance(golden.weights.get("seed"), int):
         raise InputError(

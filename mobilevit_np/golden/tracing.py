@@ -19,7 +19,7 @@ import numpy as np
 from ..config import plain_fields
 from ..errors import InputError
 from ..formats.dtypes import float_type
-from ..preprocess import decode
+from ..preprocess import decode, with_channels
 from ..scope import Scope
 from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
 from .measure import error
@@ -117,7 +117,7 @@ def _load(source: Any, network: Network) -> dict[str, np.ndarray]:
             source = tensors[IMAGE]  # another golden's photo
     if array is not None:
         return {PIXELS: check_input(array, network)}
-    photo = decode(source)
+    photo = with_channels(decode(source), network.config.num_channels)
     return {IMAGE: photo, PIXELS: check_input(make_pixel_values(photo, network.profile, Scope({})), network)}
 
 

@@ -16,7 +16,7 @@ from ..checkpoints import Checkpoint
 from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
 from ..config import MOST_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
-from ..preprocess import Profile, decode, output_size, preprocess
+from ..preprocess import Profile, decode, output_size, preprocess, with_channels
 from .common import (
     Pipeline,
     check_answer,
@@ -123,7 +123,7 @@ class Classifier(Pipeline):
 
     def _prepare(self, image: Any) -> np.ndarray | MobileViTError:
         try:
-            photo = decode(image)
+            photo = with_channels(decode(image), self.checkpoint.config.num_channels)
             size = _input_size(photo.shape, self.profile)
             check_size(*size)
             check_memory(*size, self.checkpoint)

@@ -20,7 +20,7 @@ from ..engines import Network, compile_network
 from ..errors import CheckpointError, InputError, MobileViTError
 from ..formats.dtypes import float_type
 from ..labels import VOC_LABELS, imagenet_labels
-from ..preprocess import Profile, named_profile
+from ..preprocess import PHOTO_CHANNELS, Profile, named_profile
 from ..scope import Scope
 
 P = TypeVar("P", bound="Pipeline")
@@ -36,7 +36,18 @@ class Pipeline:
         check_task(checkpoint, self.task)
         self.checkpoint = checkpoint
         self.profile = profile_of(checkpoint, profile)
-        self._network = compile_network(engine, self.task, Scope(checkpoint.tensors), checkpoint.config)
+        self._engine = engine
+        self._compile()
+
+    def _compile(self) -> None:
+        self._network = compile_network(self._engine, self.task, Scope(self.checkpoint.tensors), self.checkpoint.config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_network"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()  # what an engine has prepared belongs to its process and its tensors
 
     @classmethod
     def from_pretrained(
@@ -46,14 +57,16 @@ class Pipeline:
         dtype: Any = np.float32,
         profile: str | Profile | None = None,
         engine: str = "fast",
+        **options: Any,
     ) -> P:
         """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
 
         ``profile`` names another preprocessing than the checkpoint's own (of which a segmenter takes the filter, the
-        scale, the channel order and the size, and never crops). Raises CheckpointError and its kin where the weights
+        scale, the channel order and the size, and never crops). ``options`` are ``open_checkpoint``'s: ``prefix``,
+        ``subfolder``, ``variant``, ``revision``... Raises CheckpointError and its kin where the weights
         can't be had or don't fit.
         """
-        return cls(open_for(cls.task, where, dtype), profile=profile, engine=engine)
+        return cls(open_for(cls.task, where, dtype, **options), profile=profile, engine=engine)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -78,13 +91,13 @@ class Pipeline:
         return results if many else results[0]
 
 
-def open_for(task: str, where: Any, dtype: Any) -> Checkpoint:
+def open_for(task: str, where: Any, dtype: Any, **options: Any) -> Checkpoint:
     """The checkpoint at ``where``, by default the shipped one for ``task``.
 
     Raises InputError unless ``dtype`` is float32 or float64.
     """
     wanted = float_type(dtype, ("float32", "float64"))
-    return open_checkpoint(DEFAULTS[task] if where is None else where, dtype=wanted)
+    return open_checkpoint(DEFAULTS[task] if where is None else where, dtype=wanted, **options)
 
 
 def check_task(checkpoint: Checkpoint, task: str) -> None:
@@ -93,8 +106,8 @@ def check_task(checkpoint: Checkpoint, task: str) -> None:
         raise InputError(f"{checkpoint.name} is a {checkpoint.task}, not a {task}; give the weights of one")
     if not checkpoint.labels:
         raise InputError(f"{checkpoint.name} has no classes to choose from; give a {task} with some")
-    if checkpoint.config.num_channels != 3:
-        raise InputError(f"{checkpoint.name} takes {checkpoint.config.num_channels} channels, and photos have 3")
+    if checkpoint.config.num_channels not in PHOTO_CHANNELS:
+        raise InputError(f"{checkpoint.name} takes {checkpoint.config.num_channels} channels, and photos have 1 or 3")
 
 
 def check_size(height: int, width: int) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from .. import ops
 from ..errors import InputError, MobileViTError
-from ..preprocess import Profile, decode, preprocess, resize_photo
+from ..preprocess import Profile, decode, preprocess, resize_photo, with_channels
 from .common import (
     MOST_PIXELS,
     Pipeline,
@@ -99,7 +99,7 @@ class Segmenter(Pipeline):
             return image, error
 
     def _segment(self, photo: np.ndarray) -> Segmentation:
-        logits = self._whole_logits(photo)
+        logits = self._whole_logits(with_channels(photo, self.checkpoint.config.num_channels))
         dtype = np.uint8 if len(self.labels) <= 256 else np.uint16
         mask = ops.best_class_at_size(logits[None], (photo.shape[0], photo.shape[1]), dtype=dtype)[0]
         return Segmentation(mask, logits, self.labels, photo)

@@ -6,7 +6,7 @@ its original bit for bit: transformers' and timm's (which use Pillow) and ml-cvn
 """
 
 from .crop import center_crop, crop_start
-from .decoding import MAX_PIXELS, decode
+from .decoding import MAX_PIXELS, PHOTO_CHANNELS, decode, with_channels
 from .profiles import PROFILES, Profile, named_profile
 from .resize import output_size, resize_photo
 from .settings import from_preprocessor_config, from_timm_config, profile_from_settings, to_preprocessor_config
@@ -14,6 +14,7 @@ from .steps import Region, crop_region, preprocess, run_steps
 
 __all__ = [
     "MAX_PIXELS",
+    "PHOTO_CHANNELS",
     "PROFILES",
     "Profile",
     "Region",
@@ -30,4 +31,5 @@ __all__ = [
     "resize_photo",
     "run_steps",
     "to_preprocessor_config",
+    "with_channels",
 ]

@@ -31,8 +31,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import ImageError, MissingImageError
+from ..errors import ImageError, InputError, MissingImageError
 
+PHOTO_CHANNELS = (1, 3)
 MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits, and decoding it stays below 1 GB
 FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by which a folder's photos are known
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -113,6 +114,17 @@ def as_rgb(image: Image.Image) -> np.ndarray:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return np.asarray(image.convert("RGB"))
+
+
+def with_channels(photo: np.ndarray, channels: int) -> np.ndarray:
+    """A decoded photo as a network with so many input channels takes it: as it is, or gray, by ITU-R 601-2's weights.
+
+    Shape: (H, W, 3) uint8 -> (H, W, channels). Source: Pillow's mode L, in which timm opens photos for such a network.
+    Raises InputError for other numbers of channels than 1 and 3.
+    """
+    if channels not in PHOTO_CHANNELS:
+        raise InputError(f"a photo has 3 channels, or 1 made of them, and this network takes {channels}")
+    return photo if channels == photo.shape[2] else np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
 
 
 def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:

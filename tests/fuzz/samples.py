@@ -70,7 +70,8 @@ class View:
 class Pickler:
     """Protocol 2, the opcodes that torch.save emits, without the memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, legacy: bool = False) -> None:
+        self.legacy = legacy  # then a storage says that it's no view of another
         self.out = io.BytesIO()
         self.storages: list[np.ndarray] = []
 
@@ -111,7 +112,7 @@ class Pickler:
         self.out.write(atom("storage") + b"ctorch\n" + STORAGE_NAMES[view.storage.dtype.name].encode() + b"\n")
         for value in (str(key), "cpu", view.storage.size):
             self.out.write(atom(value))
-        self.out.write(b"tQ")
+        self.out.write(b"NtQ" if self.legacy else b"tQ")
         for value in (view.offset, view.shape, view.strides, False):
             self.write(value)
         self.out.write(b"ccollections\nOrderedDict\n)RtR")
@@ -140,6 +141,17 @@ def torch_file(tree: Any, *, compress: bool = False, big_endian: bool = False, r
         swapped = storage.astype(storage.dtype.newbyteorder(">")) if big_endian else storage
         entries[f"data/{number}"] = swapped.tobytes()
     return zip_file({f"{root}/{name}": data for name, data in entries.items()}, compress=compress)
+
+
+def legacy_torch_file(tree: Any) -> bytes:
+    """What torch.save(tree) wrote before 1.6, and still does with _use_new_zipfile_serialization=False."""
+    pickler = Pickler(legacy=True)
+    contents = pickler.dump(tree)
+    facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    keys = [str(number) for number in range(len(pickler.storages))]
+    head = b"".join(Pickler().dump(value) for value in (0x1950A86A20F9469CFC6C, 1001, facts))
+    storages = (struct.pack("<q", storage.size) + storage.tobytes() for storage in pickler.storages)
+    return b"".join([head, contents, Pickler().dump(keys), *storages])
 
 
 def torch_file_of(pickle: bytes, storages: dict[str, bytes] | None = None) -> bytes:

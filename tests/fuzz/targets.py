@@ -21,9 +21,11 @@ from mobilevit_np.checkpoints import parameter_shapes, quantization
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.checkpoints.opening import build_checkpoint
 from mobilevit_np.checkpoints.sources import Source
+from mobilevit_np.formats.contents import Listing, TensorFile
 from mobilevit_np.formats.files import parse_json
-from mobilevit_np.formats.tensor_file import TensorFile, parse_tensor_file
+from mobilevit_np.formats.tensor_file import parse_tensor_file
 from mobilevit_np.formats.torch_pickle import read_pickle
+from mobilevit_np.formats.weights_file import WeightsFile
 
 from . import mutations, samples
 
@@ -58,6 +60,17 @@ def _torch(number: int) -> bytes:
     return samples.torch_file(trees[number // 2], compress=bool(number % 2))
 
 
+@functools.cache
+def _torch_legacy() -> bytes:
+    return samples.legacy_torch_file({"state_dict": samples.few_tensors(), "epoch": 3})
+
+
+def weights_of(tensors: dict[str, np.ndarray], stored: dict[str, str], **about: Any) -> WeightsFile:
+    """A weights file as if it had been read."""
+    file = TensorFile(tensors, stored, about.pop("format", "torch"), **about)
+    return WeightsFile(Listing(tuple(tensors), file.renamed), "", 0)
+
+
 def safetensors(random: Random) -> None:
     """A spoiled safetensors file; half the time one whose header is spoiled as JSON, its length right."""
     good = _safetensors()
@@ -71,7 +84,12 @@ def safetensors(random: Random) -> None:
 
 def torch(random: Random) -> None:
     """A spoiled torch zip."""
-    parse_tensor_file(mutations.spoil(_torch(int(random.integers(4))), random), use_ema=bool(random.integers(2)))
+    parse_tensor_file(mutations.spoil(_torch(int(random.integers(4))), random))
+
+
+def torch_legacy(random: Random) -> None:
+    """A spoiled file of torch's format before 1.6."""
+    parse_tensor_file(mutations.spoil(_torch_legacy(), random))
 
 
 def torch_pickle(random: Random) -> None:
@@ -107,7 +125,7 @@ def network(random: Random) -> None:
     stored = {name: {"f": "F32", "i": "I64"}.get(tensor.dtype.kind, "U8") for name, tensor in tensors.items()}
     config = full_config(samples.tiny_config(task), task, ()) if random.integers(2) else None
     options = {"task": ("classifier", "segmenter", "backbone")[random.integers(3)]} if random.integers(3) == 0 else {}
-    build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "torch"), config, None, **options)
+    build_checkpoint(SOURCE, weights_of(tensors, stored), config, None, **options)
 
 
 @functools.cache
@@ -124,7 +142,7 @@ def quantized(random: Random) -> None:
     kinds = {"int8": "I8", "float64": "F64", "float32": "F32", "float16": "F16"}
     stored = {name: kinds.get(tensor.dtype.name, stored.get(name, "U8")) for name, tensor in tensors.items()}
     metadata = (quantization.METADATA, {}, {"quantization": "odd\n"})[random.choice(3, p=(0.8, 0.1, 0.1))]
-    build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "safetensors", metadata), None, None)
+    build_checkpoint(SOURCE, weights_of(tensors, stored, metadata=metadata), None, None)
 
 
 def _spoil_tensors(tensors: dict[str, np.ndarray], random: Random) -> None:
@@ -175,7 +193,7 @@ def config(random: Random) -> None:
     fields = parse_json(data, "config.json")
     tensors = _tensors("classifier", names.TIMM if timm else names.HUGGING_FACE)
     stored = dict.fromkeys(tensors, "F32")
-    checkpoint = build_checkpoint(SOURCE, b"", TensorFile(tensors, stored, "torch"), fields, settings)
+    checkpoint = build_checkpoint(SOURCE, weights_of(tensors, stored), fields, settings)
     assert checkpoint.profile is not None
     assert len(checkpoint.labels) == checkpoint.config.num_labels
 
@@ -224,6 +242,7 @@ TARGETS: dict[str, Callable[[Random], None]] = {
     for function in (
         safetensors,
         torch,
+        torch_legacy,
         torch_pickle,
         pickle_program,
         network,
@@ -235,7 +254,8 @@ TARGETS: dict[str, Callable[[Random], None]] = {
 }
 SHARES = {  # of a hundred cases: a whole network takes a thousand times as long as a format
     "safetensors": 17,
-    "torch": 20,
+    "torch": 15,
+    "torch_legacy": 5,
     "torch_pickle": 20,
     "pickle_program": 12,
     "network": 4,

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
+import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.torch
@@ -20,6 +21,7 @@ import torch
 from hooks import of_transformers, outputs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from transformers import (
     MobileViTConfig,
     MobileViTForImageClassification,
@@ -27,10 +29,13 @@ from transformers import (
     MobileViTModel,
 )
 
+from mobilevit_np import Classifier
+from mobilevit_np import MobileViTModel as OurModel
 from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, parameter_shapes, save_checkpoint
 from mobilevit_np.checkpoints import parameter_names as names
+from mobilevit_np.checkpoints.wrappers import find_network
 from mobilevit_np.config import VARIANTS, NetworkConfig
-from mobilevit_np.errors import CheckpointError
+from mobilevit_np.errors import CheckpointError, MobileViTWarning
 from mobilevit_np.formats.tensor_file import read_tensor_file
 from mobilevit_np.model import NETWORKS
 from mobilevit_np.scope import Scope
@@ -131,7 +136,7 @@ def test_key_counts(task, hf, other):
 def test_timms_names(architecture, variant):
     state = {name: tensor.numpy() for name, tensor in timm.create_model(architecture).state_dict().items()}
     assert len(state) == 311
-    assert names.recognize(state) == names.TIMM
+    assert find_network(state).scheme == names.TIMM
     ours = names.to_hugging_face(state, names.TIMM)
     shapes = parameter_shapes(NetworkConfig(**VARIANTS[variant], num_labels=1000), "classifier", counters=True)
     assert {name: tensor.shape for name, tensor in ours.items()} == shapes
@@ -210,13 +215,12 @@ def test_files_without_sums(tmp_path):
     same(read_tensor_file(tmp_path / "x.pt").tensors, state)
 
 
-def test_the_old_format_is_refused_with_the_way_out(tmp_path):
-    torch.save({"w": torch.zeros(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"before 1\.6") as caught:
-        read_tensor_file(tmp_path / "old.pt")
-    code = str(caught.value).split("in PyTorch: ")[1]
-    subprocess.run([sys.executable, "-c", f"import torch; {code}"], cwd=tmp_path, check=True)
-    same(read_tensor_file(tmp_path / "new.pt").tensors, {"w": torch.zeros(2)})
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_the_format_from_before_1_6(protocol, tmp_path):
+    base = torch.arange(24.0)
+    state = {"whole": base, "view": base.view(2, 3, 4)[:, 1:, ::2], "half": base.half(), "scalar": torch.tensor(3)}
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False, pickle_protocol=protocol)
+    same(read_tensor_file(tmp_path / "old.pt").tensors, state)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -262,10 +266,12 @@ def test_a_real_training_checkpoint(tmp_path):
         },
         tmp_path / "last.pth.tar",
     )
-    checkpoint = open_checkpoint(tmp_path / "last.pth.tar")
+    with pytest.warns(MobileViTWarning, match=r"left out: optimizer .*, rng .*, state_dict \(347 tensors, a network"):
+        checkpoint = open_checkpoint(tmp_path / "last.pth.tar")
     assert checkpoint.provenance.chosen == "state_dict_ema"
     same(checkpoint.tensors, averaged.module.state_dict())
-    plain = open_checkpoint(tmp_path / "last.pth.tar", use_ema=False)
+    with pytest.warns(MobileViTWarning, match="state_dict_ema"):
+        plain = open_checkpoint(tmp_path / "last.pth.tar", use_ema=False)
     same(plain.tensors, model.state_dict())
     name = "mobilevit.conv_stem.convolution.weight"
     assert not np.array_equal(plain.tensors[name], checkpoint.tensors[name])
@@ -314,6 +320,52 @@ def timm_model(architecture, **options):
         elif tensor.is_floating_point() and tensor.ndim == 1:
             tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
     return model
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_shards_that_transformers_wrote(variant, tmp_path):
+    model = live_model("classifier", **VARIANTS["xx_small"], num_labels=5)
+    model.save_pretrained(tmp_path, max_shard_size="1MB", variant=variant)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    same(open_checkpoint(tmp_path, variant=variant).tensors, model.state_dict())
+
+
+def test_shards_of_pickles(tmp_path):
+    """As transformers wrote them until 5.0, with its library for it."""
+    model = live_model("classifier", **VARIANTS["xx_small"], num_labels=5)
+    huggingface_hub.save_torch_state_dict(model.state_dict(), tmp_path, max_shard_size="1MB", safe_serialization=False)
+    assert (tmp_path / "pytorch_model.bin.index.json").is_file()
+    same(open_checkpoint(tmp_path).tensors, model.state_dict())
+
+
+class Task(torch.nn.Module):
+    """What a training script wraps a network in."""
+
+    def __init__(self, backbone, head=None):
+        super().__init__()
+        self.backbone = torch.compile(torch.nn.DataParallel(backbone), backend="eager")
+        self.criterion = torch.nn.CrossEntropyLoss(weight=torch.ones(7))
+        if head is not None:
+            self.head = head
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("bare", ["transformers", "timm"])
+def test_a_bare_network_and_a_head_of_ones_own(bare, ending, tmp_path):
+    head = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(320, 7))
+    if bare == "timm":
+        body = timm_model("mobilevit_xxs", num_classes=0)
+    else:
+        body = live_model("backbone", **VARIANTS["xx_small"])
+    state = Task(body, head).eval().state_dict()
+    path = tmp_path / f"w.{ending}"
+    (torch.save if ending == "pt" else safetensors.torch.save_file)(state, path)
+    with pytest.warns(MobileViTWarning, match=r"head is taken for its classifier; left out: criterion \(1 tensor\)"):
+        checkpoint = open_checkpoint(path, dtype=np.float64)
+    with torch.no_grad():
+        pooled = body.double()(torch.from_numpy(PIXELS))
+        theirs = head.double().eval()(pooled if bare == "timm" else pooled.pooler_output).numpy()
+    close(logits(checkpoint, PIXELS), theirs)
 
 
 @pytest.mark.parametrize("architecture", TIMM)
@@ -378,6 +430,60 @@ def test_a_bare_model_both_ways(tmp_path):
     model.save_pretrained(tmp_path / "head")
     with pytest.warns(UserWarning, match="another head"):
         same(open_checkpoint(tmp_path / "head", task="backbone").tensors, model.mobilevit.state_dict())
+
+
+@pytest.mark.parametrize("form", [{"features_only": True}, {"num_classes": 0}, {"num_classes": 0, "global_pool": ""}])
+def test_timms_bare_networks(form, tmp_path):
+    model = timm_model("mobilevit_xxs", **form)
+    if "features_only" in form:
+        torch.save(model.state_dict(), tmp_path / "w.pth")
+    else:
+        timm.models.save_for_hf(model, tmp_path, model_config={"global_pool": form.get("global_pool", "avg")})
+    with torch.no_grad():
+        theirs = model.double()(torch.from_numpy(PIXELS))
+    ours = OurModel.from_pretrained(tmp_path, dtype="float64")(PIXELS, output_hidden_states=True)
+    if "features_only" in form:  # its maps are those after L1..L4, and the expansion in L5's place
+        for our_map, their_map in zip([*ours.hidden_states[:4], ours.last_hidden_state], theirs, strict=True):
+            close(our_map, their_map.numpy())
+    else:
+        close(ours.last_hidden_state if form.get("global_pool") == "" else ours.pooler_output, theirs.numpy())
+
+
+def test_a_folder_of_timms_saver(tmp_path):
+    model = timm_model("mobilevit_xxs", num_classes=5)
+    averaged = timm.utils.ModelEmaV3(model, decay=0.5)
+    optimizer = torch.optim.AdamW(model.parameters())
+    saver = timm.utils.CheckpointSaver(
+        model, optimizer, args=argparse.Namespace(model="mobilevit_xxs", lr=0.1), model_ema=averaged,
+        checkpoint_dir=str(tmp_path), recovery_dir=str(tmp_path),
+    )  # fmt: skip
+    model.head.fc.bias.data += 1
+    for epoch, metric in enumerate([0.5, 0.7, 0.6]):
+        saver.save_checkpoint(epoch, metric=metric)
+        model.head.fc.bias.data += 1
+    with pytest.warns(MobileViTWarning) as caught:
+        checkpoint = open_checkpoint(tmp_path)
+    assert "model_best.pth.tar is opened" in str(caught[0].message)
+    assert checkpoint.provenance.chosen == "state_dict_ema"
+    assert np.array_equal(checkpoint.tensors["classifier.bias"], averaged.module.head.fc.bias.detach().numpy())
+    with pytest.warns(MobileViTWarning):
+        plain = open_checkpoint(tmp_path, use_ema=False)
+    last = model.head.fc.bias.detach().numpy()
+    np.testing.assert_allclose(plain.tensors["classifier.bias"], last - 2, rtol=1e-6)  # after the second epoch
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_one_input_channel_and_a_photo(engine, tmp_path):
+    """timm opens photos for such a network in Pillow's mode L; float32 against its float32."""
+    model = timm_model("mobilevit_xxs", num_classes=5, in_chans=1)
+    timm.models.save_for_hf(model, tmp_path, model_config={})
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8))
+    settings = timm.data.resolve_model_data_config(model) | {"mean": (0.0,), "std": (1.0,)}
+    with torch.no_grad():
+        theirs = model(timm.data.create_transform(**settings)(photo.convert("L"))[None])[0].numpy()
+    ours = Classifier.from_pretrained(tmp_path, engine=engine)(photo).logits
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+    assert np.abs(ours - Classifier.from_pretrained(tmp_path)(photo.rotate(90)).logits).max() > 1e-3
 
 
 # -- The hub, on loopback ----------------------------------------------------------------------------------------------
