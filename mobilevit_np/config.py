@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ class NetworkConfig:
     num_attention_heads: int = 4
     mlp_ratio: float = 2.0
     expand_ratio: float = 4.0
-    hidden_act: str = "silu"
+    hidden_act: str | Callable[[np.ndarray], np.ndarray] = "silu"  # a function goes through every element alike
     conv_kernel_size: int = 3
     output_stride: int = 32  # photo side over last map's side; 16 keeps L5's size, 8 L4's too, and dilates L5
     layer_norm_eps: float = 1e-5
@@ -112,8 +112,9 @@ class NetworkConfig:
                 raise ConfigError(f"{name} must be a positive number, not {value!r}")
         if not isinstance(self.num_labels, int) or not 0 <= self.num_labels <= _MOST:
             raise ConfigError(f"num_labels must be a whole number, not {self.num_labels!r}")
-        if not isinstance(self.hidden_act, str):
-            raise ConfigError(f"hidden_act must be the name of an activation, not {self.hidden_act!r}")
+        act = self.hidden_act
+        if not isinstance(act, Hashable) or not (isinstance(act, str) or callable(act)):
+            raise ConfigError(f"hidden_act must be an activation's name, or a function, not {act!r:.80}")
         if self.global_pool not in GLOBAL_POOLS:
             raise ConfigError(
                 f"global_pool must be one of {', '.join(GLOBAL_POOLS)}, not {self.global_pool!r:.80}: no other pooling "

@@ -18,6 +18,8 @@ from . import ops
 from .config import BATCH_NORM_EPS, STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_pixel_values
 from .scope import Scope, module
 
+Act = str | Callable[[np.ndarray], np.ndarray]  # hidden_act: an activation's name, or a function
+
 # -- what holds parameters: each looks its own up and calls one operation (tutorials/03-batch-norm-and-silu.md) --------
 
 
@@ -63,8 +65,8 @@ def linear(x: np.ndarray, scope: Scope, *, bias: bool = True) -> np.ndarray:
 
 
 @module
-def activation(x: np.ndarray, scope: Scope, name: str) -> np.ndarray:
-    """The activation called ``name`` (a few have learned parameters). Raises ConfigError for an unknown one.
+def activation(x: np.ndarray, scope: Scope, name: Act) -> np.ndarray:
+    """The activation called ``name`` (a few have learned parameters), or a function. Raises ConfigError for neither.
 
     (...) -> (...)
     """
@@ -80,7 +82,7 @@ def conv_layer(
     x: np.ndarray,
     scope: Scope,
     *,
-    act: str | None,
+    act: Act | None,
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,

@@ -15,6 +15,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from ..ops import ACTIVATIONS
 from .parameter_names import PREFIX as PREFIX
 
 COUNTER = "num_batches_tracked"
+STATISTICS = ("running_mean", "running_var", COUNTER)  # what training doesn't change by gradients
 HEADS = ("classifier.", "segmentation_head.", f"{PREFIX}conv_1x1_exp.", "conv_1x1_exp.")  # parts a network may lack
 MOST_PARAMETERS = 1 << 30  # a hundred times the largest MobileViT, and then some: 4 GB in float32
 _LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parameter: its shape, transformers' start
@@ -64,8 +66,7 @@ def parameter_shapes(
 
 def count_parameters(tensors: Mapping[str, np.ndarray]) -> int:
     """How many numbers training would change: BatchNorm's statistics and counters are left out, as everywhere."""
-    statistics = ("running_mean", "running_var", COUNTER)
-    return sum(int(tensor.size) for name, tensor in tensors.items() if not name.endswith(statistics))
+    return sum(int(tensor.size) for name, tensor in tensors.items() if not name.endswith(STATISTICS))
 
 
 def _affine(name: str, *shape: int) -> _Shapes:
@@ -74,7 +75,7 @@ def _affine(name: str, *shape: int) -> _Shapes:
 
 
 def _conv(
-    name: str, shape: tuple[int, int, int], act: str = "", *, normalize: bool = True, bias: bool = False
+    name: str, shape: tuple[int, int, int], act: Any = "", *, normalize: bool = True, bias: bool = False
 ) -> _Shapes:
     """A convolution layer of ``shape`` (out, in, kernel size), with what stands after it."""
     out_channels, in_channels, kernel = shape
@@ -88,7 +89,7 @@ def _conv(
     yield from _activation(f"{name}.activation", act)
 
 
-def _activation(name: str, act: str) -> _Shapes:
+def _activation(name: str, act: Any) -> _Shapes:
     for leaf, shape in ACTIVATION_PARAMETERS.get(act, {}).items():
         yield f"{name}.{leaf}", shape
 

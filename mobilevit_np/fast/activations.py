@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,8 +36,10 @@ class Activation:
         self.finish(u, begun, u)
 
 
-def activation(scope: Scope, name: str | None) -> Activation:
-    """The activation called ``name`` (a few have parameters in ``scope``). Raises ConfigError for an unknown one.
+def activation(scope: Scope, name: Any) -> Activation:
+    """The activation called ``name`` (a few have parameters in ``scope``), a function, or none for None.
+
+    Raises ConfigError for an unknown name.
 
     Twin: ``model.activation``.
     """

@@ -1,17 +1,19 @@
 """Activation functions and softmax.
 
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
-``ACTIVATIONS``, the names of transformers' table. All keep shape and dtype, no exponential in them overflows, and
-none loses the small values of its tails to cancellation. Minus infinity times a gate of 0 is NaN, as in PyTorch.
+``ACTIVATIONS``, the names of transformers' table; made in Python, it may be a function. All keep shape and dtype, no
+exponential in them overflows, and none loses the small values of its tails to cancellation. Minus infinity times a
+gate of 0 is NaN, as in PyTorch.
 
 Explained in tutorials/03-batch-norm-and-silu.md.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -249,13 +251,30 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return out
 
 
-class _Activations(dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]]):
+def _given(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+    """What a function that came as ``hidden_act`` makes of ``x``. Raises InputError where it's no activation."""
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        y = function(x)
+    except Exception as error:  # whatever the function, or the framework it's of, raises
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"hidden_act, the function {name}, can't take a NumPy array: {reason}") from error
+    if not isinstance(y, np.ndarray) or y.shape != x.shape or y.dtype.kind != "f":
+        got = f"{y.dtype} of shape {y.shape}" if isinstance(y, np.ndarray) else f"a {type(y).__name__}"
+        raise InputError(f"hidden_act, the function {name}, must give floats of its input's shape {x.shape}, not {got}")
+    return y.astype(x.dtype, copy=False)
+
+
+class _Activations(dict[Any, tuple[Callable[..., np.ndarray], tuple[str, ...]]]):
     """hidden_act -> the function, and the names of its learned parameters where it has any.
 
-    Looking up any other name raises ConfigError.
+    A function stands for itself: an array in, an array of its shape out, element by element, for the engines give it
+    maps in other layouts and in pieces. Looking up any other name raises ConfigError.
     """
 
-    def __missing__(self, name: str) -> NoReturn:
+    def __missing__(self, name: Any) -> tuple[Callable[..., np.ndarray], tuple[str, ...]]:
+        if callable(name):
+            return functools.partial(_given, name), ()
         raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(self)}")
 
 
