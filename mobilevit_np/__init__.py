@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from .config import VARIANTS, NetworkConfig
     from .errors import MobileViTError
     from .huggingface import (
+        AutoConfig,
         AutoImageProcessor,
+        AutoModel,
+        AutoModelForImageClassification,
+        AutoModelForSemanticSegmentation,
         MobileViTConfig,
         MobileViTFeatureExtractor,
         MobileViTForImageClassification,
@@ -27,13 +31,18 @@ if TYPE_CHECKING:
         TFMobileViTForImageClassification,
         TFMobileViTForSemanticSegmentation,
         TFMobileViTModel,
+        pipeline,
     )
     from .pipelines import Classifier, Segmenter
     from .scope import Scope
 
 __all__ = [
     "VARIANTS",
+    "AutoConfig",
     "AutoImageProcessor",
+    "AutoModel",
+    "AutoModelForImageClassification",
+    "AutoModelForSemanticSegmentation",
     "Classifier",
     "MobileViTConfig",
     "MobileViTError",
@@ -49,6 +58,7 @@ __all__ = [
     "TFMobileViTForSemanticSegmentation",
     "TFMobileViTModel",
     "__version__",
+    "pipeline",
 ]
 
 _HOMES = {"VARIANTS": "config", "NetworkConfig": "config", "MobileViTError": "errors", "Scope": "scope"}

@@ -6,7 +6,7 @@ import pytest
 from tiny import hub_cache
 
 from mobilevit_np.config import NetworkConfig
-from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTError, OutputError
+from mobilevit_np.errors import CheckpointError, ConfigError, MobileViTError, OutputError
 from mobilevit_np.huggingface import AutoImageProcessor, MobileViTConfig, MobileViTImageProcessor
 
 PAGE = {  # every field of the page (4.34) with its default
@@ -141,9 +141,6 @@ def test_a_loader_s_keywords_are_no_settings(load, tmp_path):
     assert load("owner/name", cache_dir=cache).to_dict() == plain  # the json files alone will do
     with pytest.raises(MobileViTError, match="owner/name"):
         load("owner/name", cache_dir=cache, revision="v3")
-    for name in ("local_files_only", "force_download", "token", "subfolder"):
-        with pytest.raises(InputError, match=f"takes no {name}; of the hub it takes revision and cache_dir"):
-            load("owner/name", cache_dir=cache, **{name: "x"})
 
 
 @pytest.mark.parametrize("written", [WRITTEN_BY_4, WRITTEN_BY_5, {"model_type": "mobilevit"}, {}])

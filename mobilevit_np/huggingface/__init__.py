@@ -11,8 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auto import AutoConfig as AutoConfig
+    from .auto import AutoImageProcessor as AutoImageProcessor
+    from .auto import AutoModel as AutoModel
+    from .auto import AutoModelForImageClassification as AutoModelForImageClassification
+    from .auto import AutoModelForSemanticSegmentation as AutoModelForSemanticSegmentation
+    from .batch_feature import BatchFeature as BatchFeature
     from .configuration import MobileViTConfig as MobileViTConfig
-    from .image_processing import AutoImageProcessor as AutoImageProcessor
+    from .image_pipelines import pipeline as pipeline
     from .image_processing import MobileViTFeatureExtractor as MobileViTFeatureExtractor
     from .image_processing import MobileViTImageProcessor as MobileViTImageProcessor
     from .modeling import MobileViTForImageClassification as MobileViTForImageClassification
@@ -23,7 +29,12 @@ if TYPE_CHECKING:
     from .modeling_tf import TFMobileViTModel as TFMobileViTModel
 
 _HOME_OF = {
-    "AutoImageProcessor": "image_processing",
+    "AutoConfig": "auto",
+    "AutoImageProcessor": "auto",
+    "AutoModel": "auto",
+    "AutoModelForImageClassification": "auto",
+    "AutoModelForSemanticSegmentation": "auto",
+    "BatchFeature": "batch_feature",
     "MobileViTConfig": "configuration",
     "MobileViTFeatureExtractor": "image_processing",
     "MobileViTForImageClassification": "modeling",
@@ -33,6 +44,7 @@ _HOME_OF = {
     "TFMobileViTForImageClassification": "modeling_tf",
     "TFMobileViTForSemanticSegmentation": "modeling_tf",
     "TFMobileViTModel": "modeling_tf",
+    "pipeline": "image_pipelines",
 }
 
 __all__ = [*_HOME_OF]

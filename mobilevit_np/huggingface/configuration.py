@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..formats.files import make_folder, read_json, write_file
 from ..formats.hub import CONFIG_FILE
 from ..preprocess.settings import is_timm_config
-from .keywords import settings_only
+from .keywords import check_saving, sorted_out
 
 _BY_POSITION = (
     "num_channels", "image_size", "patch_size", "hidden_sizes", "neck_hidden_sizes", "num_attention_heads",
@@ -30,6 +30,10 @@ _BY_POSITION = (
     "attention_probs_dropout_prob", "classifier_dropout_prob", "initializer_range", "layer_norm_eps", "qkv_bias",
     "aspp_out_channels", "atrous_rates", "aspp_dropout_prob", "semantic_loss_ignore_index",
 )  # fmt: skip
+_OF_ALL_MODELS = {  # what every model's configuration has in transformers, whose file leaves out what's as usual
+    "output_hidden_states": False, "output_attentions": False, "return_dict": True, "problem_type": None,
+    "architectures": None, "id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+}  # fmt: skip
 Config = TypeVar("Config", bound="MobileViTConfig")
 
 
@@ -51,9 +55,9 @@ class MobileViTConfig(NetworkConfig):
     initializer_range: float = 0.02
     aspp_dropout_prob: float = 0.1
     semantic_loss_ignore_index: int = 255
-    output_hidden_states: bool = False
-    output_attentions: bool = False
-    return_dict: bool = True
+    output_hidden_states: bool | None = False
+    output_attentions: bool | None = False
+    return_dict: bool | None = True
     problem_type: str | None = None
     architectures: list[str] | None = None
 
@@ -65,9 +69,7 @@ class MobileViTConfig(NetworkConfig):
                 setattr(self, field.name, values.pop(field.name, default))
         self._set_labels(values.pop("id2label", None), values.pop("label2id", None), values.pop("num_labels", None))
         values.pop("model_type", None)
-        for name, value in values.items():
-            _check_name(type(self), name)
-            setattr(self, name, value)
+        self.update(values)
         self.validate()
 
     def _set_labels(self, id2label: Any, label2id: Any, num_labels: Any) -> None:
@@ -97,16 +99,25 @@ class MobileViTConfig(NetworkConfig):
             self.label2id = {label: i for i, label in self.id2label.items()}
 
     @property
-    def use_return_dict(self) -> bool:
+    def use_return_dict(self) -> bool | None:
         """The older name of ``return_dict``."""
         return self.return_dict
+
+    @property
+    def name_or_path(self) -> str:
+        """Where it was opened, as transformers' files say (``_name_or_path``); empty where nobody said it."""
+        return str(getattr(self, "_name_or_path", ""))
+
+    @name_or_path.setter
+    def name_or_path(self, where: Any) -> None:
+        self._name_or_path = str(where)
 
     def validate(self) -> None:
         """Raise ConfigError, naming the field, unless a model can be built from the values."""
         self.id2label = _numbered(self.id2label)
         super().validate()
         for name in ("output_hidden_states", "output_attentions", "return_dict"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(getattr(self, name), (bool, type(None))):
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
             raise ConfigError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}")
@@ -123,66 +134,111 @@ class MobileViTConfig(NetworkConfig):
             del values["global_pool"]  # transformers knows no other
         return values
 
-    def to_json_string(self) -> str:
-        """``to_dict`` as the text of a config.json. Raises ConfigError for a value that JSON can't hold."""
+    def to_diff_dict(self) -> dict[str, Any]:
+        """``to_dict`` without what every model's configuration has and is as usual, as transformers writes files."""
+        usual = {name for name, value in _OF_ALL_MODELS.items() if getattr(self, name) == value}
+        return {name: value for name, value in self.to_dict().items() if name not in {*usual, "_name_or_path"}}
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """``to_diff_dict``, or ``to_dict``, as the text of a config.json.
+
+        Raises ConfigError for a value that JSON can't hold: a function as ``hidden_act``.
+        """
+        if callable(self.hidden_act):
+            name = getattr(self.hidden_act, "__name__", type(self.hidden_act).__name__)
+            raise ConfigError(
+                f"hidden_act is the function {name}, which no config.json can hold, so this configuration can't be "
+                "saved; give an activation by its name"
+            )
         try:
-            values = {**self.to_dict(), "id2label": {str(i): label for i, label in self.id2label.items()}}
-            return json.dumps(values, indent=2, sort_keys=True) + "\n"
+            return _json(self.to_diff_dict() if use_diff else self.to_dict())
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the configuration can't be written as JSON: {error}") from None
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Write config.json into a folder, made where missing. Raises OutputError."""
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write ``to_json_string`` to a file of any name. Raises ConfigError, OutputError."""
+        write_file(Path(json_file_path), self.to_json_string(use_diff).encode("utf-8"))
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **keywords: Any) -> None:
+        """Write config.json into a folder, made where missing.
+
+        Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
+        """
+        check_saving(keywords)
         text = self.to_json_string()
-        write_file(make_folder(save_directory) / CONFIG_FILE, text.encode("utf-8"))
+        write_file(make_folder(Path(save_directory)) / CONFIG_FILE, text.encode("utf-8"))
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set fields to the values of a dictionary. Raises ConfigError for a method's name."""
+        for name, value in config_dict.items():
+            if name not in {*vars(self), "num_labels", "name_or_path"}:
+                _check_name(type(self), name)
+            setattr(self, name, value)
 
     @classmethod
-    def from_dict(cls: type[Config], config_dict: Mapping[str, Any], **overrides: Any) -> Config:
-        """A configuration from plain values, ``overrides`` first. Raises ConfigError for another model's."""
-        values = {**config_dict, **overrides}
-        if "num_labels" in overrides and "id2label" not in overrides:
+    def from_dict(
+        cls: type[Config], config_dict: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
+    ) -> Any:
+        """A configuration from plain values, with fields of it in ``overrides``; others than its fields are no part.
+
+        With ``return_unused_kwargs`` it comes in a pair, with those others. Raises ConfigError for another model's.
+        """
+        known = {field.name for field in fields(cls)} | {"id2label", "label2id", "name_or_path", *config_dict}
+        changes = {name: value for name, value in overrides.items() if name in known}
+        values = {**config_dict, **changes}
+        if "num_labels" in changes and "id2label" not in changes:
             kept = config_dict.get("id2label")
-            if isinstance(kept, Mapping) and len(kept) != overrides["num_labels"]:
+            if isinstance(kept, Mapping) and len(kept) != changes["num_labels"]:
                 del values["id2label"]
                 values.pop("label2id", None)
+        if "id2label" in changes and "label2id" not in changes:
+            values.pop("label2id", None)  # the other way round of other names
         model_type = values.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"this configuration describes a {model_type!r}, not a {cls.model_type!r}")
-        return cls(**values)
+        config = cls(**values)
+        unused = {name: value for name, value in overrides.items() if name not in known}
+        return (config, unused) if return_unused_kwargs else config
 
     @classmethod
-    def from_json_file(cls: type[Config], json_file: str | Path) -> Config:
+    def from_json_file(cls: type[Config], json_file: str | os.PathLike[str]) -> Config:
         """A configuration from one file of any name.
 
         Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT.
         """
-        return cls.from_dict(_json_fields(json_file))
+        config: Config = cls.from_dict(_json_fields(Path(json_file)))
+        return config
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(what a config.json says, the keywords that don't say where it is). Raises as ``from_pretrained``."""
+        place, rest = sorted_out(keywords)
+        path = str(pretrained_model_name_or_path)
+        if path.endswith(".json") and os.path.basename(path) != CONFIG_FILE and not os.path.isdir(path):
+            return _json_fields(path), rest
+        return config_fields(pretrained_model_name_or_path, **place), rest
 
     @classmethod
     def from_pretrained(
-        cls: type[Config],
-        where: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        **overrides: Any,
-    ) -> Config:
-        """The configuration of a folder, a json file, a weights file or a name; ``overrides`` replace its fields.
+        cls: type[Config], pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
+    ) -> Any:
+        """The configuration of a folder, a json file, a weights file or a name.
 
-        Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT, InputError for a
-        loader's keyword that doesn't exist here.
+        ``keywords`` are fields to replace, and transformers' own: ``subfolder``, ``revision``, ``cache_dir``,
+        ``token``, ``local_files_only`` and ``force_download`` say where the file is, ``return_unused_kwargs`` asks for
+        a pair, the configuration and the keywords that are none of these; they change nothing. Raises CheckpointError
+        where it can't be read, ConfigError where it describes no MobileViT, InputError for what can't be done here.
         """
-        overrides = settings_only(overrides)
-        path = str(where)
-        if path.endswith(".json") and os.path.basename(path) != CONFIG_FILE and not os.path.isdir(path):
-            return cls.from_dict(_json_fields(where), **overrides)
-        return cls.from_dict(config_fields(where, revision=revision, cache=cache_dir), **overrides)
+        values, rest = cls.get_config_dict(pretrained_model_name_or_path, **keywords)
+        return cls.from_dict(values, **rest)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MobileViTConfig) and self.__dict__ == other.__dict__
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} {self.to_json_string().rstrip()}"
+        return f"{type(self).__name__} {_json(self.to_diff_dict(), default=repr).rstrip()}"
 
 
 def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,6 +249,12 @@ def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str,
     if twice := sorted(named.keys() & values.keys()):
         raise ConfigError(f"{', '.join(twice)}: given by position and by name; give it once")
     return named
+
+
+def _json(values: Mapping[str, Any], **options: Any) -> str:
+    labels = {str(number): label for number, label in values.get("id2label", {}).items()}
+    values = {**values, "id2label": labels} if labels else values
+    return json.dumps(values, indent=2, sort_keys=True, **options) + "\n"
 
 
 def _json_fields(path: str | Path) -> dict[str, Any]:

@@ -14,14 +14,14 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from ..checkpoints import processor_settings
 from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
-from ..formats.files import make_folder, write_file
+from ..formats.files import make_folder, read_json, write_file
 from ..formats.hub import PREPROCESSOR_FILE
 from ..ops.resize import best_class_at_size
 from ..preprocess.decoding import as_array, as_rgb, decode
@@ -29,6 +29,7 @@ from ..preprocess.profiles import Profile
 from ..preprocess.settings import (
     CONVERT,
     DEFAULTS,
+    FLIP_FIELDS,
     PROCESSOR_TYPES,
     check_processor_type,
     from_preprocessor_config,
@@ -36,21 +37,15 @@ from ..preprocess.settings import (
     modernized,
 )
 from ..preprocess.steps import run_steps
-from .keywords import settings_only
+from .batch_feature import BatchFeature
+from .keywords import check_saving, sorted_out
+from .tensors import as_numbers, kind_of
 
 _CHANNELS = (1, 3)  # an axis this long is taken for the channels' ...
 _MORE_CHANNELS = 4  # ... and only then one of 4, so that a photo 4 pixels high isn't mistaken
 _IGNORED = 255  # the label that the loss ignores
-
-
-class BatchFeature(dict[str, Any]):
-    """A dict whose entries are attributes, too: ``inputs["pixel_values"]``, ``inputs.pixel_values``, ``**inputs``."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"there is no {name!r} here; there are {list(self)}") from None
+_IDLE = ("do_normalize", "image_mean", "image_std", "do_pad", "pad_size")  # of other models' processors
+_NOT_IN_A_CALL = ("device", "disable_grouping", "use_fast")  # transformers takes them; here they change nothing
 
 
 class MobileViTImageProcessor:
@@ -65,12 +60,13 @@ class MobileViTImageProcessor:
     - ``do_flip_channel_order``: RGB to BGR, which the published weights expect (True)
     - ``do_reduce_labels``: segmentation maps only: labels minus one, and 0 becomes 255, which the loss ignores (False)
     - ``do_convert_rgb``: gray, palettes and transparency (on white) to RGB first (None: no)
+    - ``do_normalize``, ``image_mean``, ``image_std``, ``do_pad``: kept, and done neither here nor in transformers
 
     Unknown arguments are kept and saved again. Raises ConfigError for values that make no sense.
     Source: transformers' class of the same name.
     """
 
-    model_input_names = ("pixel_values",)
+    model_input_names: ClassVar[list[str]] = ["pixel_values"]
 
     do_resize: bool
     size: dict[str, int]
@@ -112,6 +108,7 @@ class MobileViTImageProcessor:
         settings = modernized(given)
         from_preprocessor_config(settings)  # raises where a value makes no sense
         self.do_convert_rgb: bool | None = settings.pop(CONVERT, None)
+        _warn_of_idle(settings)
         self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
         for key in DEFAULTS:
             setattr(self, key, settings[key])
@@ -137,20 +134,23 @@ class MobileViTImageProcessor:
         data_format: str | None = "channels_first",
         input_data_format: str | None = None,
         do_convert_rgb: bool | None = None,
+        **others: Any,
     ) -> BatchFeature:
         """Photos, and their segmentation maps if given, ready for the network: ``pixel_values`` and ``labels``.
 
         ``images``: one or a list, of PIL images, arrays or anything with ``__array__`` (tensors), or paths or bytes;
         or one array of a batch. ``input_data_format``: "channels_first", "channels_last" or "none" for arrays
         (H, W); else it's seen from the shape, first where both ends could be it. Arguments that are not None replace
-        the processor's own settings for this call.
+        the processor's own settings for this call. ``others`` are those that the processor keeps and doesn't use.
 
         Shape: ``pixel_values``: a list of (C, H, W), or (H, W, C) with ``data_format="channels_last"``; one array
-        (B, C, H, W) with ``return_tensors="np"``. ``labels``: the same of (H, W), int64.
+        (B, C, H, W) with ``return_tensors="np"``, a tensor with "pt" (PyTorch), "tf" or "jax". ``labels``: the same of
+        (H, W), int64.
         float32 where rescaled; else, where resized, uint8, or float32 for floats in 0..1 (which lose all but eight
         bits there); else the images' dtype. Values in 0..1 that are to be rescaled get a MobileViTWarning.
-        Raises InputError, ConfigError or ImageError.
+        Raises InputError, ConfigError, ImageError, or MissingExtraError where the tensors' framework isn't installed.
         """
+        _check_call(others)
         settings = self._with(
             do_resize=do_resize,
             size=size,
@@ -163,7 +163,7 @@ class MobileViTImageProcessor:
             do_reduce_labels=do_reduce_labels,
             do_convert_rgb=do_convert_rgb,
         )
-        stacked = _check_return_tensors(return_tensors)
+        kind = kind_of(return_tensors)
         last = _format("data_format", data_format, ("channels_first", "channels_last")) == "channels_last"
         layout = _format("input_data_format", input_data_format, ("channels_first", "channels_last", "none"))
         profile = from_preprocessor_config(settings)
@@ -177,13 +177,37 @@ class MobileViTImageProcessor:
         pixel_values = [run_steps(photo, profile) for photo in photos]
         if last:
             pixel_values = [image.transpose(1, 2, 0) for image in pixel_values]
-        features = BatchFeature(pixel_values=_batch(pixel_values, stacked))
+        features = BatchFeature({"pixel_values": pixel_values})
         if segmentation_maps is not None:
             maps = [
                 _label_map(each, profile, settings["do_reduce_labels"]) for each in _listed(segmentation_maps, ndim=2)
             ]
-            features["labels"] = _batch(maps, stacked)
-        return features
+            features["labels"] = maps
+        return features.convert_to_tensors(kind)
+
+    def resize(self, image: Any, size: Any, resample: int | None = None, **layout: Any) -> np.ndarray:
+        """One photo through the first step alone, in the layout that it has: ``preprocess`` goes through them all."""
+        return self._step(image, layout, do_resize=True, size=size, resample=resample)
+
+    def rescale(self, image: Any, scale: float, **layout: Any) -> np.ndarray:
+        """One photo times ``scale``, see ``resize``."""
+        return self._step(image, layout, do_rescale=True, rescale_factor=scale)
+
+    def center_crop(self, image: Any, size: Any, **layout: Any) -> np.ndarray:
+        """The middle of one photo, see ``resize``."""
+        return self._step(image, layout, do_center_crop=True, crop_size=size)
+
+    def flip_channel_order(self, image: Any, **layout: Any) -> np.ndarray:
+        """One photo, RGB to BGR or back, see ``resize``."""
+        return self._step(image, layout, do_flip_channel_order=True)
+
+    def _step(self, image: Any, layout: dict[str, Any], **step: Any) -> np.ndarray:
+        array = as_array(image)
+        said = layout.get("input_data_format") or (_seen_layout(array.shape) if array.ndim == 3 else "none")
+        wanted = layout.get("data_format") or ("channels_first" if array.ndim == 2 else said)
+        others = {name: False for name in DEFAULTS if name.startswith("do_") and name not in step}
+        found = self.preprocess(array, input_data_format=said, data_format=wanted, **{**others, **step})
+        return np.asarray(found["pixel_values"][0])
 
     def post_process_semantic_segmentation(
         self, outputs: Any, target_sizes: Iterable[Sequence[int]] | None = None
@@ -209,31 +233,49 @@ class MobileViTImageProcessor:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def from_pretrained(
-        cls,
-        where: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        **changes: Any,
-    ) -> MobileViTImageProcessor:
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(what a preprocessor_config.json says, the keywords that don't say where it is).
+
+        Raises as ``from_pretrained``.
+        """
+        place, rest = sorted_out(keywords)
+        return processor_settings(pretrained_model_name_or_path, **place), rest
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any) -> Any:
         """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
 
         Both spellings are read. A file that leaves the channels' order open has that of the weights beside it: timm's
-        take RGB. ``changes`` replace settings of the file. Raises CheckpointError where it can't be
-        read, ConfigError where it's another model's, MissingExtraError where it must be downloaded and can't,
-        InputError for a loader's keyword that doesn't exist here.
+        take RGB. ``keywords`` are settings to replace, and transformers' own: ``subfolder``, ``revision``,
+        ``cache_dir``, ``token``, ``local_files_only`` and ``force_download`` say where the file is;
+        ``return_unused_kwargs`` asks for a pair, the processor and the keywords that are none of these. Raises
+        CheckpointError where it can't be read, ConfigError where it's another model's, MissingExtraError where it must
+        be downloaded and can't, InputError for what can't be done here.
         """
-        changes = settings_only(changes)
-        return cls.from_dict(processor_settings(where, revision=revision, cache=cache_dir), **changes)
+        settings, rest = cls.get_image_processor_dict(pretrained_model_name_or_path, **keywords)
+        return cls.from_dict(settings, **rest)
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> MobileViTImageProcessor:
-        """The processor that ``settings`` describe, in either spelling, with ``changes``."""
+    def from_dict(cls, settings: Mapping[str, Any], *, return_unused_kwargs: bool = False, **changes: Any) -> Any:
+        """The processor that ``settings`` describe, in either spelling, with ``changes``; others change nothing.
+
+        With ``return_unused_kwargs`` it comes in a pair, with those others.
+        """
         if is_timm_config(settings):
             raise ConfigError("these are timm's settings: Classifier.from_pretrained() reads them, this class does not")
         check_processor_type(settings)
-        return cls(**modernized({**settings, **changes}))
+        known = {*DEFAULTS, *FLIP_FIELDS, CONVERT, *_IDLE, *settings}
+        unused = {name: value for name, value in changes.items() if name not in known}
+        kept = {name: value for name, value in changes.items() if name in known}
+        processor = cls(**modernized({**settings, **kept}))
+        return (processor, unused) if return_unused_kwargs else processor
+
+    @classmethod
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Any:
+        """The processor that a file of any name describes. Raises as ``from_pretrained``."""
+        return cls.from_dict(read_json(Path(json_file)))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings in the new spelling, as they're saved."""
@@ -242,10 +284,32 @@ class MobileViTImageProcessor:
             settings[CONVERT] = self.do_convert_rgb
         return {**self._others, **settings, "image_processor_type": PROCESSOR_TYPES[0]}
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write preprocessor_config.json into ``folder``, which is made if need be. Raises OutputError."""
-        text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-        write_file(make_folder(Path(folder)) / PREPROCESSOR_FILE, text.encode())
+    def to_json_string(self) -> str:
+        """``to_dict`` as the text of a preprocessor_config.json. Raises ConfigError for what JSON can't hold."""
+        try:
+            return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the settings can't be written as JSON: {error}") from None
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write ``to_json_string`` to a file of any name. Raises ConfigError, OutputError."""
+        write_file(Path(json_file_path), self.to_json_string().encode())
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **keywords: Any) -> list[str]:
+        """Write preprocessor_config.json into a folder, which is made if need be; the list of what was written.
+
+        Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
+        """
+        check_saving(keywords)
+        text = self.to_json_string()
+        return [str(write_file(make_folder(Path(save_directory)) / PREPROCESSOR_FILE, text.encode()))]
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting that is kept and not used."""
+        others = vars(self).get("_others", {})
+        if name in others or name in _IDLE:
+            return others.get(name)
+        raise AttributeError(f"a {type(self).__name__} has no {name!r}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({json.dumps(self.to_dict(), indent=2, sort_keys=True, default=repr)})"
@@ -259,16 +323,21 @@ class MobileViTImageProcessor:
 MobileViTFeatureExtractor = MobileViTImageProcessor  # its name before 2023, in many scripts and old files
 
 
-class AutoImageProcessor:
-    """``AutoImageProcessor.from_pretrained(...)``: for a MobileViT always a ``MobileViTImageProcessor``."""
-
-    @staticmethod
-    def from_pretrained(where: str | os.PathLike[str], **changes: Any) -> MobileViTImageProcessor:
-        """See ``MobileViTImageProcessor.from_pretrained``."""
-        return MobileViTImageProcessor.from_pretrained(where, **changes)
-
-
 _TYPES = ("image_processor_type", "feature_extractor_type")
+
+
+def _warn_of_idle(settings: Mapping[str, Any]) -> None:
+    for name in ("do_normalize", "do_pad"):
+        if settings.get(name):
+            message = f"{name} is kept, and not done: a MobileViT's processor never does it, in transformers neither"
+            warnings.warn(message, MobileViTWarning, stacklevel=4)
+
+
+def _check_call(others: Mapping[str, Any]) -> None:
+    """Raise InputError for a keyword of a call that is none."""
+    if unknown := sorted(others.keys() - {*_IDLE, *_NOT_IN_A_CALL}):
+        raise InputError(f"preprocess takes no {', '.join(unknown)}; its help says what it takes")
+    _warn_of_idle(others)
 
 
 # -- what comes in -----------------------------------------------------------------------------------------------------
@@ -279,14 +348,6 @@ def _format(name: str, value: Any, known: tuple[str, ...]) -> str | None:
     if value is not None and value not in known:
         raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     return value
-
-
-def _check_return_tensors(kind: Any) -> bool:
-    """Whether one array is asked for."""
-    kind = getattr(kind, "value", kind)
-    if kind in (None, "np"):
-        return kind == "np"
-    raise InputError(f'return_tensors={kind!r} is not made here: use "np", or leave it out for a list')
 
 
 def _listed(images: Any, ndim: int) -> list[Any]:
@@ -366,25 +427,10 @@ def _label_map(source: Any, profile: Profile, reduce_labels: bool) -> np.ndarray
     return run_steps(labels[None], plain)[0].astype(np.int64)
 
 
-def _batch(images: list[np.ndarray], stacked: bool) -> Any:
-    if not stacked:
-        return images
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1:
-        raise InputError(
-            f"images of shapes {shapes[0]} and {shapes[1]} can't make one array: "
-            "set do_center_crop, or leave return_tensors out"
-        )
-    return np.stack(images)
-
-
 def _segmenter_logits(outputs: Any) -> np.ndarray:
     if not hasattr(outputs, "logits"):
         raise InputError(f"a segmenter's outputs are asked for, and a {type(outputs).__name__} has no logits")
-    try:
-        logits = np.asarray(outputs.logits)
-    except Exception as error:  # another library's __array__ may raise anything
-        raise InputError(f"the logits can't be taken as an array: {str(error)[:200]}") from None
+    logits = as_numbers(outputs.logits, "logits")
     if logits.ndim != 4 or logits.size == 0 or logits.dtype.kind not in "fiu":
         raise InputError(f"a segmenter's logits are numbers (B, K, H, W), not {logits.dtype} of shape {logits.shape}")
     return logits if logits.dtype.kind == "f" else logits.astype(np.float64)

@@ -1,7 +1,7 @@
 """Keywords of transformers' loaders that are no settings.
 
-``from_pretrained`` takes settings by any name, so a loader's own keywords must be told apart: otherwise they would be
-kept as settings, and saved again.
+``from_pretrained`` and ``save_pretrained`` take settings by any name, so their own keywords must be told apart:
+otherwise they would be kept as settings, and saved again. Each is obeyed, or changes nothing here, or is refused.
 """
 
 from __future__ import annotations
@@ -11,20 +11,60 @@ from typing import Any
 
 from ..errors import InputError
 
-IGNORED = frozenset({"use_fast", "trust_remote_code"})  # there is one processor, and no code is ever loaded
-REFUSED = frozenset(
+PLACES = {  # where to find the files; under the names of ``checkpoints.open_checkpoint``
+    "subfolder": "subfolder", "variant": "variant", "revision": "revision", "cache_dir": "cache", "token": "token",
+    "use_auth_token": "token", "local_files_only": "local_files_only", "force_download": "force_download",
+}  # fmt: skip
+IDLE = frozenset(  # one format of weights is read like another, no code is ever loaded, there is one device and engine
     {
-        "force_download", "local_files_only", "proxies", "resume_download", "return_unused_kwargs", "subfolder",
-        "token", "use_auth_token",
+        "use_safetensors", "weights_only", "from_pt", "trust_remote_code", "code_revision", "resume_download", "mirror",
+        "low_cpu_mem_usage", "device_map", "max_memory", "offload_folder", "offload_buffers", "offload_state_dict",
+        "attn_implementation", "experts_implementation", "use_flash_attention_2", "use_kernels", "kernel_config",
+        "tp_plan", "tp_size", "device_mesh", "distributed_config", "use_fast", "backend", "adapter_name", "_fast_init",
+        "_from_auto", "_from_pipeline", "_commit_hash", "_configuration_file",
     }
 )  # fmt: skip
+_NO_QUANTIZING = "`python -m mobilevit_np weights quantize` makes int8 weights, which open as any others do"
+_NO_OTHER_WEIGHTS = "weights are read from safetensors and PyTorch's files"
+REFUSED = {  # where they ask for something
+    "quantization_config": _NO_QUANTIZING,
+    "load_in_8bit": _NO_QUANTIZING,
+    "load_in_4bit": _NO_QUANTIZING,
+    "gguf_file": _NO_OTHER_WEIGHTS,
+    "from_tf": _NO_OTHER_WEIGHTS,
+    "from_flax": _NO_OTHER_WEIGHTS,
+    "key_mapping": "names are recognized; rename others in a state_dict, and give that",
+    "adapter_kwargs": "no adapters are read; merge them into the weights first",
+    "proxies": "the environment's HTTPS_PROXY is obeyed",
+}
+LOADING = PLACES.keys() | IDLE | REFUSED.keys()
+SAVING = {  # of save_pretrained: what's taken in silence is None
+    "push_to_hub": "nothing is uploaded; `hf upload` does that",
+    **dict.fromkeys(("max_shard_size", "save_function", "save_peft_format", "save_original_format", "use_diff"), None),
+    **dict.fromkeys(("token", "use_auth_token", "commit_message", "repo_id", "private", "create_pr", "revision"), None),
+}
 
 
-def settings_only(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """``keywords`` without those that change nothing here. Raises InputError for those that would and can't be had."""
-    if refused := sorted(REFUSED & keywords.keys()):
-        raise InputError(
-            f"from_pretrained takes no {', '.join(refused)}; of the hub it takes revision and cache_dir, and the "
-            "environment's HF_HUB_OFFLINE and HF_TOKEN"
-        )
-    return {name: value for name, value in keywords.items() if name not in IGNORED}
+def sorted_out(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(where to find the files, as ``open_checkpoint`` calls it; what's no loader's keyword).
+
+    Raises InputError for what can't be had.
+    """
+    for name in keywords.keys() & REFUSED.keys():
+        _refuse("from_pretrained", name, keywords[name], REFUSED[name])
+    said = {PLACES[name]: keywords[name] for name in PLACES if keywords.get(name) is not None}
+    return said, {name: value for name, value in keywords.items() if name not in LOADING}
+
+
+def check_saving(keywords: Mapping[str, Any]) -> None:
+    """Raise InputError for a keyword of ``save_pretrained`` that asks for what can't be had, or is none of its."""
+    for name, value in keywords.items():
+        if name not in SAVING:
+            raise InputError(f"save_pretrained takes no {name}; it takes {', '.join(SAVING)}")
+        if (reason := SAVING[name]) is not None:
+            _refuse("save_pretrained", name, value, reason)
+
+
+def _refuse(method: str, name: str, value: Any, reason: str) -> None:
+    if value is not None and value is not False and value != {}:
+        raise InputError(f"{method} can't do {name}={value!r:.60}: {reason}")

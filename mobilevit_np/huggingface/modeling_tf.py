@@ -74,19 +74,19 @@ class _KerasCalls:
         return {name: value for name, value in zip(self.call_order, values, strict=False) if value is not None}
 
 
-class TFMobileViTModel(_KerasCalls, MobileViTModel):  # type: ignore[misc]  # a call of another form
+class TFMobileViTModel(_KerasCalls, MobileViTModel):
     """The backbone without a head; see MobileViTModel."""
 
     call_order = ("pixel_values", "output_hidden_states", "return_dict", "training")
 
 
-class TFMobileViTForImageClassification(_KerasCalls, MobileViTForImageClassification):  # type: ignore[misc]  # a call of another form
+class TFMobileViTForImageClassification(_KerasCalls, MobileViTForImageClassification):
     """The classifier; see MobileViTForImageClassification."""
 
     call_order = ("pixel_values", "output_hidden_states", "labels", "return_dict", "training")
 
 
-class TFMobileViTForSemanticSegmentation(_KerasCalls, MobileViTForSemanticSegmentation):  # type: ignore[misc]  # a call of another form
+class TFMobileViTForSemanticSegmentation(_KerasCalls, MobileViTForSemanticSegmentation):
     """The segmenter; see MobileViTForSemanticSegmentation."""
 
     call_order = ("pixel_values", "labels", "output_hidden_states", "return_dict", "training")

@@ -1,4 +1,4 @@
-"""What a model answers: fields by attribute, key and position, as in transformers.
+"""What a model answers: dataclasses whose fields are read by attribute, key and position, as in transformers.
 
 ``outputs.logits``, ``outputs["logits"]`` and ``outputs[0]`` are the same array. Fields that weren't asked for read as
 None, and stand neither in ``keys()`` nor in the tuple: ``outputs[0]`` is the loss where there is one.
@@ -6,47 +6,86 @@ None, and stand neither in ``keys()`` nor in the tuple: ``outputs[0]`` is the lo
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from ..errors import InputError
 
 
+@dataclass(init=False, repr=False, eq=False)
 class ModelOutput(dict[str, Any]):
-    """A dictionary whose order is that of ``fields``, also indexable by attribute and by position.
+    """A dataclass that is a dictionary too, in the order of its fields, also indexable by position.
 
-    Raises InputError for a field it doesn't have.
+    The fields come by position or by name, or all in one dictionary, or as pairs of name and value. Raises InputError
+    for a field it doesn't have.
     """
 
-    fields: ClassVar[tuple[str, ...]] = ()
+    def __init__(self, *values: Any, **named: Any) -> None:
+        names = _names(self)
+        given = dict(zip(names, values, strict=False))
+        if len(values) > len(names) or given.keys() & named.keys():
+            raise InputError(f"{type(self).__name__} takes {', '.join(names)}, each once")
+        for name, value in {**dict.fromkeys(names), **given, **named}.items():
+            self[name] = value
+        self.__post_init__()
 
-    def __init__(self, **values: Any) -> None:
-        super().__init__()
-        for name, value in values.items():
+    def __post_init__(self) -> None:
+        """Take the fields out of the first, where they came all in one."""
+        first, *others = _names(self) or [""]
+        whole = getattr(self, first, None)
+        if any(getattr(self, name) is not None for name in others) or (pairs := _pairs(whole)) is None:
+            return
+        self[first] = None
+        for name, value in pairs:
             self[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self.fields:
-            raise InputError(f"{type(self).__name__} has no field {name!r}, but {', '.join(self.fields)}")
+        names = _names(self)
+        if name not in names:
+            raise InputError(f"{type(self).__name__} has no field {name!r}, but {', '.join(names)}")
+        object.__setattr__(self, name, value)
         values = {**self, name: value}
-        self.clear()  # set again from the first, so that the order is that of the fields, whatever was set last
-        super().update({field: values[field] for field in self.fields if values.get(field) is not None})
+        super().clear()  # set again from the first, so that the order is that of the fields, whatever was set last
+        super().update({field: values[field] for field in names if values.get(field) is not None})
 
-    def __getitem__(self, key: str | int | slice) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __getattr__(self, name: str) -> Any:
-        if name in type(self).fields:
-            return self.get(name)
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}, but {', '.join(type(self).fields)}")
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}, but {', '.join(_names(self))}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
+
+    def _never(self, *_: Any, **__: Any) -> NoReturn:
+        raise InputError(f"the fields of a {type(self).__name__} are set one by one, and none is taken out")
+
+    __delitem__ = pop = popitem = setdefault = update = clear = _never
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The fields that aren't None, in order."""
         return tuple(self.values())
 
 
+def _names(output: ModelOutput) -> list[str]:
+    return [field.name for field in dataclasses.fields(output)]
+
+
+def _pairs(whole: Any) -> list[tuple[str, Any]] | None:
+    """The names and values that came all in one; None where it's a field's own value."""
+    if isinstance(whole, Mapping):
+        return list(whole.items())
+    if not isinstance(whole, Iterable) or hasattr(whole, "__array__"):
+        return None
+    pairs = list(whole) if isinstance(whole, (list, tuple)) else []
+    if not pairs or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        return None
+    return pairs if isinstance(pairs[0][0], str) else None
+
+
+@dataclass(init=False, repr=False, eq=False)
 class BaseModelOutputWithPooling(ModelOutput):
     """A bare model's answer.
 
@@ -54,9 +93,13 @@ class BaseModelOutputWithPooling(ModelOutput):
     expansion; ``hidden_states``, five of (B, Ci, Hi, Wi); ``attentions``, nine of (B*P, h, N, N).
     """
 
-    fields = ("last_hidden_state", "pooler_output", "hidden_states", "attentions")
+    last_hidden_state: Any = None
+    pooler_output: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
 
 
+@dataclass(init=False, repr=False, eq=False)
 class ImageClassifierOutput(ModelOutput):
     """A classifier's answer.
 
@@ -64,9 +107,13 @@ class ImageClassifierOutput(ModelOutput):
     (B*P, h, N, N).
     """
 
-    fields = ("loss", "logits", "hidden_states", "attentions")
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
 
 
+@dataclass(init=False, repr=False, eq=False)
 class SemanticSegmenterOutput(ModelOutput):
     """A segmenter's answer.
 
@@ -74,4 +121,7 @@ class SemanticSegmenterOutput(ModelOutput):
     ``hidden_states``, five of (B, Ci, Hi, Wi); ``attentions``, nine of (B*P, h, N, N).
     """
 
-    fields = ("loss", "logits", "hidden_states", "attentions")
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+    attentions: Any = None

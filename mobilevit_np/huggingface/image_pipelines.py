@@ -1,0 +1,188 @@
+"""``pipeline("image-classification", model=...)``: photos in, transformers' form of answers out.
+
+The numbers are those of the model's class on what its processor makes of a photo, as in transformers. For photos as
+such there are ``Classifier`` and ``Segmenter``: a crop's mask, which here is stretched over its photo as it is there,
+covers the whole photo with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from .. import ops
+from ..checkpoints import config_fields
+from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION, problem_type_of, task_of
+from ..checkpoints.shipped import DEFAULTS
+from ..errors import InputError
+from ..preprocess import decode
+from .image_processing import MobileViTImageProcessor
+from .keywords import LOADING, sorted_out
+from .modeling import MobileViTForImageClassification, MobileViTForSemanticSegmentation
+from .pretrained import MobileViTPreTrainedModel
+from .tensors import dtype_asked
+
+_IDLE = {"batch_size", "num_workers", "timeout", "framework", "tokenizer", "pipeline_class"}
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": ops.softmax,
+    "sigmoid": ops.sigmoid,
+    "none": lambda logits: logits,
+}
+_USUAL = {ONE_OF_SEVERAL: "softmax", EACH_ON_ITS_OWN: "sigmoid", REGRESSION: "none"}
+
+
+class ImagePipeline:
+    """A model and its processor, called with a photo or a list of photos: paths, bytes, PIL images, arrays."""
+
+    task: ClassVar[str]
+    opens: ClassVar[type[MobileViTPreTrainedModel]]
+    parameters: ClassVar[frozenset[str]]
+
+    def __init__(self, model: Any, image_processor: MobileViTImageProcessor, **usual: Any) -> None:
+        if not isinstance(model, self.opens):
+            raise InputError(f"{self.task} takes a {self.opens.__name__}, not a {type(model).__name__}")
+        self.model = model
+        self.image_processor = self.feature_extractor = image_processor
+        self.device = model.device
+        self._usual = self._known(usual)
+
+    def __call__(self, inputs: Any = None, **parameters: Any) -> Any:
+        """The answer for one photo, a list of them for a list, one after the other for an iterator.
+
+        ``parameters`` are those of the task, in place of what ``pipeline`` was given. Raises InputError, ImageError.
+        """
+        inputs = parameters.pop("images", inputs)
+        if inputs is None:
+            raise InputError("there is no photo: give a path, bytes, a PIL image or an array, or a list of these")
+        chosen = {**self._usual, **self._known(parameters)}
+        if isinstance(inputs, Iterator):
+            return (self._answer(each, **chosen) for each in inputs)
+        if isinstance(inputs, (list, tuple)):
+            return [self._answer(each, **chosen) for each in inputs]
+        return self._answer(inputs, **chosen)
+
+    def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        if unknown := sorted(parameters.keys() - self.parameters - _IDLE):
+            known = ", ".join(sorted(self.parameters))
+            raise InputError(f"{self.task} takes no {', '.join(unknown)}; it takes {known}")
+        return {name: value for name, value in parameters.items() if name in self.parameters}
+
+    def _run(self, photo: Any) -> Any:
+        return self.model(**self.image_processor(photo, return_tensors="np"), return_dict=True)
+
+    def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+
+class ImageClassificationPipeline(ImagePipeline):
+    """``[{"label": ..., "score": ...}, ...]``, best first: ``top_k`` of them (5), all with None.
+
+    ``function_to_apply`` makes scores of logits: "softmax", "sigmoid" or "none"; without it ``problem_type`` says.
+    """
+
+    task = "image-classification"
+    opens = MobileViTForImageClassification
+    parameters = frozenset({"top_k", "function_to_apply"})
+
+    def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
+        config, function = self.model.config, parameters.get("function_to_apply")
+        kind = problem_type_of({"problem_type": config.problem_type}, config.num_labels)
+        name = getattr(function, "value", function) or _USUAL[kind]
+        if name not in _FUNCTIONS:
+            raise InputError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, not {name!r:.40}")
+        outputs = self._run(image if hasattr(image, "__array__") else decode(image))
+        scores = _FUNCTIONS[name](outputs.logits[0])
+        best = np.argsort(-scores, kind="stable")[: parameters.get("top_k", 5)]
+        return [{"label": config.id2label[int(i)], "score": float(scores[i])} for i in best]
+
+
+class ImageSegmentationPipeline(ImagePipeline):
+    """``[{"label": ..., "score": None, "mask": ...}, ...]``: for each class found, where it is.
+
+    ``mask`` is a PIL image of the photo's size, 255 where the class is and 0 elsewhere. ``subtask`` is "semantic".
+    """
+
+    task = "image-segmentation"
+    opens = MobileViTForSemanticSegmentation
+    parameters = frozenset({"subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold"})
+
+    def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
+        if (subtask := parameters.get("subtask")) not in (None, "semantic"):
+            raise InputError(f"subtask {subtask!r:.40} isn't done by this network, only semantic segmentation")
+        photo = decode(image)
+        outputs = self._run(photo)
+        (found,) = self.image_processor.post_process_semantic_segmentation(outputs, [photo.shape[:2]])
+        labels = self.model.config.id2label
+        return [
+            {"score": None, "label": labels[int(i)], "mask": Image.fromarray((found == i).astype(np.uint8) * 255)}
+            for i in np.unique(found)
+        ]
+
+
+PIPELINES: dict[str, type[ImagePipeline]] = {
+    each.task: each for each in (ImageClassificationPipeline, ImageSegmentationPipeline)
+}
+
+
+def pipeline(
+    task: str | None = None,
+    model: Any = None,
+    config: Any = None,
+    *,
+    image_processor: Any = None,
+    feature_extractor: Any = None,
+    processor: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+    torch_dtype: Any = None,
+    engine: str = "reference",
+    model_kwargs: dict[str, Any] | None = None,
+    **keywords: Any,
+) -> ImagePipeline:
+    """A model with its processor, ready for photos: ``pipeline("image-classification", model=...)(photo, top_k=3)``.
+
+    ``task`` is "image-classification" or "image-segmentation"; without it, the model says. ``model`` is a model, or
+    what ``from_pretrained`` opens, by default the shipped one; ``image_processor`` (it has two other names) likewise,
+    by default the model's. ``keywords`` are ``from_pretrained``'s, or the pipeline's own. Raises InputError, and as
+    ``from_pretrained`` does.
+    """
+    if device != -1:  # which is the CPU there
+        dtype_asked(device)
+    place = {name: keywords.pop(name) for name in LOADING & keywords.keys()}
+    task = task or _task_of(model, place)
+    if task not in PIPELINES:
+        raise InputError(f"there is no pipeline {task!r:.60} here, but {', '.join(PIPELINES)}")
+    kind = PIPELINES[task]
+    if model is None:
+        model = DEFAULTS[kind.opens.task]
+    processor = image_processor or feature_extractor or processor or _origin(model)
+    if not isinstance(model, MobileViTPreTrainedModel):
+        options = {"config": config, "dtype": dtype, "torch_dtype": torch_dtype, "engine": engine}
+        model = kind.opens.from_pretrained(model, **options, **place, **(model_kwargs or {}))
+    if not isinstance(processor, MobileViTImageProcessor):
+        processor = MobileViTImageProcessor.from_pretrained(processor, **place)
+    return kind(model, processor, **keywords)
+
+
+def _origin(model: Any) -> Any:
+    """Where the model's processor is."""
+    if not isinstance(model, MobileViTPreTrainedModel):
+        return model
+    if not model.name_or_path:
+        raise InputError("this model wasn't opened from anywhere; give its image_processor, too")
+    return model.name_or_path
+
+
+def _task_of(model: Any, place: dict[str, Any]) -> str:
+    """The pipeline for a model, or for what its config.json calls it. Raises InputError where nothing says it."""
+    if isinstance(model, MobileViTPreTrainedModel):
+        task: str | None = model.task
+    else:
+        task = None if model is None else task_of(config_fields(model, **sorted_out(place)[0]))
+    for name, kind in PIPELINES.items():
+        if task == kind.opens.task:
+            return name
+    raise InputError(f"nothing says which pipeline is meant; give a task, {' or '.join(PIPELINES)}")

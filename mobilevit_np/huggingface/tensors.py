@@ -1,0 +1,122 @@
+"""Other frameworks' tensors, in and out.
+
+Whatever has ``__array__`` comes in as an array. What ``return_tensors`` asks for goes out as the framework's own
+tensors: the framework is imported where it's asked for, and nowhere else. Outputs of models stay NumPy's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, MissingExtraError
+from ..formats.dtypes import float_type
+
+
+class Framework(NamedTuple):
+    """What to import, what makes a tensor of an array there, and what to install."""
+
+    module: str
+    function: str
+    package: str
+
+
+FRAMEWORKS = {
+    "pt": Framework("torch", "from_numpy", "torch"),
+    "tf": Framework("tensorflow", "convert_to_tensor", "tensorflow"),
+    "jax": Framework("jax.numpy", "asarray", "jax"),
+}
+KINDS = (None, "np", *FRAMEWORKS)  # of return_tensors
+
+
+def kind_of(return_tensors: Any) -> str | None:
+    """``return_tensors`` as text, transformers' enumeration included. Raises InputError for no such kind."""
+    kind = getattr(return_tensors, "value", return_tensors)
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        raise InputError(
+            f'return_tensors={kind!r:.40} is not made here: use "np", "pt", "tf" or "jax", or leave it out for a list'
+        )
+    return kind
+
+
+def convert(images: Sequence[Any], kind: str | None) -> Any:
+    """Arrays of one shape as one tensor of that kind, or as they are: B of (...) -> (B, ...)
+
+    Raises InputError where the shapes differ, MissingExtraError where the framework isn't installed.
+    """
+    if kind is None:
+        return images
+    shapes = sorted({np.shape(image) for image in images})
+    if len(shapes) > 1:
+        raise InputError(
+            f"images of shapes {shapes[0]} and {shapes[1]} can't make one array: "
+            "set do_center_crop, or leave return_tensors out"
+        )
+    stacked = np.stack(images)
+    return stacked if kind == "np" else _maker(kind)(stacked)
+
+
+def _maker(kind: str) -> Any:
+    module, function, package = FRAMEWORKS[kind]
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ImportError:
+        raise MissingExtraError(
+            f'return_tensors="{kind}" makes tensors of {package}, which isn\'t here: pip install {package}, or use '
+            '"np", which the models take as well'
+        ) from None
+
+
+def as_numbers(values: Any, name: str) -> np.ndarray:
+    """``values`` as an array of numbers, whatever offers itself as one; bfloat16, which NumPy lacks, as float32.
+
+    A tensor of PyTorch's that carries a gradient gives its values. Raises InputError, also for one on another device.
+    """
+    try:
+        values = values.detach() if hasattr(values, "detach") else values
+        if str(getattr(values, "dtype", "")) == "torch.bfloat16":
+            values = values.float()
+        array = np.asarray(values)
+    except Exception as error:  # another library's __array__ may raise anything
+        raise InputError(f"{name} can't be taken as an array: {str(error)[:200]}") from None
+    if array.dtype.name == "bfloat16":  # as JAX and TensorFlow lend it to NumPy
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} are numbers in an array, not a {type(values).__name__} of {array.dtype}")
+    return array
+
+
+class Device(str):
+    """Where numbers are computed: "cpu", with the ``type`` that PyTorch's devices have."""
+
+    type = "cpu"
+
+
+CPU = Device("cpu")
+
+
+def dtype_asked(*places: Any) -> np.dtype | None:
+    """The dtype among what ``to`` was given, devices and dtypes in PyTorch's way; None where it names none.
+
+    Raises InputError for another device than the CPU, and for bfloat16.
+    """
+    found = None
+    for place in places:
+        if place is None:
+            continue
+        if isinstance(place, (np.dtype, type)) or str(place).startswith("torch."):
+            found = numpy_dtype(place)
+        elif str(place).partition(":")[0] != CPU:
+            raise InputError(f"there is no device {str(place)!r:.40} here: NumPy computes on the CPU")
+    return found
+
+
+def numpy_dtype(dtype: Any) -> np.dtype:
+    """A dtype, PyTorch's and JAX's included, as NumPy's. Raises InputError unless it's float32, float64 or float16."""
+    name = str(dtype).removeprefix("torch.") if str(dtype).startswith("torch.") else getattr(dtype, "__name__", dtype)
+    if name == "bfloat16" or str(dtype) == "bfloat16":
+        raise InputError("NumPy has no bfloat16; give float32, which holds its numbers exactly")
+    return float_type(name if isinstance(name, str) else dtype)
