@@ -249,9 +249,7 @@ def test_return_tensors():
 
     assert PROCESSOR(RGB, return_tensors=Kind.NUMPY).pixel_values.shape == (1, 3, 20, 20)
     for kind in ("numpy", True, ["np"], 7):
-        with pytest.raises(
-            InputError, match=r'is not made here: use "np", "pt", "tf" or "jax"'
-        ):
+        with pytest.raises(InputError, match=r'is not made here: use "np", "pt", "tf" or "jax"'):
             PROCESSOR(RGB, return_tensors=kind)
     with pytest.raises(InputError, match="set do_center_crop"):
         PROCESSOR([RGB, RGB[:, :40]], do_center_crop=False, return_tensors="np")

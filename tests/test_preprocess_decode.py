@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from mobilevit_np.errors import ImageError, MissingImageError
 from mobilevit_np.preprocess import MAX_PIXELS, decode
@@ -187,6 +187,16 @@ def test_a_png_with_a_long_compressed_text(tmp_path, before, kind, content):
             np.testing.assert_array_equal(decode(source), photo)
     with pytest.raises(ImageError, match="can't be read"):
         decode(data[:-30])
+
+
+def test_a_png_with_many_texts(monkeypatch):
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", 10)  # of all texts together, usually 64 MB
+    at = PNG.index(b"IDAT") - 4
+    data = PNG[:at] + _chunk(b"tEXt", b"Comment\0more than ten letters") + PNG[at:]
+    np.testing.assert_array_equal(decode(data), RGB)
+    behind = PNG[:-12] + data[at : at + len(data) - len(PNG)] + PNG[-12:]
+    with pytest.raises(ImageError, match="has a longer text than Pillow reads"):
+        decode(Image.open(io.BytesIO(behind)))  # opened already: what comes behind the pixels is read with them
 
 
 @pytest.mark.parametrize(
