@@ -8,6 +8,7 @@ outputs are PyTorch's there and NumPy's here.
 import json
 
 import drawing
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -169,3 +170,21 @@ def test_files_saved_by_one_are_read_by_the_other(home, tmp_path):
         assert_equal(np.asarray(model.eval()(x).logits.tolist()), np.asarray(again(x).logits.tolist()), writer.__name__)
         written = json.loads((tmp_path / writer.__name__ / "config.json").read_text())
         assert written["architectures"] == ["MobileViTForImageClassification"]
+
+
+def test_pytorch_s_tensors_come_in_as_they_are():
+    """With a gradient, as bfloat16 (PyTorch's, and as JAX and TensorFlow lend it to NumPy), not contiguous."""
+    from mobilevit_np import MobileViTConfig, MobileViTForImageClassification
+
+    model = MobileViTForImageClassification(MobileViTConfig(**drawing.CUT_DOWN))
+    x = torch.rand(1, 3, 48, 32)
+    coarse = x.bfloat16()
+    for given, plain in (
+        (x.clone().requires_grad_() * 1, x),
+        (coarse.requires_grad_(), coarse.detach().float()),
+        (coarse.detach().float().numpy().astype(ml_dtypes.bfloat16), coarse.detach().float()),
+        (x.transpose(2, 3), x.numpy().swapaxes(2, 3)),
+    ):
+        np.testing.assert_array_equal(model(given).logits, model(np.asarray(plain)).logits)
+    with pytest.raises(ValueError, match="pixel_values can't be taken as an array"):
+        model(x.to("meta"))
