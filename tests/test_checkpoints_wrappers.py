@@ -147,12 +147,15 @@ def test_of_two_networks_one_is_chosen(tree, first, second, averaged, tmp_path):
 
 LAYERS = {f"{i}.{leaf}": ONE for i in (0, 2) for leaf in ("weight", "bias")}
 NOT_OURS = {  # names, and what is said of them
-    "an MLP head": ({**TIMM_BARE, **under("head.fc", LAYERS)}, r"another head \(head\.fc\.0, head\.fc\.2\)"),
+    "an MLP head": ({**TIMM_BARE, **under("head.fc", LAYERS)}, r"of several layers \(head\.fc\.0, head\.fc\.2\)"),
     "in the classifier's place": (
         {**{n: t for n, t in HF.items() if "classifier" not in n}, **under("classifier", LAYERS)},
-        r"another head \(classifier\.0, classifier\.2\), and this library has one linear layer .*MobileViTModel",
+        r"of several layers \(classifier\.0, classifier\.2\), and this library has one linear layer .*MobileViTModel",
     ),
-    "beside it": ({**under("backbone", BARE), **under("head", LAYERS)}, r"another head \(head\.0"),
+    "beside it": ({**under("backbone", BARE), **under("head", LAYERS)}, r"of several layers \(head\.0"),
+    "a normalization before it": (
+        {**under("backbone", BARE), "bn.running_mean": ONE, **under("fc", LINEAR)}, r"of several layers \(bn, fc\)"
+    ),
     "two tasks'": ({**BARE, "age_head.weight": ONE, "age_head.bias": ONE, "sex_head.weight": ONE}, "age_head, sex_h"),
     "ml-cvnets' detector": (
         {**{f"encoder.{n}": t for n, t in CVNETS.items() if "classifier" not in n},
@@ -194,6 +197,7 @@ STRANGERS = {  # names of tensors, and what is said of them
     "Keras": (["stem_conv/kernel:0"], "Keras"),
     "Flax": (["params.stem.kernel"], "Keras or Flax"),
     "a ResNet": (["conv1.weight", "layer1.0.conv1.weight", "fc.weight"], "no MobileViT's weights: 3 tensors"),
+    "an optimizer": (["state.0.exp_avg", "state.0.step"], "an optimizer's state"),
     "a shard": ([name for name in HF if "stem" not in name], "without its stem"),
     "nothing but a stem": (["mobilevit.conv_stem.convolution.weight"], "lacks"),
 }

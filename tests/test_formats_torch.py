@@ -483,4 +483,4 @@ def test_a_container_is_looked_into_once_wherever_it_stands():
     tree = {"w": torch_pickle.TensorRef(None, 0, (), ())}
     for key in range(50):
         tree[key] = tree
-    assert list(flatten({"a": tree, "b": tree})) == ["a.w"]
+    assert flatten({"a": tree, "b": tree}) == ("a.", {"a.w": tree["w"]})

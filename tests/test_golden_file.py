@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fuzz.samples import torch_file
 from golden_ports import golden_and_network, port
 from safetensors.numpy import load
 from tiny import open_tiny, save_photo, save_tiny
@@ -131,6 +132,19 @@ def test_a_tensor_is_read_from_any_file(tmp_path, suffix):
     found = trace(path, network)
     assert error(found.tensors["logits"], golden.tensors["logits"]) == 0
     assert found.input["name"] == path.name
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda tensors: {"outputs": tensors, "epoch": 3},
+        lambda tensors: {f"module._orig_mod.{name}": tensor for name, tensor in tensors.items()},
+    ],
+)
+def test_what_holds_all_tensors_of_a_torch_file_is_no_part_of_their_names(tmp_path, hold):
+    tensors = {"stages.0.a": np.ones(2, np.float32), "stages.0.b": np.zeros(3, np.float32)}
+    (tmp_path / "port.pt").write_bytes(torch_file(hold(tensors)))
+    assert list(read_tensors(tmp_path / "port.pt")[0]) == list(tensors)
 
 
 def test_a_goldens_photo_serves_again(tmp_path):

@@ -263,6 +263,8 @@ def build_checkpoint(
     """A checkpoint from what was read: the weights' listing, and the two json files, if any."""
     with naming(source.weights):
         found = find_network(weights.listing.names, prefix=prefix, use_ema=use_ema, task=task)
+    if found.remarks:  # before an error, which may be about what they say
+        warnings.warn(f"{source.weights}: {'; '.join(found.remarks)}", MobileViTWarning, stacklevel=4)
     file = weights.listing.load(found.names)
     with naming(source.weights), naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
@@ -278,8 +280,6 @@ def build_checkpoint(
     if task == "backbone":
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
-    if found.remarks:
-        warnings.warn(f"{source.weights}: {'; '.join(found.remarks)}", MobileViTWarning, stacklevel=4)
     return Checkpoint(
         name=source.name,
         task=task,

@@ -209,6 +209,8 @@ def refuse_relatives(names: Iterable[str]) -> None:
 def refuse(names: Collection[str]) -> NoReturn:
     """Raise CheckpointError that says what tensors without a MobileViT's stem are, as far as their names tell."""
     refuse_relatives(names)
+    if any(name.endswith((".exp_avg", ".momentum_buffer", ".square_avg")) for name in names):
+        raise CheckpointError("this is an optimizer's state, without the network; open the file of the weights")
     some = f"{len(names)} tensors, the first {', '.join(repr(name[:60]) for name in sorted(names)[:4]) or 'none'}"
     for scheme, table in TO_HUGGING_FACE.items():
         if sum(name in table or PREFIX + name in table for name in names) > len(names) / 2:

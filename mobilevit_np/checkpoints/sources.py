@@ -148,7 +148,8 @@ def _of_folder(root: Path, name: str, kind: str, place: _Place) -> Source:
         raise NotFoundError(f"{root} has no folder {place.subfolder}")
     weights = _weights_in(folder, place)
     source = Source(name, kind, weights, _inside(folder, CONFIG_FILE), _inside(folder, PREPROCESSOR_FILE))
-    if weights is None and (place.variant or source.config is None) and getattr(source, place.needs) is None:
+    wanted = source.config is None or place.needs == "weights"
+    if wanted and weights is None and getattr(source, place.needs) is None:
         found = foreign.of_folder(_listed(folder)) if place.needs == "weights" else ""
         raise NotFoundError(
             f"the folder {folder} holds no {place.needs}{f' ({found})' if found else ''}; it should hold "

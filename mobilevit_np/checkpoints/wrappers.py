@@ -11,6 +11,7 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ _AVERAGES = {
 }  # fmt: skip
 _SILENT = {"n_averaged"}  # a counter of torch.optim.swa_utils.AveragedModel
 _HEADS = {"classifier", "fc", "linear", "cls", "logits", "last_linear", "decoder", "fpn", "extra_layers"}
+_HARMLESS = re.compile("loss|crit|metric|acc|auroc|f1|conf|optim|sched|scal|ema|rng|best|n_averaged")  # no layers
 _FOREIGN = (  # a part of a head's name, and whose it is
     (("ssd", "extra_layers"), "an SSD detector"),
     (("bbox", "rpn", "roi", "det_head", "box_head", "fpn"), "a detector"),
@@ -75,6 +77,7 @@ def find_network(
     remarks = []
     if not names.has_head(own.values(), chosen.scheme):
         heads = _heads(plain, own, chosen)
+        heads |= _beside_heads(plain, own, heads, chosen, networks)
         own = {name: rest for name, rest in own.items() if name not in heads}
         if adopted := _adopted(heads, chosen.scheme):
             own.update(adopted)
@@ -143,6 +146,21 @@ def _heads(plain: Iterable[str], own: Mapping[str, str], network: _Network) -> d
     return found
 
 
+def _beside_heads(
+    plain: Iterable[str], own: Mapping[str, str], heads: Mapping[str, str], network: _Network, networks: list[_Network]
+) -> dict[str, str]:
+    """The same of what stands where a head does and may belong to it: a normalization before a linear layer."""
+    scopes = {_top(name, network).rpartition(".")[0] for name in heads}
+    others = tuple(each.prefix for each in networks if each != network and each.prefix)
+    found = {}
+    for name in plain:
+        top = _top(name, network)
+        harmless = name in own or name.startswith(others) or _HARMLESS.search(top.rpartition(".")[2].lower())
+        if top.rpartition(".")[0] in scopes and not harmless:
+            found[name] = name.rpartition(".")[0]
+    return found
+
+
 def _adopted(heads: Mapping[str, str], scheme: str) -> dict[str, str]:
     """{name: the scheme's} where the head is one layer with a weight and a bias, and so may be the classifier."""
     leaves = {name: name.rpartition(".")[2] for name in heads}
@@ -154,7 +172,8 @@ def _adopted(heads: Mapping[str, str], scheme: str) -> dict[str, str]:
 def _another_head(heads: Mapping[str, str], network: _Network) -> str:
     modules = sorted(set(heads.values()))
     text = " ".join(modules)
-    whose = next((what for parts, what in _FOREIGN if any(part in text for part in parts)), "another head")
+    plain = "a head of several layers" if len(modules) > 1 else "another head"
+    whose = next((what for parts, what in _FOREIGN if any(part in text for part in parts)), plain)
     some = ", ".join(shown(module, 60) for module in modules[:_MOST_NAMED])
     return (
         f"beside the network stands {whose} ({some}{', ...' if len(modules) > _MOST_NAMED else ''}), and this library "

@@ -35,8 +35,10 @@ class Listing:
     """A weights file whose tensors are known by name and not yet read.
 
     A training checkpoint holds several times the network's numbers: ``load`` reads those in {name: what to call it}.
-    What's inside containers goes by its path, with dots: ``optimizer.state.0.exp_avg``.
+    What's inside containers goes by its path, with dots: ``optimizer.state.0.exp_avg``. ``container`` is what the paths
+    of all begin with, with its dot.
     """
 
     names: tuple[str, ...]
     load: Callable[[Mapping[str, str]], TensorFile]
+    container: str = ""

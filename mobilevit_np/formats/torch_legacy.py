@@ -16,7 +16,7 @@ from ..errors import CheckpointError
 from . import dtypes
 from .contents import Listing
 from .torch_pickle import StorageRef, read_pickle
-from .torch_tensors import flatten, listing
+from .torch_tensors import listing
 
 _COUNT = 8  # bytes of a storage's length
 
@@ -27,7 +27,7 @@ def list_tensors(data: bytes, name: str) -> Listing:
     _, _, machine = (read_pickle(stream) for _ in range(3))
     order = "<" if not isinstance(machine, dict) or machine.get("little_endian", True) else ">"
     known: dict[str, StorageRef] = {}
-    references = flatten(read_pickle(stream, known))
+    tree = read_pickle(stream, known)
     keys = read_pickle(stream)
     storages = _storages(data, stream.tell(), order, keys, known)
 
@@ -37,7 +37,7 @@ def list_tensors(data: bytes, name: str) -> Listing:
             raise CheckpointError(f"its storage {storage.key[:50]!r} isn't there, or two tensors disagree about it")
         return found
 
-    return listing(references, storage_of, len(data), name)
+    return listing(tree, storage_of, len(data), name)
 
 
 def _storages(data: bytes, start: int, order: str, keys: object, known: dict[str, StorageRef]) -> dict[str, np.ndarray]:

@@ -193,13 +193,17 @@ _TYPES = frozenset(  # names that only stand for a type: a storage's, a tensor's
     + [f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")]
     + [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")]
 )
-
-
 # The opcodes.
 
 
-def _find(name: str) -> Global:
+def _find(machine: _Machine, name: str) -> Global:
     if name not in _CALLABLES and name not in _TYPES:
+        if not machine.stack:
+            raise CheckpointError(
+                f"it's a whole model or another Python object ({shown(name)}), and making one could run code: it's "
+                'refused; if you trust it, in PyTorch: torch.save(torch.load("whole.pt", weights_only=False)'
+                '.state_dict(), "weights.pt")'
+            )
         raise CheckpointError(
             f"its pickle asks for {shown(name)}, which no weights need and which could run code: it's refused; "
             "if you trust the file, save the model's state_dict() alone in PyTorch"
@@ -208,14 +212,14 @@ def _find(name: str) -> Global:
 
 
 def _global(machine: _Machine, argument: str) -> None:
-    machine.push(_find(".".join(argument.split(" ", 1))))
+    machine.push(_find(machine, ".".join(argument.split(" ", 1))))
 
 
 def _stack_global(machine: _Machine, _: Any) -> None:
     name, module = machine.pop(), machine.pop()
     if not isinstance(name, str) or not isinstance(module, str):
         raise ValueError("a global without a name")
-    machine.push(_find(f"{module}.{name}"))
+    machine.push(_find(machine, f"{module}.{name}"))
 
 
 def _reduce(machine: _Machine, _: Any) -> None:

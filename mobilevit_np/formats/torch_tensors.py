@@ -10,6 +10,7 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -27,10 +28,16 @@ _DEEPEST = 8  # Lightning's optimizer_states.0.state.0.exp_avg is five deep
 _LONGEST = 500  # characters of a path: one long key above many tensors would be copied into every name
 
 
-def flatten(tree: Any) -> dict[str, TensorRef]:
-    """``{path: tensor}``, with dots between the keys. Raises CheckpointError where there's none, or two by one name."""
+def flatten(tree: Any) -> tuple[str, dict[str, TensorRef]]:
+    """(what all paths begin with, ``{path: tensor}``), with dots between the keys.
+
+    Raises CheckpointError where there's no tensor, or two have one name.
+    """
     found: dict[str, TensorRef] = {}
-    for name, tensor in _walk(tree, (), set()):
+    shared: tuple[str, ...] | None = None
+    for path, tensor in _walk(tree, (), set()):
+        name = ".".join(path)
+        shared = path[:-1] if shared is None else _shared(shared, path[:-1])
         if name in found:
             raise CheckpointError(f"two of its tensors are called {name[:100]!r}; save the model's state_dict() alone")
         found[name] = tensor
@@ -39,12 +46,17 @@ def flatten(tree: Any) -> dict[str, TensorRef]:
         raise CheckpointError(
             f"it holds no tensors under names (a state dict); at its top: {top}; save the model's state_dict() alone"
         )
-    return found
+    return "".join(f"{part}." for part in shared or ()), found
 
 
-def _walk(tree: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, TensorRef]]:
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(part for part, _ in pairs)
+
+
+def _walk(tree: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], TensorRef]]:
     if isinstance(tree, TensorRef) and path:
-        yield ".".join(path), tree
+        yield path, tree
     if not isinstance(tree, (dict, list, tuple)) or id(tree) in seen or len(path) >= _DEEPEST:
         return
     seen.add(id(tree))  # a container may hold itself, or stand in many places
@@ -53,13 +65,13 @@ def _walk(tree: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[st
             yield from _walk(value, (*path, str(key)), seen)
 
 
-def listing(
-    references: Mapping[str, TensorRef], storage_of: Callable[[StorageRef], np.ndarray], size: int, name: str
-) -> Listing:
-    """A Listing of the tensors; ``storage_of`` gives a storage's numbers as stored, ``size`` is the file's.
+def listing(tree: Any, storage_of: Callable[[StorageRef], np.ndarray], size: int, name: str) -> Listing:
+    """A Listing of the tensors in what a pickle built.
 
-    Its ``load`` raises CheckpointError where a view doesn't fit its storage, or all would take far more than the file.
+    ``storage_of`` gives a storage's numbers as stored; ``size`` is the file's. Its ``load`` raises CheckpointError
+    where a view doesn't fit its storage, or all would take far more than the file.
     """
+    container, references = flatten(tree)
 
     def load(names: Mapping[str, str]) -> TensorFile:
         with naming(name):
@@ -69,7 +81,7 @@ def listing(
         formats = {new: reference.storage.dtype for new, reference in chosen.items()}
         return TensorFile(tensors, formats, "torch")
 
-    return Listing(tuple(references), load)
+    return Listing(tuple(references), load, container)
 
 
 def _check_total(references: Mapping[str, TensorRef], size: int) -> None:

@@ -22,7 +22,7 @@ from . import dtypes, foreign
 from .contents import Listing
 from .files import first_line, shown
 from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, read_pickle
-from .torch_tensors import MOST_EXPANSION, flatten, listing
+from .torch_tensors import MOST_EXPANSION, listing
 
 _BYTE_ORDERS = {b"little": "<", b"big": ">"}
 # All that zipfile has raised for damaged archives; NotImplementedError is its word for a way of packing it lacks.
@@ -37,10 +37,10 @@ def list_tensors(data: bytes, name: str) -> Listing:
     """
     archive = _Archive(data)
     root = archive.root()
-    references = flatten(read_pickle(archive.read(f"{root}data.pkl")))
+    tree = read_pickle(archive.read(f"{root}data.pkl"))
     order = _byte_order(archive, root)
     storages: dict[str, np.ndarray] = {}
-    return listing(references, lambda storage: _load_storage(archive, root, order, storage, storages), len(data), name)
+    return listing(tree, lambda storage: _load_storage(archive, root, order, storage, storages), len(data), name)
 
 
 class _Archive:

@@ -30,7 +30,7 @@ import numpy as np
 from ..errors import CheckpointError, InputError, OutputError
 from ..formats import files
 from ..formats.safetensors_file import serialize
-from ..formats.tensor_file import parse_tensor_file
+from ..formats.tensor_file import Listing, list_tensor_file
 from ..formats.torch_zip import ZIP_ERRORS
 
 VERSION = 1
@@ -142,8 +142,17 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
         return {Path(path).stem: _read_array(io.BytesIO(data), str(path))}, {}
     if data.startswith(b"PK") and _is_npz(data):
         return _read_npz(data, str(path))
-    file = parse_tensor_file(data, str(path))
+    listing = list_tensor_file(data, str(path))
+    file = listing.load(_short_names(listing))
     return file.tensors, file.metadata
+
+
+def _short_names(listing: Listing) -> dict[str, str]:
+    """{name in the file: name} without the container that holds all of them, and without what wraps a whole network."""
+    names = {name: name.removeprefix(listing.container) for name in listing.names}
+    while wrapper := next((each for each in _WRAPPERS if all(name.startswith(each) for name in names.values())), ""):
+        names = {name: short.removeprefix(wrapper) for name, short in names.items()}
+    return names
 
 
 def _about(golden: Golden) -> str:
@@ -179,6 +188,7 @@ def _to_npz(golden: Golden) -> bytes:
     return out.getvalue()
 
 
+_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 _SERIALIZE = {".safetensors": _to_safetensors, ".npz": _to_npz}
 
 
