@@ -26,7 +26,7 @@ _AVERAGES = {
 }  # fmt: skip
 _SILENT = {"n_averaged"}  # a counter of torch.optim.swa_utils.AveragedModel
 _HEADS = {"classifier", "fc", "linear", "cls", "logits", "last_linear", "decoder", "fpn", "extra_layers"}
-_HARMLESS = re.compile("loss|crit|metric|acc|auroc|f1|conf|optim|sched|scal|ema|rng|best|n_averaged")  # no layers
+_HARMLESS = re.compile("loss|crit|metric|acc|auroc|f1|conf|optim|sched|scaler|ema|rng|best|n_averaged")  # no layers
 _FOREIGN = (  # a part of a head's name, and whose it is
     (("ssd", "extra_layers"), "an SSD detector"),
     (("bbox", "rpn", "roi", "det_head", "box_head", "fpn"), "a detector"),
