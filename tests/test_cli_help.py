@@ -55,8 +55,8 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
         "--weights-out weights/ --names timm",
         "mobilevit-np trace --operators operators/",
     ],
-    ("compare",): ["the last good one and the first bad one", "trace --formula's own", "--replay"],
-    ("diagnose",): ["Say what a port does wrong", "trace --formula's own"],
+    ("compare",): ["the last good one and the first bad one", "by formula or by name", "--replay"],
+    ("diagnose",): ["Say what a port does wrong", "by formula or by name"],
     ("weights", "verify"): ["not proof of harm", "exit code 1", "--repository apple/mobilevit-small"],
 }
 NUMERIC = {"numpy", "PIL", "safetensors", "torch", "scipy", "huggingface_hub"}

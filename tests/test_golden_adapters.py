@@ -178,15 +178,16 @@ def test_the_networks_of_the_table_are_what_they_say():
     text = port_table.line(port_table.Port("a port", "backbone", found))
     assert text.startswith("| a port | backbone | 298 of 298 | ")
     assert text.endswith("| none | right |")
-    found["mobilevit.conv_stem"] = found["mobilevit.conv_stem"][:, ::-1]
-    assert "| mobilevit.conv_stem | WRONG |" in port_table.line(port_table.Port("a port", "backbone", found))
+    found["mobilevit"] = found["mobilevit"][:, ::-1]
+    assert "| mobilevit | WRONG |" in port_table.line(port_table.Port("a port", "backbone", found))
 
 
 class Layer:
     """As much of a Keras layer as the recorder needs."""
 
-    def __init__(self, name, *layers):
+    def __init__(self, name, *layers, weights=()):
         self.name, self.layers = name, layers
+        self.weights = [*weights, *(each for layer in layers for each in layer.weights)]
 
     def __call__(self, x):
         return self.call(x)
@@ -207,6 +208,29 @@ class Dropout(Layer):
 
     def call(self, x):
         return x
+
+
+class Weight(np.ndarray):
+    """An array with a name."""
+
+
+def weight(name, *numbers):
+    made = np.array(numbers, np.float32).view(Weight)
+    made.name = name
+    return made
+
+
+def test_keras_weights_are_their_layers_own():
+    shared = Layer("dense", weights=[weight("model/inner/dense/kernel:0", 1, 2), weight("bias", 3)])
+    inner = Layer("inner", shared, shared, weights=[weight("scale", 4)])
+    found = record_keras(Layer("model", inner, weights=[weight("gain", 5)]), np.zeros((1, 3, 2, 4), np.float32))
+    assert {name: array.tolist() for name, array in found.items() if name.startswith("parameters/")} == {
+        "parameters/inner.dense/kernel": [1, 2],
+        "parameters/inner.dense/bias": [3],
+        "parameters/inner/scale": [4],
+        "parameters/logits/gain": [5],
+    }
+    assert [float(found[name].flat[0]) for name in ("inner.dense", "inner.dense#2")] == [1, 2]
 
 
 def test_keras_layers_are_named_by_the_way_to_them():

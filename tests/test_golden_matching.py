@@ -2,6 +2,7 @@
 
 import json
 
+import drawing
 import numpy as np
 import pytest
 from golden_ports import golden_and_network, port
@@ -9,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilevit_np.errors import CheckpointError, InputError
-from mobilevit_np.golden import compare, layouts, read_port
+from mobilevit_np.golden import compare, layouts, read_port, trace
 from mobilevit_np.golden.alignment import align, likeness
 from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
 from mobilevit_np.golden.matching import NAMELESS, match, natural, read_map
-from mobilevit_np.golden.tables import remarks
+from mobilevit_np.golden.tables import comparison_lines, remarks
 
 # timm's module -> the activation it shows, chosen by hand from its forward functions
 TIMM_SEES = {
@@ -94,7 +95,7 @@ def test_timm_hooks_fused_and_split():
 def test_a_map_gives_names_and_parts():
     golden, _ = golden_and_network()
     theirs, attention = timm_port()
-    mapping = {"a": "classifier", "b": [f"{attention}.{part}" for part in ("query", "key", "value")], "c": "nothing"}
+    mapping = {"a": "classifier", "b": [f"{attention}.{part}" for part in ("query", "key", "value")], "c": ""}
     renamed = {"a": theirs["head.fc"], "b": theirs[QKV], "c": theirs["head.fc"]}
     matching = match(golden, renamed, mapping=mapping)
     assert_found(matching, {"classifier", *mapping["b"]})
@@ -112,8 +113,40 @@ def test_a_map_may_name_tensors_that_the_port_lacks(replayed):
     assert "2 of the map's names are not in the port: head_not_dumped, nor_this" in remarks(comparison)
     assert "1 of the port's tensors match nothing: none" in remarks(comparison)
     assert comparison.as_json()["absent"] == ["head_not_dumped", "nor_this"]
-    with pytest.raises(InputError, match=r"none of the port's 2 tensors .* give a JSON map of names that both have"):
-        match(golden, given, mapping={"head_not_dumped": "logits"})
+    with pytest.raises(InputError, match=r"none of the port's 1 tensors .* give a JSON map of names that both have"):
+        match(golden, {"none": np.zeros(3)}, mapping={"head_not_dumped": "logits"})
+
+
+def test_a_map_adds_to_the_names_that_are_known():
+    golden, network = golden_and_network()
+    theirs = port(golden, network)
+    odd = "mobilevit.encoder.layer.2.fusion"
+    theirs["their_fusion"] = theirs.pop(odd)
+    matching = match(golden, theirs, mapping={"their_fusion": odd})
+    assert matching.found[odd].name == "their_fusion"
+    assert_found(matching, set(golden.tensors) - {"image"})
+
+
+def test_a_path_that_no_network_has_is_an_error_and_one_that_this_file_left_out_is_none():
+    golden, network = golden_and_network()
+    few = trace(golden.tensors["pixel_values"], network, only="*.fusion")
+    theirs = {"a": few.tensors["mobilevit.encoder.layer.2.fusion"]}
+    mapping = {"a": "mobilevit.encoder.layer.2.fusion", "b": "mobilevit.encoder.layer.2.layernorm"}
+    assert list(match(few, theirs, mapping=mapping).found) == ["mobilevit.encoder.layer.2.fusion"]
+    with pytest.raises(InputError, match=r"layer.2.fusoin.* did you mean mobilevit.encoder.layer.2.fusion\?"):
+        match(few, theirs, mapping={"a": "mobilevit.encoder.layer.2.fusoin"})
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_tensors_of_another_input_size_are_named_as_that(last):
+    golden, network = golden_and_network()
+    other = trace(drawing.draw_pixels((1, 3, 96, 128)).astype(np.float32), network)
+    theirs = {path: x.transpose(0, 2, 3, 1) if last and x.ndim == 4 else x for path, x in other.tensors.items()}
+    for found in (theirs, {path: x for path, x in theirs.items() if path != "pixel_values"}):
+        comparison = compare(golden, found)
+        assert comparison.other_size == (96, 128)
+        assert "an input 96 high and 128 wide, which isn't the golden file's" in comparison_lines(comparison)[0]
+    assert compare(golden, port(golden, network)).other_size is None
 
 
 def test_nameless_tensors_are_found_by_order_shape_and_content():
@@ -135,10 +168,12 @@ def test_alignment_never_crosses_and_prefers_likeness():
     ours = [rng.normal(size=6) for _ in range(5)]
     theirs = [ours[0], rng.normal(size=6), ours[2], ours[3] + 0.01, rng.normal(size=6)]
     fits = {(i, j) for i in range(5) for j in range(5)}
-    assert align(ours, 5, lambda i, j: theirs[j] if (i, j) in fits else None) == {i: i for i in range(5)}
-    reversed_order = align(ours, 5, lambda i, j: ours[4 - j])
+    assert align([[x] for x in ours], 5, lambda i, j: (theirs[j], True) if (i, j) in fits else None) == {
+        i: i for i in range(5)
+    }
+    reversed_order = align([[x] for x in ours], 5, lambda i, j: (ours[4 - j], True))
     assert list(reversed_order.values()) == sorted(reversed_order.values())
-    assert align(ours, 5, lambda i, j: None) == {}
+    assert align([[x] for x in ours], 5, lambda i, j: None) == {}
     assert likeness(ours[0], ours[0]) == 1 > likeness(ours[1], ours[0]) > likeness(-9 * ours[0], ours[0])
     assert likeness(np.full(6, np.nan), ours[0]) == 0
 
@@ -201,7 +236,7 @@ def test_nothing_to_match_is_an_error():
     golden, _ = golden_and_network()
     with pytest.raises(InputError, match="none of the port's 1 tensors"):
         match(golden, {"a": np.zeros((2, 2))})
-    with pytest.raises(InputError, match="one of auto, names, order"):
+    with pytest.raises(InputError, match="one of auto, names, weights, order"):
         match(golden, {"a": np.zeros((2, 2))}, by="magic")
 
 

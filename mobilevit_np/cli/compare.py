@@ -15,8 +15,8 @@ DESCRIPTION = """\
 Compare a port's tensors with a golden file's, layer by layer: the last good one and the first bad one come first.
 
 PORT is .safetensors, .npz, .npy or PyTorch's. Its tensors are found by name (what transformers, timm, Keras, ONNX and
-TFLite call them is known, --map adds others), or, where they have none, by order, shape and content. Both NCHW and NHWC
-will do.
+TFLite call them is known, --map adds others); under names of your own by the weights of the layer that made them, which
+golden.adapters records along; the rest by order, shape and content. Both NCHW and NHWC will do.
 An error is the largest difference over the golden tensor's largest magnitude; it's allowed to be a multiple of the
 noise floor, which is what float32, or a coarser --precision, does to the reference itself. With --replay each layer is
 held against the reference on the port's own input to it: every wrong layer shows, and only those. That's the way for
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input")
     parser.add_argument("--html", metavar="PAGE", help="write a page with pictures: one file, to be read offline")
     parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
-    add_weights(parser, "trace --formula's own; for any other file, --replay needs it")
+    add_weights(parser, "those that the golden file was made with, by formula or by name, where they're here")
     parser.set_defaults(run=run)
 
 
@@ -57,7 +57,7 @@ def add_port_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("port", metavar="PORT", help="the port's tensors")
     parser.add_argument("--map", metavar="JSON", help='a file with {"port\'s name": "golden\'s name"}')
     parser.add_argument(
-        "--match", choices=("auto", "names", "order"), default="auto", help="how tensors find each other"
+        "--match", choices=("auto", "names", "weights", "order"), default="auto", help="how tensors find each other"
     )
     parser.add_argument(
         "--precision",
@@ -80,12 +80,12 @@ def run(options: argparse.Namespace) -> int:
         sources = {"the golden file": options.golden, "the port's file": options.port}
         check_page(options.html, {**sources, "the map": options.map}, options.weights)
     golden = read_golden(options.golden)
-    network = find_network(golden, options) if options.replay else None
-    port, matching = port_of(options), matching_options(options)
+    network = find_network(golden, options, needed=options.replay)
+    port, matching = port_of(options), {**matching_options(options), "network": network, "replayed": options.replay}
     if options.html:
-        comparison, written = _page(options, golden, port, network, matching)
+        comparison, written = _page(options, golden, port, matching)
     else:
-        comparison, written = compare(golden, port, network=network, **matching), []
+        comparison, written = compare(golden, port, **matching), []
     if options.json:
         say(json.dumps(plain(comparison.as_json())))
     else:
@@ -94,14 +94,12 @@ def run(options: argparse.Namespace) -> int:
     return 0 if comparison.ok else 1
 
 
-def _page(
-    options: argparse.Namespace, golden: Any, port: Any, network: Any, matching: dict[str, Any]
-) -> tuple[Any, list[str]]:
+def _page(options: argparse.Namespace, golden: Any, port: Any, matching: dict[str, Any]) -> tuple[Any, list[str]]:
     """The comparison, its page written, and the line that says so."""
     from ..golden.page import compare_for_page, compare_page
     from ..pages import write_page
 
-    compared = compare_for_page(golden, port, network=network, **matching)
+    compared = compare_for_page(golden, port, **matching)
     written = write_page(options.html, compare_page(compared, port=Path(options.port).name))
     return compared.comparison, [f"page: {written}"]
 
@@ -126,11 +124,11 @@ def matching_options(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def find_network(golden: Any, options: argparse.Namespace) -> Any:
-    """The network that a golden file was made with: by formula, or from the weights given."""
-    from ..golden.formula import remake
+def find_network(golden: Any, options: argparse.Namespace, *, needed: bool = True) -> Any:
+    """The network that a golden file was made with: by formula, from the weights given, or from those of its name."""
+    from ..golden.formula import find, remake
 
-    return remake(golden, options.weights, prefix=options.prefix)
+    return (remake if needed else find)(golden, options.weights, prefix=options.prefix)
 
 
 def _positive(text: str) -> float:

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_port_options(parser)
-    add_weights(parser, "trace --formula's own; for any other file it must be given")
+    add_weights(parser, "those that the golden file was made with, by formula or by name, where they're here")
     parser.set_defaults(run=run)
 
 

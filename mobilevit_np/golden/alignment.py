@@ -9,32 +9,60 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-_PAIR = 1.0  # what a pair of fitting shape is worth, however unlike its numbers
-_LIKENESS = 4.0  # and how much more, at most, for likeness
+_PAIR = 0.2  # what a pair of fitting shape is worth, however unlike its numbers
+_UNUSUAL = 0.05  # and what one whose layout isn't that of the others
+_LIKENESS = 4.0  # how much more, at most, for likeness; of which a little means nothing
 _SAMPLES = 256
 
-Fit = Callable[[int, int], "np.ndarray | None"]  # the port's tensor in our layout, None where no layout fits
+# the port's tensor in our layout, and whether that's as the others are; None where no layout fits
+Fit = Callable[[int, int], "tuple[np.ndarray, bool] | None"]
 
 
-def align(ours: Sequence[np.ndarray], count: int, fit: Fit) -> dict[int, int]:
-    """For each of our tensors (by its place) the place of the port's, of which there are ``count``."""
-    scores = np.full((len(ours), count), -np.inf)
-    for i, expected in enumerate(ours):
-        for j in range(count):
-            found = fit(i, j)
-            if found is not None:
-                scores[i, j] = _PAIR + _LIKENESS * likeness(found, expected)
-    return _best_path(scores)
+def align(
+    ours: Sequence[Sequence[np.ndarray]], count: int, fit: Fit, anchors: Mapping[int, int] | None = None
+) -> dict[int, int]:
+    """For each of our tensors (by its place) the place of the port's, of which there are ``count``.
+
+    Each of ours is one array or several, of which the one that's most alike counts. ``anchors`` are pairs that are
+    known: they stay, and nothing is paired off across them, except across those that cross one another themselves.
+    """
+    anchors = dict(anchors or {})
+    pairs = dict(anchors)
+    ends = [(-1, -1), *_in_order(anchors), (len(ours), count)]
+    taken = set(anchors.values())
+    for (i0, j0), (i1, j1) in pairwise(ends):
+        rows = [i for i in range(i0 + 1, i1) if i not in anchors]
+        columns = [j for j in range(j0 + 1, j1) if j not in taken]
+        scores = np.full((len(rows), len(columns)), -np.inf)
+        for row, i in enumerate(rows):
+            for column, j in enumerate(columns):
+                found = fit(i, j)
+                if found is not None:
+                    tensor, usual = found
+                    alike = max(likeness(tensor, each) for each in ours[i])
+                    scores[row, column] = (_PAIR if usual else _UNUSUAL) + _LIKENESS * alike**3
+        pairs |= {rows[row]: columns[column] for row, column in _best_path(scores).items()}
+    return dict(sorted(pairs.items()))
+
+
+def _in_order(anchors: Mapping[int, int]) -> list[tuple[int, int]]:
+    """The most anchors that don't cross one another."""
+    chains: list[list[tuple[int, int]]] = []
+    for pair in sorted(anchors.items()):
+        before = [chain for chain in chains if chain[-1][1] < pair[1]]
+        chains.append([*max(before, key=len, default=[]), pair])
+    return max(chains, key=len, default=[])
 
 
 def likeness(found: np.ndarray, expected: np.ndarray) -> float:
     """1 for equal tensors, towards 0 the further they are apart; by a sample of their numbers."""
     step = max(1, expected.size // _SAMPLES)
-    a, b = (np.asarray(x, np.float64).ravel()[::step] for x in (found, expected))
+    a, b = (x.ravel()[::step].astype(np.float64) for x in (found, expected))
     with np.errstate(all="ignore"):
         distance = np.sqrt(np.square(a - b).sum() / max(np.square(b).sum(), np.finfo(np.float64).tiny))
     return float(1 / (1 + 10 * distance)) if np.isfinite(distance) else 0.0

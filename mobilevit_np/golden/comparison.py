@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .file import PIXELS, Golden
-from .matching import Matching, match
+from .doubt import settle, without_heirs
+from .file import LOGITS, OPERATOR, PIXELS, Golden
+from .identity import Identity
+from .matching import Matching, match, other_size
 from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of
 from .network import Network
 from .replay import replay
@@ -34,6 +36,7 @@ class Row:
     difference: Difference | None
     noise: float  # the floor in the port's precision
     ok: bool
+    reaches: bool = True  # what comes after it; one that's off and doesn't is told, and is no mistake of the answer's
 
     @property
     def multiple(self) -> float:
@@ -59,30 +62,38 @@ class Comparison:
     precision: str
     multiple: float  # of the noise floor, that is allowed
     replayed: bool
+    identity: Identity | None = None  # what the port's weights say
+    answer: Row | None = None  # the logits (or a backbone's last map) beside the golden's own, if the port has them
+    other_size: tuple[int, int] | None = None  # height and width of the port's input, where its shapes tell another
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was compared is within tolerance, and finite."""
-        return all(row.ok for row in self.rows)
+        """Whether everything that was compared is within tolerance, and finite, or reaches nothing."""
+        return not self.bad
 
     @property
     def bad(self) -> tuple[Row, ...]:
         """The rows that aren't."""
-        return tuple(row for row in self.rows if not row.ok)
+        return tuple(row for row in self.rows if not row.ok and row.reaches)
+
+    @property
+    def idle(self) -> tuple[Row, ...]:
+        """The rows that are off, and reach nothing that comes after them."""
+        return tuple(row for row in self.rows if not row.ok and not row.reaches)
 
     @property
     def first_bad(self) -> Row | None:
         """The first of them, in order of execution."""
-        return next((row for row in self.rows if not row.ok), None)
+        return next(iter(self.bad), None)
 
     @property
     def last_good(self) -> Row | None:
         """The row before the first bad one."""
         good = None
         for row in self.rows:
-            if not row.ok:
-                return good
-            good = row
+            if row is self.first_bad:
+                break
+            good = row if row.ok else good
         return good
 
     def as_json(self) -> dict[str, Any]:
@@ -101,6 +112,10 @@ class Comparison:
             "missing": list(self.missing),
             "unknown": list(self.unknown),
             "absent": list(self.absent),
+            "other_size": self.other_size,
+            "idle": [row.path for row in self.idle],
+            "answer": _row_json(self.answer) if self.answer else None,
+            "weights": asdict(self.identity) if self.identity else None,
             "tensors": [_row_json(row) for row in self.rows],
         }
 
@@ -110,6 +125,7 @@ def compare(
     port: Mapping[str, np.ndarray],
     *,
     network: Network | None = None,
+    replayed: bool | None = None,
     mapping: Mapping[str, str | list[str]] | None = None,
     by: str = "auto",
     precision: str | None = None,
@@ -117,27 +133,54 @@ def compare(
 ) -> Comparison:
     """Compare a port's tensors with a golden's; with ``network`` (the golden's own) by layer-local replay.
 
-    ``mapping`` and ``by``: see ``match``. ``precision`` is what the port computes in (float64, float32, float16,
-    bfloat16, int8), by default what its numbers show. ``multiple`` of the noise floor is allowed.
-    Raises InputError where nothing can be compared.
+    ``replayed=False`` uses the network to find the tensors alone. ``mapping`` and ``by``: see ``match``. ``precision``
+    is what the port computes in (float64, float32, float16, bfloat16, int8), by default what its numbers show.
+    ``multiple`` of the noise floor is allowed. Raises InputError where nothing can be compared.
     """
-    return compare_matched(golden, match(golden, port, mapping=mapping, by=by), network, precision, multiple)
+    settled = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
+    return compare_matched(golden, settled, network if replayed in (None, True) else None)
 
 
-def compare_matched(
+@dataclass(frozen=True)
+class Paired:
+    """A port's tensors beside the golden's, the doubtful pairs settled, and by what measure they're judged."""
+
+    matching: Matching
+    idle: frozenset[str]  # off, and reaching nothing
+    precision: str
+    multiple: float
+
+
+def pair_up(
     golden: Golden,
-    matching: Matching,
+    port: Mapping[str, np.ndarray],
     network: Network | None = None,
+    *,
+    mapping: Mapping[str, str | list[str]] | None = None,
+    by: str = "auto",
     precision: str | None = None,
     multiple: float = MULTIPLE,
-) -> Comparison:
-    """The same for tensors that have been matched."""
-    if precision is None:
-        precision = precision_of(tensor for path, tensor in matching.tensors.items() if path != PIXELS)
+) -> Paired:
+    """Match and settle. The arguments are those of ``compare``."""
     if not 0 < multiple < math.inf:
         raise InputError(f"multiple must be a positive number, not {multiple!r}")
-    if precision not in UNITS:
+    if precision is not None and precision not in UNITS:
         raise InputError(f"precision must be one of {', '.join(UNITS)}, not {precision!r}")
+    matching = match(golden, port, network=network, mapping=mapping, by=by)
+    if precision is None:
+        precision = precision_of(tensor for path, tensor in matching.tensors.items() if path != PIXELS)
+    off = [row.path for row in _plain_rows(golden, matching, precision, multiple) if not row.ok]
+    idle: frozenset[str] = frozenset()
+    if off and network is not None and golden.task != OPERATOR:
+        matching, idle = settle(golden, matching, network, precision, multiple)
+    elif off:
+        matching, idle = without_heirs(golden, matching, off)
+    return Paired(matching, idle, precision, multiple)
+
+
+def compare_matched(golden: Golden, paired: Paired, network: Network | None = None) -> Comparison:
+    """The same for tensors that have been matched: with ``network`` by replay."""
+    matching, precision, multiple = paired.matching, paired.precision, paired.multiple
     if network is None:
         rows = _plain_rows(golden, matching, precision, multiple)
     else:
@@ -146,7 +189,7 @@ def compare_matched(
         raise InputError("none of the port's tensors stands where the network computes one: nothing was compared")
     missing = tuple(path for path in golden.noise if path not in matching.found and path not in matching.misshapen)
     return Comparison(
-        tuple(rows),
+        tuple(replace(row, reaches=row.path not in paired.idle or not row.finite) for row in rows),
         missing,
         matching.unknown,
         matching.absent,
@@ -155,6 +198,9 @@ def compare_matched(
         precision,
         multiple,
         network is not None,
+        matching.identity,
+        _answer(golden, matching, precision, multiple),
+        other_size(golden, matching),
     )
 
 
@@ -173,6 +219,12 @@ def _plain_rows(golden: Golden, matching: Matching, precision: str, multiple: fl
             noise = _floor(path, golden.noise.get(path, 0.0), matched.tensor, precision)
             rows.append(judged(path, matched.name, matched.tensor, measure(matched.tensor, expected), noise, multiple))
     return rows
+
+
+def _answer(golden: Golden, matching: Matching, precision: str, multiple: float) -> Row | None:
+    path = LOGITS if LOGITS in matching.found or golden.task != "backbone" else "mobilevit"
+    found = {path: matching.found[path]} if path in matching.found else {}
+    return next(iter(_plain_rows(golden, replace(matching, found=found, misshapen={}), precision, multiple)), None)
 
 
 def _replayed_rows(golden: Golden, matching: Matching, network: Network, precision: str, multiple: float) -> list[Row]:

@@ -11,8 +11,9 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,17 @@ import numpy as np
 from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
 from ..scope import Scope
-from .comparison import Comparison, Row, compare_matched
+from .comparison import Comparison, Row, compare_matched, pair_up
+from .description import describe
 from .file import IMAGE, OPERATOR, PIXELS, Golden
-from .matching import match
 from .measure import MULTIPLE, allowed, error
 from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values, profile_of
 from .replay import reference_tensors
 
-_MOST_UNEXPLAINED = 3  # layers that are looked into in vain before it's enough
+_MOST_UNEXPLAINED = 6  # kinds of layers that are looked into in vain before it's enough
 _NEAREST = 3  # single mistakes that pairs are built on
+_NUMBERED = re.compile(r"\.\d+")
 Mistakes = tuple[Mistake, ...]
 
 
@@ -56,6 +58,7 @@ class Unexplained:
     ruled_out: tuple[str, ...]  # change this tensor, but not to the port's
     cannot_show: tuple[str, ...]  # leave it as it is
     hint: str = ""
+    also: tuple[str, ...] = ()  # wrong layers of the same kind, not looked into one by one
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,21 @@ class _Case:
         """Whether the port's tensor is made of numbers: no mistake is named for one that isn't."""
         return bool(np.isfinite(self.port[path]).all())
 
+    def description(self, path: str) -> str:
+        """What the port's tensor is beside the right one."""
+        given: list[np.ndarray] = []
+
+        def look(compute: Any, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+            given.append(x)
+            return np.asarray(compute(x, scope, *args, **kwargs))
+
+        found = reference_tensors(
+            self.network, self.golden, self.port, plant=lambda scope: scope.wrap(path, look), target=path
+        )
+        heads = path.endswith("probabilities")
+        fed = given[0] if given else None
+        return describe(self.port[path], found[path], fed, self.allowed(path), heads=heads) if path in found else ""
+
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
         """None where the mistakes can't be made in this network."""
         try:
@@ -154,9 +172,9 @@ def diagnose(
     """
     if golden.task == OPERATOR:
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
-    matching = match(golden, port, mapping=mapping, by=by)
-    replayed = compare_matched(golden, matching, network, precision, multiple)
-    case = _Case(golden, network, matching.tensors, replayed)
+    paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
+    replayed = compare_matched(golden, paired, network)
+    case = _Case(golden, network, paired.matching.tensors, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []
     waiting = list(case.bad)
@@ -164,13 +182,19 @@ def diagnose(
         path = waiting[0]
         found = _explain(case, path, findings, mistakes)
         if not found:
-            unexplained.append(_unexplained(case, path, mistakes))
-            waiting = waiting[1:]
+            alike = tuple(each for each in waiting[1:] if _kind(each) == _kind(path))
+            unexplained.append(replace(_unexplained(case, path, mistakes), also=alike))
+            waiting = [each for each in waiting[1:] if each not in alike]
             continue
         findings += found
         explained = {each for finding in found for each in finding.explains}
         waiting = [each for each in waiting if each not in explained]
     return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting))
+
+
+def _kind(path: str) -> str:
+    """What layers that do the same at different depths have in common: their names without the numbers."""
+    return _NUMBERED.sub("", path)
 
 
 def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[Mistake]) -> list[Finding]:
@@ -184,7 +208,8 @@ def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[
     alone = [(mistake,) for mistake in known if mistake not in made]
     fitting = _fitting(case, path, alone)
     if not fitting and made:
-        fitting = _fitting(case, path, [(*made, *each) for each in alone])
+        orders = [order for each in alone for order in ((*made, *each), (*each, *made))]
+        fitting = _fitting(case, path, orders)
     if not fitting:
         fitting = _fitting(case, path, _likely_pairs(case, path, alone))
     return _findings(case, path, fitting, made) if fitting else []
@@ -203,6 +228,7 @@ def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator
     for i, first in enumerate(showing[:_NEAREST]):
         for second in showing[i + 1 :]:
             yield (*first, *second)
+            yield (*second, *first)  # where both are made at one place, the later wraps the earlier
 
 
 def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]], made: Mistakes) -> list[Finding]:
@@ -239,7 +265,8 @@ def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplaine
         return Unexplained(path, float("inf"), (), (), "it holds NaN or infinity: find the first of them")
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
     hidden = tuple(mistake.name for mistake in known if mistake.name not in shown)
-    return Unexplained(path, row.difference.error, tuple(shown), hidden, _input_hint(case) if path == PIXELS else "")
+    hint = _input_hint(case) if path == PIXELS else case.description(path)
+    return Unexplained(path, row.difference.error, tuple(shown), hidden, hint)
 
 
 def _shape_hint(case: _Case, row: Row) -> str:

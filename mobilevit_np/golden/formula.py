@@ -37,7 +37,7 @@ from ..checkpoints.inference import OUTPUT_STRIDE
 from ..checkpoints.parameter_names import HUGGING_FACE
 from ..checkpoints.saving import save_untrained
 from ..config import VARIANTS, NetworkConfig
-from ..errors import InputError
+from ..errors import InputError, MobileViTError
 from ..labels import LABEL_COUNTS
 from .file import OPERATOR, PIXELS, Golden
 from .network import Network, check_memory, digest, network_for, network_of
@@ -110,7 +110,8 @@ def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:
 
 
 def remake(golden: Golden, weights: str | Path | None = None, *, prefix: str | None = None) -> Network:
-    """The network that a golden was made with: from ``weights``, or by formula where that's how it was made.
+    """The network that a golden was made with: from ``weights``; by formula, where that's how it was made; else from
+    the checkpoint of the name it gives, where that's here (nothing is downloaded).
 
     Raises InputError where it takes weights and none are given, and for an operator's golden, which has no network;
     CheckpointError where they're others.
@@ -118,15 +119,27 @@ def remake(golden: Golden, weights: str | Path | None = None, *, prefix: str | N
     if golden.task == OPERATOR:
         raise InputError("the golden file is an operator's, with no network to replay: compare without --replay")
     if weights is not None:
-        given = network_of(open_checkpoint(weights, dtype="float64", prefix=prefix))
-        return network_for(golden, given.tensors)
-    if golden.weights.get("formula") != VERSION or not isinstance(golden.weights.get("seed"), int):
-        raise InputError(
-            f"the golden file was made with {golden.weights.get('name', 'weights that it does not name')}: "
-            "give them with --weights"
+        return network_for(golden, network_of(open_checkpoint(weights, dtype="float64", prefix=prefix)).tensors)
+    if golden.weights.get("formula") == VERSION and isinstance(golden.weights.get("seed"), int):
+        made = network_by_formula(NetworkConfig(**golden.config), golden.task, golden.weights["seed"])
+        return network_for(golden, made.tensors)
+    name = golden.weights.get("name", "weights that it does not name")
+    try:
+        return network_for(
+            golden, network_of(open_checkpoint(str(name), dtype="float64", local_files_only=True)).tensors
         )
-    made = network_by_formula(NetworkConfig(**golden.config), golden.task, golden.weights["seed"])
-    return network_for(golden, made.tensors)
+    except (MobileViTError, OSError):
+        raise InputError(f"the golden file was made with {name}: give them with --weights") from None
+
+
+def find(golden: Golden, weights: str | Path | None = None, *, prefix: str | None = None) -> Network | None:
+    """The same; None where no ``weights`` are given and none are found."""
+    try:
+        return remake(golden, weights, prefix=prefix)
+    except MobileViTError:
+        if weights is not None:
+            raise
+        return None
 
 
 def tensor(name: str, shape: Sequence[int], seed: int = 0) -> np.ndarray:

@@ -115,7 +115,8 @@ def from_map(
 ) -> dict[str, Entry]:
     """A user's own table: ``{"port's name": "our path"}``, or a list of paths that stand side by side.
 
-    What names a tensor that one of the two sides doesn't have, or no path, is left out.
+    What names a tensor that one of the two sides doesn't have, or no path, is left out: the golden file may be one of
+    few tensors.
     """
     return {
         name: Entry((ours,)) if isinstance(ours, str) else Entry(parts=tuple(ours))

@@ -1,16 +1,20 @@
 """Which of a port's tensors is which of the golden's, and in what layout.
 
-By name where one of the tables (or the user's own) knows the names, else by order, shape and content. What comes out
-is the port's tensors under our paths and in our layout: the rest of the toolkit knows no ports.
+By name where one of the tables (or the user's own) knows the names; else by the weights of the module that gives a
+tensor; the rest by order, shape and content. What comes out is the port's tensors under our paths and in our layout:
+the rest of the toolkit knows no ports.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +24,17 @@ import numpy as np
 from ..errors import CheckpointError, InputError
 from ..formats import files
 from . import layouts
-from .alignment import align
-from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
+from .alignment import align, likeness
+from .file import IMAGE, LOGITS, OPERATOR, PIXELS, Golden, read_tensors
 from .hook_names import MAP, Entry, from_map, table
+from .identity import Identity, identify, split
+from .network import Network, paths_of
+from .replay import reference_tensors
 
-BY = ("auto", "names", "order")
-NAMELESS = "order, shape and content"
+BY = ("auto", "names", "weights", "order")
+WEIGHTS, NAMELESS = "weights", "order, shape and content"
 _ENOUGH_KNOWN = 0.5  # of the port's tensors must be known by name, or of the golden's, else they're taken as nameless
+_ROUNDS = 3  # of alignment, each with what the reference gives for the pairs of the one before
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Matched:
     name: str  # the port's name for it
     tensor: np.ndarray  # in our layout
     layout: str
+    firm: bool = True  # known by name or weights; not by its place among others
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,19 @@ class Matching:
     how: str  # the table's name, or how else
     layouts: dict[str, str] = field(default_factory=dict)  # our layout -> the port's
     absent: tuple[str, ...] = ()  # what the user's map names, and the port doesn't have
+    identity: Identity | None = None  # what the port's weights say, where it has some and ours are known
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
         """The port's tensors under our paths."""
         return {path: matched.tensor for path, matched in self.found.items()}
+
+    def without(self, paths: Collection[str]) -> Matching:
+        """The same, but for these pairs: the port's tensors count as unknown."""
+        unknown = (*self.unknown, *(self.found[path].name for path in paths))
+        return replace(
+            self, found={path: pair for path, pair in self.found.items() if path not in paths}, unknown=unknown
+        )
 
 
 def read_port(path: str | Path) -> dict[str, np.ndarray]:
@@ -88,33 +105,75 @@ def match(
     golden: Golden,
     port: Mapping[str, np.ndarray],
     *,
+    network: Network | None = None,
     mapping: Mapping[str, str | list[str]] | None = None,
     by: str = "auto",
 ) -> Matching:
-    """The port's tensors under the golden's paths. ``by``: ``names``, ``order``, or whichever fits (``auto``).
+    """The port's tensors under the golden's paths.
 
-    ``mapping`` is a table of the port's names, see ``from_map``. Raises InputError where nothing can be matched.
+    ``by``: ``names``, ``weights`` (whatever the names), ``order``, or whichever fits (``auto``). ``network`` is the
+    golden's own: without it a port's weights tell nothing. ``mapping`` is a table of the port's names, see
+    ``from_map``; it comes before all else. Raises InputError where nothing can be matched.
     """
     if by not in BY:
         raise InputError(f"tensors are matched by one of {', '.join(BY)}, not {by!r}")
+    activations, parameters = split(port)
     targets = {name: tensor for name, tensor in golden.tensors.items() if name in golden.noise or name == PIXELS}
-    if mapping is not None:
-        how, entries = MAP, from_map(mapping, port, targets)
+    given = from_map(_checked(mapping or {}, golden), activations, targets)
+    how, entries = table(activations, targets)
+    named = by == "names" or (by == "auto" and _known({**entries, **given}, activations, targets))
+    identity = None
+    if network is not None and parameters and by != "order":
+        identity = identify(network.tensors, parameters, _places(entries) if named else {})
+    if named:
+        matching = _by_name(golden, targets, activations, MAP if mapping else how, {**entries, **given})
     else:
-        how, entries = table(port, targets)
-    nameless = by == "order" or (by == "auto" and mapping is None and not _known(entries, port, targets))
-    matching = _by_order(golden, targets, port) if nameless else _by_name(golden, targets, port, how, entries)
+        weights = _outputs(golden, targets, activations, identity.modules, network) if identity and network else {}
+        anchors = {**weights, **given}
+        anchors |= {name: Entry((name,)) for name in (PIXELS, LOGITS) if {name} <= targets.keys() & activations.keys()}
+        matching = _by_order(golden, targets, activations, anchors, network)
+        matching = replace(matching, how=f"{WEIGHTS}, then {NAMELESS}" if weights else matching.how)
     if not matching.found and not matching.misshapen:
         raise InputError(
-            f"none of the port's {len(port)} tensors could be matched with the golden's {len(targets)}; "
+            f"none of the port's {len(activations)} tensors could be matched with the golden's {len(targets)}; "
             f"give a JSON map of {'names' if mapping is None else 'names that both have'} (--map)"
         )
-    return replace(matching, absent=tuple(name for name in mapping or () if name not in port))
+    absent = tuple(name for name in mapping or () if name not in activations)
+    return replace(matching, absent=absent, identity=identity)
+
+
+def _checked(mapping: Mapping[str, str | list[str]], golden: Golden) -> Mapping[str, str | list[str]]:
+    """The map. Raises InputError for a path that no tensor of such a network has."""
+    named = [path for ours in mapping.values() for path in ([ours] if isinstance(ours, str) else ours) if path]
+    strange = [path for path in named if path not in golden.tensors]
+    if strange and golden.task != OPERATOR:
+        paths = paths_of(golden)
+        strange = [path for path in strange if path not in paths]
+    if strange:
+        near = difflib.get_close_matches(strange[0], list(golden.tensors), 1, 0.6)
+        hint = f"; did you mean {near[0]}?" if near else "; the golden file's names are printed by compare --all"
+        raise InputError(f"the map names {strange[0]!r:.120}, and no tensor of the golden network is called so{hint}")
+    return mapping
+
+
+_ENDS = ((PIXELS,), (LOGITS,))
+_ACTIVATED = (  # what may be computed and activated in one module: its own output's name -> the activation's
+    (re.compile(r"(.*\.)normalization"), r"\1activation"),
+    (re.compile(r"(.*\.intermediate\.)dense"), r"\1intermediate_act_fn"),
+)
+
+
+def _entry(paths: tuple[str, ...]) -> Entry:
+    return Entry(paths) if len(paths) == 1 else Entry(parts=paths)
+
+
+def _places(entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
+    return {name: entry.parts or entry.choice for name, entry in entries.items()}
 
 
 def _known(entries: Mapping[str, Entry], port: Mapping[str, Any], targets: Mapping[str, Any]) -> bool:
     """Whether names are to be trusted: half of the port's are known, and not only those of input and output."""
-    telling = [name for name, entry in entries.items() if entry.choice not in ((PIXELS,), (LOGITS,))]
+    telling = [name for name, entry in entries.items() if entry.choice not in _ENDS]
     if not telling and len(entries) < len(port):
         return False
     return len(entries) >= _ENOUGH_KNOWN * min(len(port), len(targets))
@@ -127,13 +186,20 @@ def _by_name(
     how: str,
     entries: Mapping[str, Entry],
 ) -> Matching:
+    pairs = _pairs(targets, port, entries)
+    unknown = tuple(name for name in port if name not in entries and name != IMAGE)
+    return _arranged(golden, pairs, unknown, how)
+
+
+def _pairs(
+    targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]
+) -> dict[str, tuple[str, np.ndarray]]:
+    """The golden's path -> the port's name and tensor, in the golden's order."""
     pairs: dict[str, tuple[str, np.ndarray]] = {}
     for name, entry in entries.items():
         for path, tensor in _split(port[name], entry):
             pairs.setdefault(path, (name, tensor))
-    ordered = {path: pairs[path] for path in targets if path in pairs}
-    unknown = tuple(name for name in port if name not in entries and name != IMAGE)
-    return _arranged(golden, ordered, unknown, how)
+    return {path: pairs[path] for path in targets if path in pairs}
 
 
 def _split(tensor: np.ndarray, entry: Entry) -> list[tuple[str, np.ndarray]]:
@@ -177,29 +243,127 @@ def _batch(golden: Golden) -> int:
     return golden.tensors[PIXELS].shape[0] if PIXELS in golden.tensors else 1
 
 
-def _by_order(golden: Golden, targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray]) -> Matching:
-    ours, theirs = list(targets), [name for name in port if name != IMAGE]
-    sizes = {name: port[name].size for name in theirs}
+def _by_order(
+    golden: Golden,
+    targets: Mapping[str, np.ndarray],
+    port: Mapping[str, np.ndarray],
+    entries: Mapping[str, Entry],
+    network: Network | None,
+) -> Matching:
+    """The known pairs, and the rest aligned between them: by likeness to the golden's tensors, and, where the network
+    is there, to what the reference gives for the port's own inputs, which an earlier mistake doesn't change.
+    """
+    theirs = [name for name in port if name != IMAGE]
+    known = _arranged(golden, _pairs(targets, port, entries), (), NAMELESS)
+    fit = _fitter(golden, targets, port, theirs)
+    echoes = _echoes(targets).difference(known.found)
+    again = _echoes({name: port[name] for name in theirs}).difference(pair.name for pair in known.found.values())
+    matching, local = known, dict[str, np.ndarray]()
+    for last in (False,) * (_ROUNDS if network else 1) + (True,):
+        if network:
+            local = reference_tensors(network, golden, matching.tensors, everything=True)
+        ours = [path for path in targets if last or path not in echoes]
+        left = [name for name in theirs if last or name not in again]
+        sure = matching if last else known
+        anchors = {ours.index(path): left.index(pair.name) for path, pair in sure.found.items()}
+        expected = [[targets[path], *([local[path]] if path in local else [])] for path in ours]
+        places = align(expected, len(left), functools.partial(fit, ours, left), anchors)
+        pairs = {ours[i]: (left[j], port[left[j]]) for i, j in places.items() if i not in anchors}
+        aligned = _arranged(golden, pairs, (), NAMELESS)
+        found = {path: replace(pair, firm=False) for path, pair in aligned.found.items()} | sure.found
+        matching = replace(aligned, found=found, misshapen=known.misshapen | aligned.misshapen)
+    taken = {pair.name for pair in matching.found.values()}
+    return replace(
+        matching,
+        found={path: matching.found[path] for path in targets if path in matching.found},
+        unknown=tuple(name for name in theirs if name not in taken),
+    )
+
+
+def _outputs(
+    golden: Golden,
+    targets: Mapping[str, np.ndarray],
+    port: Mapping[str, np.ndarray],
+    modules: Mapping[str, tuple[str, ...]],
+    network: Network,
+) -> dict[str, Entry]:
+    """What each of the port's modules gives: what ours does, or that activated, if it does both in one.
+
+    The nearer one is it: to the golden's tensor, or to what the reference gives for the port's own inputs.
+    """
+    entries = {name: _entry(paths) for name, paths in modules.items() if name in port}
+    activated = {
+        name: path
+        for name, entry in entries.items()
+        if entry.choice
+        for plain, after in _ACTIVATED
+        if (found := plain.fullmatch(entry.choice[0])) and (path := found.expand(after)) in targets
+    }
+    sure = _pairs(targets, port, {name: entry for name, entry in entries.items() if name not in activated})
+    local = reference_tensors(network, golden, _arranged(golden, sure, (), WEIGHTS).tensors, everything=True)
+
+    def nearness(name: str, path: str) -> float:
+        found = _arranged(golden, {path: (name, port[name])}, (), WEIGHTS).tensors if path in targets else {}
+        return max((likeness(each, ours[path]) for each in found.values() for ours in (targets, local)), default=0.0)
+
+    for name, path in activated.items():
+        if nearness(name, path) > nearness(name, entries[name].choice[0]):
+            entries[name] = Entry((path,))
+    return entries
+
+
+def _echoes(targets: Mapping[str, np.ndarray]) -> set[str]:
+    """The paths that show once more what came before them, as a layer does its last part: aligned after the others."""
+    found: set[str] = set()
+    before: dict[tuple[int, ...], np.ndarray] = {}  # the last other tensor of each shape
+    for path, tensor in targets.items():
+        if tensor.shape in before and np.array_equal(before[tensor.shape], tensor):
+            found.add(path)
+        else:
+            before[tensor.shape] = tensor
+    return found
+
+
+def _fitter(
+    golden: Golden, targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], names: Sequence[str]
+) -> Callable[[Sequence[str], Sequence[str], int, int], tuple[np.ndarray, bool] | None]:
+    """A function that gives the j-th of some names' tensors in the layout of the i-th of some paths, and whether the
+    port has it as it has the others of its kind; None where none fits.
+    """
     fits = {
-        (i, j): _fits(golden, path, port[name])
-        for i, path in enumerate(ours)
-        for j, name in enumerate(theirs)
-        if sizes[name] == targets[path].size
+        (path, name): _fits(golden, path, port[name])
+        for path, expected in targets.items()
+        for name in names
+        if port[name].size == expected.size
     }
     votes = layouts.vote((kind, found) for kind, _, found in fits.values())
 
-    def fit(i: int, j: int) -> np.ndarray | None:
-        if (i, j) not in fits:
+    def fit(paths: Sequence[str], left: Sequence[str], i: int, j: int) -> tuple[np.ndarray, bool] | None:
+        path, found = paths[i], port[left[j]]
+        if (path, left[j]) not in fits:
             return None
-        kind, lengths, found = fits[i, j]
-        if lengths is None or not found:
-            return port[theirs[j]] if port[theirs[j]].shape == targets[ours[i]].shape else None
-        return layouts.arrange(port[theirs[j]], layouts.choose(kind, found, votes), kind, lengths)
+        kind, lengths, possible = fits[path, left[j]]
+        if lengths is None or not possible:
+            return (found, True) if found.shape == targets[path].shape else None
+        layout = layouts.choose(kind, possible, votes)
+        return layouts.arrange(found, layout, kind, lengths), layout == votes.get(kind, layout)
 
-    places = align([targets[path] for path in ours], len(theirs), fit)
-    pairs = {ours[i]: (theirs[j], port[theirs[j]]) for i, j in places.items()}
-    taken = {name for name, _ in pairs.values()}
-    return _arranged(golden, pairs, tuple(name for name in theirs if name not in taken), NAMELESS)
+    return fit
+
+
+def other_size(golden: Golden, matching: Matching) -> tuple[int, int] | None:
+    """Height and width of the input that the port's misshapen maps are of, if most tell the same."""
+    height, width = golden.tensors[PIXELS].shape[2:] if PIXELS in golden.tensors else (0, 0)
+    told: Counter[tuple[int, int]] = Counter()
+    for path, (_, shape) in matching.misshapen.items():
+        expected = golden.tensors[path].shape
+        if path == PIXELS and len(shape) == 4:
+            return (shape[1], shape[2]) if shape[1] != expected[1] == shape[3] else (shape[2], shape[3])
+        if len(shape) == 4 == len(expected) and expected[1] in (shape[1], shape[3]):
+            sides = shape[2:] if shape[1] == expected[1] else shape[1:3]
+            told[round(sides[0] * height / expected[2]), round(sides[1] * width / expected[3])] += 1
+    size, votes = told.most_common(1)[0] if told else ((height, width), 0)
+    return size if 2 * votes > told.total() and size != (height, width) else None
 
 
 def _listed(text: str, tensors: Mapping[str, Any], where: str) -> list[str]:

@@ -147,6 +147,21 @@ def check_memory(shape: tuple[int, ...], config: NetworkConfig) -> None:
         )
 
 
+def paths_of(golden: Golden) -> set[str]:
+    """What a whole golden file of this one's network would name, whichever tensors this one keeps."""
+    config = NetworkConfig(**golden.config)
+    prefix = PREFIX if golden.task == "backbone" else ""
+    shapes = parameter_shapes(config, golden.task, expand_output=True)
+    found = {IMAGE, PIXELS}
+    scope = Scope({f"{prefix}{name}": np.zeros(shape) for name, shape in shapes.items()})
+    network = Network(golden.task, config, {})
+    side = 32  # the smallest that every layer has a place for
+    network.run(
+        np.zeros((1, config.num_channels, side, side)), scope.listen(lambda path, _: found.add(name_of_output(path)))
+    )
+    return found
+
+
 def name_of_output(path: str) -> str:
     """The name of what the module at ``path`` gives: the whole network's output has the empty path."""
     return path or LOGITS

@@ -21,10 +21,10 @@ import numpy as np
 from ..config import NetworkConfig
 from ..errors import InputError
 from ..pages import assemble, number, plain_name, script_json, text
-from .comparison import Comparison, Row, compare_matched
+from .comparison import Comparison, Row, compare_matched, pair_up
 from .file import OPERATOR, PIXELS, Golden
 from .layouts import MAP, kind_of
-from .matching import Matching, match
+from .matching import Matching
 from .measure import MULTIPLE, allowed
 from .network import Network
 from .pictures import View, pictures, view_of
@@ -57,18 +57,19 @@ def compare_for_page(
     port: Mapping[str, np.ndarray],
     *,
     network: Network | None = None,
+    replayed: bool | None = None,
     mapping: Mapping[str, str | list[str]] | None = None,
     by: str = "auto",
     precision: str | None = None,
     multiple: float = MULTIPLE,
 ) -> Compared:
     """``golden.compare``, with all that ``compare_page`` needs besides. Raises InputError as that does."""
-    matching = match(golden, port, mapping=mapping, by=by)
-    plain = compare_matched(golden, matching, None, precision, multiple)
-    if network is None:
+    paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
+    matching, plain = paired.matching, compare_matched(golden, paired)
+    if network is None or replayed is False:
         return Compared(golden, matching, plain, golden.tensors)
-    replayed = compare_matched(golden, matching, network, precision, multiple)
-    return Compared(golden, matching, replayed, reference_tensors(network, golden, matching.tensors), plain)
+    locally = compare_matched(golden, paired, network)
+    return Compared(golden, matching, locally, reference_tensors(network, golden, matching.tensors), plain)
 
 
 def compare_page(compared: Compared, *, port: str = "port", picture_bytes: int = PICTURE_BYTES) -> str:

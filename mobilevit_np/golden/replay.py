@@ -37,6 +37,7 @@ class Local:
 
     difference: Difference
     noise: float
+    expected: np.ndarray
 
 
 class _ReachedError(Exception):
@@ -56,7 +57,7 @@ def replay(
     if precision == "int8":
         rounded = reference_tensors(network, golden, port, plant=round_operands(network))
         noise = {path: max(noise[path], operand_noise(rounded[path], ours)) for path, ours in exact.items()}
-    return {path: Local(measure(port[path], ours), noise[path]) for path, ours in exact.items()}
+    return {path: Local(measure(port[path], ours), noise[path], ours) for path, ours in exact.items()}
 
 
 def reference_tensors(
@@ -66,12 +67,13 @@ def reference_tensors(
     *,
     plant: Plant | None = None,
     target: str | None = None,
+    everything: bool = False,
     dtype: Any = np.float64,
 ) -> dict[str, np.ndarray]:
     """What the reference gives for the port's own inputs, for every path that the port has, in order of execution.
 
     ``plant`` switches mistakes on. With ``target`` only that path's tensor is computed, and of the rest no more than
-    that takes: empty where the run doesn't reach it.
+    that takes: empty where the run doesn't reach it. With ``everything`` the paths that the port hasn't are told too.
     """
     scope = network.scope(dtype)
     planted = scope if plant is None else plant(scope)
@@ -81,6 +83,8 @@ def reference_tensors(
         """``output`` is ours; what's handed back is the port's where it has it."""
         name = name_of_output(path)
         if name not in port:
+            if everything:
+                ours[name] = output
             return output
         if target in (None, name) and output.shape == port[name].shape:
             ours[name] = output

@@ -10,6 +10,7 @@ import math
 from .comparison import Comparison, Row
 from .diagnosis import Diagnosis, Finding, Unexplained
 from .file import LOGITS
+from .identity import Identity
 from .measure import LARGEST, allowed, floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
@@ -21,7 +22,7 @@ _HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cos
 def comparison_lines(comparison: Comparison, *, everything: bool = False) -> list[str]:
     """The verdict, the last good and the first bad layer, and the table; all of it with ``everything``."""
     rows, bad = comparison.rows, comparison.bad
-    lines = [verdict(comparison)]
+    lines = [*_size(comparison), *_answer(comparison), verdict(comparison)]
     if comparison.first_bad:
         good = comparison.last_good
         lines.append(f"last good  {_place(good) if good else 'none: the very first is off'}")
@@ -29,7 +30,7 @@ def comparison_lines(comparison: Comparison, *, everything: bool = False) -> lis
     shown = rows if everything else _around(comparison)
     if shown:
         lines += ["", _HEADER, *(_row(row) for row in shown)]
-    hidden = len(bad) - sum(not row.ok for row in shown)
+    hidden = len(bad) - sum(row in bad for row in shown)
     if hidden:
         lines.append(f"     and {hidden} more that are off")
     return [*lines, "", *remarks(comparison), *_coarser(comparison)]
@@ -40,7 +41,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     comparison = diagnosis.comparison
     if diagnosis.clean:
         return [f"no mistake found: {verdict(comparison)}", "", *remarks(comparison)]
-    lines = []
+    lines = [*_size(comparison), *_answer(comparison)]
     for number, finding in enumerate(diagnosis.findings, 1):
         lines += _finding(number, finding, len(comparison.bad))
     for unexplained in diagnosis.unexplained:
@@ -56,8 +57,29 @@ def verdict(comparison: Comparison) -> str:
     count, bad = len(comparison.rows), len(comparison.bad)
     allowed = f"{comparison.multiple:g} times the noise floor of {comparison.precision}"
     if not bad:
-        return f"all {count} tensors are within {allowed} ({way})"
+        rest = f"all {count} tensors" if not comparison.idle else f"{count - len(comparison.idle)} of {count} tensors"
+        return f"{rest} are within {allowed} ({way})"
     return f"{bad} of {count} tensors are off by more than {allowed} ({way})"
+
+
+def _size(comparison: Comparison) -> list[str]:
+    """That the port was run on another size: said before all else."""
+    if comparison.other_size is None:
+        return []
+    height, width = comparison.other_size
+    return [
+        f"the port's tensors are those of an input {height} high and {width} wide, which isn't the golden file's: feed "
+        "the port its pixel_values, or make a golden file of that size"
+    ]
+
+
+def _answer(comparison: Comparison) -> list[str]:
+    """That the network's answer is right, where it is and something before it isn't: said first."""
+    row = comparison.answer
+    if row is None or not row.ok or not (comparison.bad or comparison.idle):
+        return []
+    what = "the logits are" if row.path == LOGITS else "the last map is"
+    return [f"{what} right, to {row.multiple:.2g} x noise; before that:"]
 
 
 def _place(row: Row) -> str:
@@ -90,6 +112,9 @@ def _row(row: Row) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """How the tensors found each other, what only one side has, and what else a reader should know."""
     lines = [f"matched by {comparison.how}; {_layouts(comparison)}"]
+    lines += _weights(comparison.identity)
+    if comparison.idle:
+        lines.append(f"off, but reaching nothing that comes after: {_some(tuple(row.path for row in comparison.idle))}")
     if comparison.missing:
         lines.append(
             f"{len(comparison.missing)} of the golden's tensors are not in the port: {_some(comparison.missing)}"
@@ -107,6 +132,20 @@ def remarks(comparison: Comparison) -> list[str]:
     if not comparison.ok and not comparison.replayed:
         lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
     return lines
+
+
+def _weights(identity: Identity | None) -> list[str]:
+    """Which of the golden's parameters the port hasn't got, or not as it should."""
+    if identity is None:
+        return []
+    lines = [f"weights: {each.parameter} {each.how}: the port's {each.name}" for each in identity.misplaced[:_NAMES]]
+    if len(identity.misplaced) > _NAMES:
+        lines.append(f"weights: and {len(identity.misplaced) - _NAMES} more that aren't as they should be")
+    if identity.never_loaded:
+        lines.append(f"weights: the port has nothing like {len(identity.never_loaded)}: {_some(identity.never_loaded)}")
+    if identity.unknown:
+        lines.append(f"weights: {len(identity.unknown)} of the port's are none of ours: {_some(identity.unknown)}")
+    return lines or [f"weights: all {identity.count} are in the port, as they should be"]
 
 
 def _coarser(comparison: Comparison) -> list[str]:
@@ -153,7 +192,9 @@ def _finding(number: int, finding: Finding, bad: int) -> list[str]:
 
 
 def _unexplained(unexplained: Unexplained) -> list[str]:
-    lines = [f"?  {unexplained.path} is off by {unexplained.error:.2g}, and no known mistake gives its numbers"]
+    more = f", and {len(unexplained.also)} more of its kind" if unexplained.also else ""
+    off = "of another shape" if math.isinf(unexplained.error) else f"off by {unexplained.error:.2g}"
+    lines = [f"?  {unexplained.path}{more} is {off}, and no known mistake gives its numbers"]
     if unexplained.hint:
         lines.append(f"   {unexplained.hint}")
     if unexplained.ruled_out:

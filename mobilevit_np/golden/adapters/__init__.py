@@ -1,11 +1,12 @@
-"""A port run on a golden's own input, and every activation it makes collected for ``compare``.
+"""A port run on a golden's own input; every activation it makes, and its weights, collected for ``compare``.
 
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
 One short file per framework: ``pytorch``, ``onnx_runtime``, ``keras``, ``tflite``. Each takes the port and a golden (or
-pixel values), and gives the tensors under the framework's own names, in order of execution; ``hook_names`` knows what
-they are. No framework is a dependency: the file that needs one imports it when it's called, and says what to install.
+pixel values), and gives the tensors under the framework's own names, in order of execution, and each layer's weights as
+``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No framework is a dependency: the file
+that needs one imports it when it's called, and says what to install.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

@@ -64,6 +64,14 @@ def first_of(output: Any) -> Any:
     return output
 
 
+def keep_call(seen: dict[str, np.ndarray], name: str, tensor: np.ndarray) -> None:
+    """Keep what a module gives; what it gives when it's called again, under its name with a number."""
+    number = 1
+    while (key := name if number == 1 else f"{name}#{number}") in seen:
+        number += 1
+    seen[key] = tensor
+
+
 def watched(compute: Callable[..., Any], keep: Callable[[Any], None]) -> Callable[..., Any]:
     """A function that does the same, and shows ``keep`` what it gives."""
 

@@ -1,4 +1,4 @@
-"""A Keras port's activations: what every layer's ``call`` gives, run eagerly.
+"""A Keras port's activations, what every layer's ``call`` gives, run eagerly, and its weights.
 
 A layer's name here is the path to it, the names of the layers around it joined by dots: for transformers' TensorFlow
 models those are our paths. It works alike for Keras 2, tf_keras and Keras 3.
@@ -8,14 +8,15 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..file import LOGITS, PIXELS, Golden
-from .collecting import METHODS, first_of, input_of
+from ..identity import parameter_name
+from .collecting import METHODS, first_of, input_of, keep_call
 
 _AGAIN = ("Dropout", "ZeroPadding2D", "InputLayer")  # show once more what came before them, or no layer of ours
 _PROBABILITIES = "attention.attention"  # but the dropout in here shows the softmax
@@ -33,24 +34,47 @@ def record_keras(model: Any, source: Golden | np.ndarray, *, channels_last: bool
     pixels = input_of(source)
     seen = {PIXELS: pixels}
     given = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)) if channels_last else pixels
-    with _watching(model, seen):
+    paths: dict[int, str] = {}
+    with _watching(model, seen, paths):
         model(given)
+    seen |= _weights(model, paths)
     if [layer.name for layer in model._flatten_layers(recursive=False, include_self=False)] == ["mobilevit"]:
         del seen[LOGITS]
     return seen
 
 
+def _layers(model: Any) -> list[Any]:
+    """The model and every layer in it, once."""
+    return list({id(layer): layer for layer in model._flatten_layers(recursive=True, include_self=True)}.values())
+
+
+def _weights(model: Any, paths: Mapping[int, str]) -> dict[str, np.ndarray]:
+    """Each layer's own weights, not those of the layers within it."""
+    found: dict[str, np.ndarray] = {}
+    for layer in _layers(model):
+        parts = layer._flatten_layers(recursive=True, include_self=False)
+        inner = {id(each) for part in parts for each in part.weights}
+        for each in layer.weights:
+            if id(each) not in inner and id(layer) in paths:
+                leaf = each.name.rpartition("/")[2].partition(":")[0]
+                found[parameter_name(paths[id(layer)] or LOGITS, leaf)] = np.array(each)
+    return found
+
+
 @contextmanager
-def _watching(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
-    """Watched methods in place of every layer's own, for a while. Set behind Keras' back, which tracks attributes."""
+def _watching(model: Any, seen: dict[str, np.ndarray], paths: dict[int, str]) -> Iterator[None]:
+    """Watched methods in place of every layer's own, for a while. Set behind Keras' back, which tracks attributes.
+
+    ``paths`` are given the layers' paths, which are known once they're called.
+    """
     around: list[str] = []  # the names of the layers that are being computed, outermost first
     changed = []
-    for layer in model._flatten_layers(recursive=True, include_self=True):
+    for layer in _layers(model):
         for method in ("call", *METHODS):
             if hasattr(layer, method):
                 changed.append((layer, method, vars(layer).get(method)))
                 name = method if method != "call" else "" if layer is model else layer.name
-                object.__setattr__(layer, method, _watched(layer, method, name, around, seen))
+                object.__setattr__(layer, method, _watched(layer, method, name, around, seen, paths))
     try:
         yield
     finally:
@@ -58,7 +82,9 @@ def _watching(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
             object.__delattr__(layer, method) if own is None else object.__setattr__(layer, method, own)
 
 
-def _watched(layer: Any, method: str, name: str, around: list[str], seen: dict[str, np.ndarray]) -> Callable[..., Any]:
+def _watched(
+    layer: Any, method: str, name: str, around: list[str], seen: dict[str, np.ndarray], paths: dict[int, str]
+) -> Callable[..., Any]:
     compute = getattr(layer, method)
 
     def call(*arguments: Any, **options: Any) -> Any:
@@ -68,8 +94,9 @@ def _watched(layer: Any, method: str, name: str, around: list[str], seen: dict[s
             path = ".".join(filter(None, around))
         finally:
             around.pop()
+        paths.setdefault(id(layer), path)
         if type(layer).__name__ not in _AGAIN or ".".join(around).endswith(_PROBABILITIES):
-            seen[path or LOGITS] = np.array(first_of(output))
+            keep_call(seen, path or LOGITS, np.array(first_of(output)))
         return output
 
     return call

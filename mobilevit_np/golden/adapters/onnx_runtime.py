@@ -1,4 +1,4 @@
-"""An ONNX port's activations: every value of the graph, as ONNX Runtime computes it.
+"""An ONNX port's activations, every value of the graph as ONNX Runtime computes it, and its constants.
 
 ``torch.onnx.export`` names values by the module they come from (``/mobilevit/conv_stem/convolution/Conv_output_0``) or,
 in its newer way, keeps that in the node's metadata: such values are given names of the first form here.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import os
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from ...errors import InputError
 from ...formats import files
 from ..file import PIXELS, Golden
+from ..identity import parameter_name
 from .collecting import fed, framework, input_of
 
 _INSTALL = "onnx onnxruntime"
@@ -28,6 +30,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: the names of the modules ar
 def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a file (or its bytes) on a golden's input (or pixel values); every value that's computed, by name.
 
+    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
     ONNX Runtime's own rewriting of the graph is off: what's seen is what the file says. The network's input is the
     first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError where the file
     can't be read or takes another size.
@@ -36,6 +39,8 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
     proto = _read(onnx, model)
     names = _names(proto.graph)
     known = {output.name for output in proto.graph.output}
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    held |= _constants(onnx, proto.graph)
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -44,8 +49,44 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
     dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
     pixels = input_of(source, dtype)
     found = session.run(list(names), {given.name: fed(pixels, given.shape)})
-    values = zip(names.values(), map(np.asarray, found), strict=True)
-    return {PIXELS: pixels, **{name: array for name, array in values if array.dtype.kind == "f"}}
+    values = held | dict(zip(names, map(np.asarray, found), strict=True))
+    fixed = _fixed(proto.graph, held)
+    seen = {name: values[value] for value, name in names.items() if value not in fixed}
+    activations = {name: array for name, array in seen.items() if array.dtype.kind == "f"}
+    return {**_parameters(proto.graph, names, fixed, values), PIXELS: pixels, **activations}
+
+
+def _constants(onnx: Any, graph: Any) -> dict[str, np.ndarray]:
+    """What the graph's Constant nodes hold, but for plain numbers and texts."""
+    return {
+        node.output[0]: onnx.numpy_helper.to_array(entry.t)
+        for node in graph.node
+        if node.op_type == "Constant"
+        for entry in node.attribute
+        if entry.name == "value"
+    }
+
+
+def _fixed(graph: Any, held: Collection[str]) -> set[str]:
+    """The values that don't depend on the input."""
+    fixed = set(held)
+    for node in graph.node:
+        if all(value in fixed for value in filter(None, node.input)):
+            fixed.update(node.output)
+    return fixed
+
+
+def _parameters(
+    graph: Any, names: Mapping[str, str], fixed: Collection[str], values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The fixed values that each node takes, under the name of what it gives."""
+    return {
+        parameter_name(names[node.output[0]], value.strip("/").replace("/", ".")): values[value]
+        for node in graph.node
+        if node.output[0] in names and node.output[0] not in fixed
+        for value in filter(None, node.input)
+        if value in fixed and value in values and values[value].dtype.kind == "f"
+    }
 
 
 def _read(onnx: Any, model: str | Path | bytes) -> Any:

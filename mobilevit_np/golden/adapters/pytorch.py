@@ -1,4 +1,4 @@
-"""A PyTorch port's activations: what a forward hook on every module sees.
+"""A PyTorch port's activations, what a forward hook on every module sees, and its parameters.
 
 transformers' and timm's models come out under the names that ``hook_names`` knows; any other model, under its own.
 
@@ -16,7 +16,8 @@ import numpy as np
 from ...errors import InputError
 from ..file import PIXELS, Golden
 from ..hook_names import name_of_whole
-from .collecting import METHODS, first_of, framework, input_of, watched
+from ..identity import parameter_name
+from .collecting import METHODS, first_of, framework, input_of, keep_call, watched
 
 _AGAIN = ("Dropout", "Identity", "Flatten", "ModuleList")  # show once more what came before them, or nothing
 _TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # but these: probabilities, and what isn't activated yet
@@ -25,6 +26,7 @@ _TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # but these: prob
 def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a model on a golden's input (or pixel values); what every module gives, by the module's name.
 
+    A module that's called again has ``#2`` behind its name. The parameters come first, as ``parameters/MODULE/NAME``.
     What the model itself gives is called ``logits``, and ``mobilevit`` where it's transformers' without a head. The
     input takes the dtype and the device of the model's first parameter. The model is left as it was.
     Raises InputError for a model in training (call ``eval()`` first), MissingExtraError without torch.
@@ -33,10 +35,20 @@ def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarra
     if model.training:
         raise InputError("the model is in training, where dropout and batch statistics change it; call model.eval()")
     pixels = torch.from_numpy(input_of(source)).to(next(iter(model.parameters())))
-    seen = {PIXELS: _array(pixels)}
+    seen = {**_parameters(model), PIXELS: _array(pixels)}
     with torch.no_grad(), _hooks(model, seen), _methods(model, seen):
         model(pixels)
     return seen
+
+
+def _parameters(model: Any) -> dict[str, np.ndarray]:
+    """Parameters and statistics, BatchNorm's counters aside."""
+    return {
+        parameter_name(module, leaf): _array(tensor)
+        for name, tensor in model.state_dict().items()
+        if hasattr(tensor, "dtype") and tensor.is_floating_point()
+        for module, _, leaf in [name.rpartition(".")]
+    }
 
 
 @contextmanager
@@ -77,7 +89,7 @@ def _hook(seen: dict[str, np.ndarray], path: str) -> Callable[[Any, Any, Any], N
 
 
 def _keeper(seen: dict[str, np.ndarray], path: str) -> Callable[[Any], None]:
-    return lambda output: seen.__setitem__(path, _array(first_of(output)))
+    return lambda output: keep_call(seen, path, _array(first_of(output)))
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A TFLite port's activations: what every operator of the file gives, in order.
+"""A TFLite port's activations, what every operator of the file gives, in order, and its constants.
 
 The interpreter is TensorFlow's (which also has the operators that files converted with SELECT_TF_OPS may need), else
 LiteRT's. Its delegates are off, as they keep inner tensors to themselves: the kernels are TFLite's own.
@@ -16,12 +16,14 @@ import numpy as np
 
 from ...errors import MissingExtraError
 from ..file import PIXELS, Golden
+from ..identity import parameter_name
 from .collecting import fed, framework, input_of
 
 
 def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
     """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
 
+    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
     The network's input is the first, and channels may come last in it. Quantized
     tensors come back as the numbers they stand for, in float32: tell ``compare`` that they are int8.
     Raises MissingExtraError without TensorFlow or LiteRT, InputError where the file takes another size.
@@ -40,27 +42,49 @@ def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dic
     interpreter.allocate_tensors()
     interpreter.set_tensor(given["index"], _quantized(fitting, given))
     interpreter.invoke()
-    return {PIXELS: pixels, **_computed(interpreter)}
+    computed, parameters = _computed(interpreter)
+    return {**parameters, PIXELS: pixels, **computed}
 
 
-def _computed(interpreter: Any) -> dict[str, np.ndarray]:
-    """What operators gave, in order: numbers only, not the shapes and indices that they also compute."""
+def _computed(interpreter: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What operators gave, in order, and the constants they took: numbers only, not the shapes and indices."""
     details = {each["index"]: each for each in interpreter.get_tensor_details()}
-    seen = {}
-    for operator in interpreter._get_ops_details():
-        for index in operator["outputs"]:
-            if index in details and _is_number(details[index]):
-                seen[details[index]["name"]] = _real(interpreter.get_tensor(index), details[index])
-    return seen
+    operators = interpreter._get_ops_details()
+    made = {index for operator in operators for index in operator["outputs"]}
+    fixed = set(details) - made - {each["index"] for each in interpreter.get_input_details()}
+    seen, parameters = {}, {}
+    for operator in operators:
+        taken = [index for index in operator["inputs"] if index in details]
+        if all(index in fixed for index in taken):  # a constant's being dequantized or turned
+            fixed.update(operator["outputs"])
+            continue
+        numbers = [index for index in operator["outputs"] if index in details and _is_number(details[index])]
+        for index in numbers:
+            seen[details[index]["name"]] = _real(interpreter.get_tensor(index), details[index])
+        for index in taken if numbers else ():
+            if index in fixed and _is_number(details[index]):
+                name = parameter_name(details[numbers[0]]["name"], details[index]["name"].replace("/", "."))
+                parameters[name] = _real(interpreter.get_tensor(index), details[index])
+    return seen, parameters
 
 
 def _is_number(detail: dict[str, Any]) -> bool:
-    return np.dtype(detail["dtype"]).kind == "f" or detail["quantization"][0] != 0
+    scales = detail.get("quantization_parameters", {}).get("scales", ())
+    return np.dtype(detail["dtype"]).kind == "f" or detail["quantization"][0] != 0 or len(scales) > 0
 
 
 def _real(tensor: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    scale, zero = detail["quantization"]
-    return tensor.copy() if tensor.dtype.kind == "f" else (tensor.astype(np.float32) - zero) * np.float32(scale)
+    """The numbers that a quantized tensor stands for; weights may have a scale for each channel."""
+    if tensor.dtype.kind == "f":
+        return tensor.copy()
+    about = detail.get("quantization_parameters", {})
+    scales, zeros = (about.get(key, ()) for key in ("scales", "zero_points"))
+    if len(scales) <= 1:
+        scale, zero = detail["quantization"]
+        return (tensor.astype(np.float32) - zero) * np.float32(scale)
+    along = [1] * tensor.ndim
+    along[about["quantized_dimension"]] = -1
+    return (tensor.astype(np.float32) - np.reshape(zeros, along)) * np.reshape(scales, along).astype(np.float32)
 
 
 def _quantized(pixels: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

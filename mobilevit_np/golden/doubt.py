@@ -1,0 +1,116 @@
+"""Pairs that are doubted: a layer that's wrong, and yet nothing after it is.
+
+Errors seldom heal. Where a port's tensor is off and its successors don't care, it was probably never the reference's
+tensor of that path, and was taken for it by its place and shape: such a pair is given up. Where names or weights say
+that it's the one, it stays, as one that's off and reaches nothing: a key's bias does that, which softmax cancels.
+
+Both are found by replay: the reference goes on with its own tensor in place of the doubted one. If what was right after
+it stays right, the port's tensor was fed to nobody.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from .file import Golden
+from .matching import Matching
+from .measure import allowed, error, floor
+from .network import Network
+from .replay import reference_tensors, replay
+
+_MOST_ROUNDS = 12  # each finds at least one tensor that somebody needs
+_CHANGED = 2.0  # floors: by how much a tensor is another without one that it was made from
+
+
+def settle(
+    golden: Golden, matching: Matching, network: Network, precision: str, multiple: float
+) -> tuple[Matching, frozenset[str]]:
+    """The matching without the pairs that were none, and the paths that are off and reach nothing."""
+    case = _Case(golden, matching, network, precision, multiple)
+    weak = [path for path in case.off if not matching.found[path].firm]
+    given_up = _idle(weak, case, weak=True)
+    if given_up:
+        matching = matching.without(given_up)
+        case = _Case(golden, matching, network, precision, multiple)
+    last = next(reversed(case.ours), None)
+    return matching, _idle([path for path in case.off if path != last], case)
+
+
+class _Case:
+    """A replay, and what becomes of it when pairs are left out."""
+
+    def __init__(self, golden: Golden, matching: Matching, network: Network, precision: str, multiple: float) -> None:
+        self.golden, self.network, self.port, self.multiple = golden, network, matching.tensors, multiple
+        locally = replay(network, golden, self.port, precision)
+        self.ours = {path: local.expected for path, local in locally.items()}
+        self.floors = {
+            path: allowed(floor(local.noise, precision), multiple) / multiple for path, local in locally.items()
+        }
+        self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
+        self.off = [path for path, times in self.errors.items() if times > multiple]
+
+    def without(self, left_out: Collection[str]) -> dict[str, np.ndarray]:
+        """What the reference gives, for every path, when these pairs are left out."""
+        fed = {path: tensor for path, tensor in self.port.items() if path not in left_out}
+        return reference_tensors(self.network, self.golden, fed, everything=True)
+
+    def floors_off(self, path: str, expected: np.ndarray) -> float:
+        """How far the port's tensor is from ``expected``, in noise floors."""
+        return error(self.port[path], expected) / self.floors[path]
+
+    def changed(self, path: str, expected: np.ndarray) -> bool:
+        """Whether ``expected`` isn't what it is with all the port's tensors."""
+        return error(expected, self.ours[path]) > _CHANGED * self.floors[path]
+
+
+def _idle(doubted: Collection[str], case: _Case, *, weak: bool = False) -> frozenset[str]:
+    """Those of the doubted without which everything that comes after them stays what it is.
+
+    They're all left out at once. What's right then was off only by what it was fed, and goes back. Where something
+    else changes, the last of them before it was needed, and goes back as well; if ``weak``, only where it brings the
+    port nearer.
+    """
+    idle = dict.fromkeys(doubted)
+    for _ in range(_MOST_ROUNDS):
+        if not idle:
+            break
+        ours = case.without(idle)
+        back = {path for path in idle if weak and case.floors_off(path, ours[path]) <= case.multiple}
+        changed = {
+            path
+            for path in case.ours
+            if path not in idle
+            and case.changed(path, ours[path])
+            and not (weak and case.errors[path] >= case.floors_off(path, ours[path]))
+        }
+        back |= _needed(list(case.ours), idle, changed)
+        if not back:
+            return frozenset(idle)
+        for path in back:
+            del idle[path]
+    return frozenset()
+
+
+def _needed(order: list[str], idle: Mapping[str, None], changed: Collection[str]) -> set[str]:
+    """The nearest path before each that changed."""
+    needed: set[str] = set()
+    before: str | None = None
+    for path in order:
+        if path in idle:
+            before = path
+        elif path in changed and before is not None:
+            needed.add(before)
+    return needed
+
+
+def without_heirs(golden: Golden, matching: Matching, off: Collection[str]) -> tuple[Matching, frozenset[str]]:
+    """The same without the network, where all that can be seen is that the very last tensor is right."""
+    paths = [path for path in golden.tensors if path in matching.found]
+    if not off or not paths or paths[-1] in off or matching.misshapen:
+        return matching, frozenset()
+    weak = {path for path in off if not matching.found[path].firm}
+    return matching.without(weak), frozenset(off) - weak

@@ -1,0 +1,335 @@
+"""Who a port's module is, by its weights.
+
+A port's names are its own and its mistakes too, but its numbers are the golden network's: whatever layout a framework
+keeps a parameter in, its sorted values stay what they are. So each of the port's parameters is held against each of
+ours of the same size, in the forms that ports have them: as they are, queries, keys and values in one, batch norm
+folded into the convolution before it or written as a scale and an offset. A module is who most of its numbers say.
+
+A parameter comes with a port's tensors under ``parameters/MODULE/NAME``, where MODULE is the name of the tensor that
+the module gives: the adapters write it so.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from ..config import BATCH_NORM_EPS
+from . import layouts
+from .file import LOGITS
+
+PREFIX = "parameters/"
+CLOSE = 0.02  # of the largest magnitude: how far int8 rounding, and no other parameter, brings the sorted values
+_FEWEST = 3  # different values that a parameter has unless it's filled with one, which tells nobody apart
+_PARTS = ("query", "key", "value")
+_KERNEL, _MATRIX = "o i h w", "o i"
+_LAYOUTS = {  # of weights: our own -> those of the frameworks
+    _KERNEL: ("o i h w", "h w i o", "o h w i", "h w o i", "i h w o", "i o h w", "o i", "i o", "o i h", "h i o"),
+    _MATRIX: ("o i", "i o", "o i 1 1", "1 1 i o", "o 1 1 i", "o i 1", "1 i o"),
+}
+_ALIASES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+Leaves = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Own:
+    """One of our modules' parameters in one of the forms that ports keep them in.
+
+    ``paths`` are the activations that it gives: one, or several side by side on the last axis.
+    """
+
+    paths: tuple[str, ...]
+    names: Mapping[str, str]  # leaf -> which of our parameters it holds, for people
+    leaves: Leaves
+
+
+@dataclass(frozen=True)
+class Misplaced:
+    """A parameter that the port holds, but not as it should."""
+
+    parameter: str  # ours
+    name: str  # the port's
+    how: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which of our modules a port's are, and what became of the weights."""
+
+    modules: Mapping[str, tuple[str, ...]]  # the port's module -> the activations it gives
+    misplaced: tuple[Misplaced, ...] = ()
+    never_loaded: tuple[str, ...] = ()  # our parameters that the port hasn't got
+    unknown: tuple[str, ...] = ()  # the port's that are none of ours
+    count: int = 0  # of our parameters
+
+
+def split(port: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
+    """A port's activations, and its parameters by module and name."""
+    activations: dict[str, np.ndarray] = {}
+    parameters: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, tensor in port.items():
+        if name.startswith(PREFIX):
+            module, _, leaf = name.removeprefix(PREFIX).rpartition("/")
+            parameters[module][leaf] = tensor
+        else:
+            activations[name] = tensor
+    return activations, dict(parameters)
+
+
+def parameter_name(module: str, leaf: str) -> str:
+    """The name under which a port's parameter is recorded."""
+    return f"{PREFIX}{module}/{leaf}"
+
+
+def identify(
+    tensors: Leaves, parameters: Mapping[str, Leaves], places: Mapping[str, tuple[str, ...]] | None = None
+) -> Identity:
+    """Who the port's modules are. ``tensors`` are ours, by their Hugging Face names.
+
+    ``places`` are the activations that modules give, for those whose names say it: weights that say otherwise are
+    misplaced.
+    """
+    owns = list(_forms(tensors))
+    candidates = _by_size(owns)
+    held: dict[str, tuple[Own, dict[str, str]]] = {}  # the port's module -> who it is, its leaf -> ours
+    taken: Counter[tuple[str, ...]] = Counter()
+    for module, leaves in parameters.items():
+        found = _owner(leaves, candidates, owns, taken)
+        if found is not None:
+            held[module] = found
+            taken[found[0].paths] += 1
+    matched = {own.names[ours] for own, pairs in held.values() for ours in pairs.values()}
+    known = {name for text in matched for name in text.split(" + ")}
+    strangers = tuple(
+        f"{module}/{leaf}" if module else leaf
+        for module, leaves in parameters.items()
+        for leaf in leaves
+        if module not in held or leaf not in held[module][1]
+    )
+    lost = tuple(name for name in tensors if name not in known)
+    last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may come one by one
+    return Identity(
+        {module: own.paths for module, (own, _) in held.items() if last[own.paths] == module},
+        (*_elsewhere(held, places or {}), *_misplaced(held, parameters)),
+        lost,
+        strangers,
+        len(tensors),
+    )
+
+
+# -- our parameters, in the forms that ports have ----------------------------------------------------------------------
+
+
+def _forms(tensors: Leaves) -> Iterator[Own]:
+    modules: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        modules[path][leaf] = tensor
+    for path, leaves in modules.items():
+        yield Own((path,), {leaf: f"{path}.{leaf}" for leaf in leaves}, leaves)
+        if path.endswith(".query"):
+            yield from _fused(path.removesuffix(".query"), modules)
+        if "running_var" in leaves:
+            yield from _folded(path, leaves, modules.get(path.removesuffix("normalization") + "convolution", {}))
+
+
+def _fused(attention: str, modules: Mapping[str, Leaves]) -> Iterator[Own]:
+    for parts in (_PARTS, _PARTS[1:], _PARTS[:2]):
+        paths = tuple(f"{attention}.{part}" for part in parts)
+        leaves = {leaf: np.concatenate([modules[path][leaf] for path in paths]) for leaf in modules[paths[0]]}
+        yield Own(paths, {leaf: " + ".join(f"{path}.{leaf}" for path in paths) for leaf in leaves}, leaves)
+
+
+def _folded(path: str, norm: Leaves, conv: Leaves) -> Iterator[Own]:
+    """Batch norm as a scale and an offset, alone and folded into the convolution's weight."""
+    scale = norm["weight"] / np.sqrt(norm["running_var"] + BATCH_NORM_EPS)
+    offset = norm["bias"] - norm["running_mean"] * scale
+    everything = " + ".join(f"{path}.{leaf}" for leaf in norm)
+    scaled = " + ".join(f"{path}.{leaf}" for leaf in ("weight", "running_var"))
+    yield Own((path,), {"weight": scaled, "bias": everything}, {"weight": scale, "bias": offset})
+    if "weight" in conv:
+        weight = conv["weight"] * scale[:, None, None, None]
+        name = f"{path.removesuffix('normalization')}convolution.weight"
+        yield Own((path,), {"weight": f"{name} + {scaled}", "bias": everything}, {"weight": weight, "bias": offset})
+
+
+# -- who holds whose numbers -------------------------------------------------------------------------------------------
+
+
+def _sorted(array: np.ndarray) -> np.ndarray:
+    return np.sort(np.asarray(array, np.float32), axis=None)
+
+
+def _by_size(owns: Iterable[Own]) -> dict[int, list[tuple[int, str, np.ndarray]]]:
+    found: dict[int, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
+    for number, own in enumerate(owns):
+        for leaf, tensor in own.leaves.items():
+            values = _sorted(tensor)
+            if values.size < _FEWEST or np.count_nonzero(np.diff(values)) >= _FEWEST - 1:
+                found[values.size].append((number, leaf, values))
+    return found
+
+
+def _owner(
+    leaves: Leaves, candidates: Mapping[int, list], owns: list[Own], taken: Counter[tuple[str, ...]]
+) -> tuple[Own, dict[str, str]] | None:
+    """Who holds most of the numbers; among equals the one nobody is yet, then the nearest, then the first."""
+    pairs: dict[int, dict[str, tuple[str, float]]] = defaultdict(dict)  # ours -> leaf -> (our leaf, distance)
+    for name, tensor in leaves.items():
+        values = _sorted(tensor)
+        for number, leaf, expected in candidates.get(values.size, ()):
+            distance = _distance(values, expected)
+            if distance <= CLOSE and distance < pairs[number].get(name, ("", np.inf))[1]:
+                pairs[number][name] = leaf, distance
+    if not any(pairs.values()):
+        return None
+
+    def weight(number: int) -> tuple[float, ...]:
+        size = sum(leaves[name].size for name in pairs[number])
+        far = max((distance for _, distance in pairs[number].values()), default=np.inf)
+        return -size, taken[owns[number].paths], round(far, 6), number
+
+    best = min((number for number in pairs if pairs[number]), key=weight)
+    return owns[best], {name: leaf for name, (leaf, _) in pairs[best].items()}
+
+
+def _distance(values: np.ndarray, expected: np.ndarray) -> float:
+    if values.size == 0:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        largest = max(abs(float(expected[0])), abs(float(expected[-1])), float(np.finfo(np.float32).tiny))
+        distance = float(np.abs(values - expected).max()) / largest
+    return distance if np.isfinite(distance) else float("inf")
+
+
+# -- how they are held -------------------------------------------------------------------------------------------------
+
+
+def _elsewhere(
+    held: Mapping[str, tuple[Own, dict[str, str]]], places: Mapping[str, tuple[str, ...]]
+) -> Iterator[Misplaced]:
+    """Weights in modules that are others by their names. A name that stands for several of ours tells nothing."""
+    for module, (own, _) in held.items():
+        place = places.get(module, own.paths)
+        if place != (LOGITS,) and len(place) == 1 == len(own.paths) and _module(place[0]) != _module(own.paths[0]):
+            yield Misplaced(own.paths[0], module, f"lies where {place[0]} belongs")
+
+
+def _module(path: str) -> str:
+    """A convolution with its batch norm and activation counts as one: ports fold them into one another."""
+    return path.removesuffix(".convolution").removesuffix(".normalization").removesuffix(".activation")
+
+
+def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping[str, Leaves]) -> Iterator[Misplaced]:
+    """What lies transposed, flipped or otherwise than the port's others of its kind, or where another belongs."""
+    every = [(module, leaf, own, ours) for module, (own, pairs) in held.items() for leaf, ours in pairs.items()]
+    fits = {(module, leaf): _fitting(own.leaves[ours], parameters[module][leaf]) for module, leaf, own, ours in every}
+    votes = _elected(every, fits, parameters)
+    for module, leaf, own, ours in every:
+        name = f"{module}/{leaf}" if module else leaf
+        wanted = _ALIASES.get(leaf, leaf)
+        if wanted != ours and wanted in own.leaves and len(own.leaves) > 1:
+            yield Misplaced(own.names[ours], name, f"lies where {own.names[wanted]} belongs")
+        expected, found = own.leaves[ours], parameters[module][leaf]
+        if expected.ndim < 2:
+            if found.size == expected.size and not _alike(found.reshape(expected.shape), expected):
+                yield Misplaced(own.names[ours], name, _reordered(found.reshape(expected.shape), expected))
+            continue
+        possible, true = fits[module, leaf]
+        elected = votes.get(_kind(expected, found), "")
+        if true and (elected in true or elected not in possible):
+            continue
+        if true:
+            yield Misplaced(own.names[ours], name, f"lies as {true[0]}, unlike the others, which lie as {elected}")
+        else:
+            yield Misplaced(own.names[ours], name, _changed(expected, found, [elected, *possible]))
+
+
+def _kind(expected: np.ndarray, found: np.ndarray) -> tuple[int, int, bool]:
+    """Parameters that a framework keeps alike."""
+    return expected.ndim, found.ndim, expected.ndim == 4 and expected.shape[1] == 1
+
+
+def _elected(every: Iterable[tuple[str, str, Own, str]], fits: Mapping, parameters: Mapping[str, Leaves]) -> dict:
+    """For each kind the layout that most have whose shape allows no other; then that most have."""
+    votes: dict[tuple, Counter[str]] = defaultdict(Counter)
+    for module, leaf, own, ours in every:
+        possible, true = fits[module, leaf]
+        for layout in true:
+            votes[_kind(own.leaves[ours], parameters[module][leaf])][layout] += 1000 if len(possible) == 1 else 1
+    return {kind: counts.most_common(1)[0][0] for kind, counts in votes.items()}
+
+
+def _fitting(expected: np.ndarray, found: np.ndarray) -> tuple[list[str], list[str]]:
+    """The layouts that the shape allows, and those in which the numbers are ours."""
+    kind = {4: _KERNEL, 2: _MATRIX}.get(expected.ndim)
+    if kind is None:
+        return [], []
+    lengths = dict(zip(kind.split(), expected.shape, strict=True))
+    possible = [layout for layout in _LAYOUTS[kind] if layouts.shape_in(layout, lengths) == _shape(found, expected)]
+    true = [layout for layout in possible if _alike(_arranged(found, layout, expected), expected)]
+    return possible, true
+
+
+def _shape(found: np.ndarray, expected: np.ndarray) -> tuple[int, ...]:
+    """The shape, with the heads, where they're apart, run together."""
+    if expected.ndim == 2 and found.ndim == 3 and 1 not in found.shape:
+        first, last = found.shape[0], found.shape[-1]
+        return (first, found.size // first) if first in expected.shape else (found.size // last, last)
+    return found.shape
+
+
+def _arranged(found: np.ndarray, layout: str, expected: np.ndarray) -> np.ndarray:
+    kind = {4: _KERNEL, 2: _MATRIX}[expected.ndim]
+    lengths = dict(zip(kind.split(), expected.shape, strict=True))
+    return layouts.arrange(found, layout, kind, lengths)
+
+
+def _alike(found: np.ndarray, expected: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.abs(found - expected).max(initial=0) <= CLOSE * np.abs(expected).max(initial=0))
+
+
+def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> str:
+    """What was done to a weight that holds our numbers in none of the layouts."""
+    for layout in filter(None, tried):
+        if layouts.shape_in(layout, dict(zip(_KERNEL.split(), expected.shape, strict=False))) != found.shape:
+            continue
+        here = _arranged(found, layout, expected)
+        if expected.ndim == 4:
+            for how, other in (
+                ("has its kernels flipped upside down", here[:, :, ::-1]),
+                ("has its kernels mirrored", here[:, :, :, ::-1]),
+                ("has its kernels turned by half a turn", here[:, :, ::-1, ::-1]),
+                ("has its kernels' height and width exchanged", here.swapaxes(2, 3)),
+                ("has its input channels reversed", here[:, ::-1]),
+            ):
+                if other.shape == expected.shape and _alike(other, expected):
+                    return how
+        if here.shape == expected.shape:
+            told = _reordered(here, expected)
+            if told:
+                return told
+    for axes in permutations(range(found.ndim)):
+        turned = found.transpose(axes)
+        if turned.shape == expected.shape and _alike(turned, expected):
+            return f"has its axes in the order {axes}"
+    return "holds the right numbers in another order"
+
+
+def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
+    """Which axis' entries are exchanged."""
+    for axis, what in ((0, "outputs"), (1, "inputs")):
+        if axis >= expected.ndim:
+            break
+        theirs, ours = (np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1) for x in (found, expected))
+        order = [int(np.abs(ours - row).max(axis=1).argmin()) for row in theirs]
+        if sorted(order) == list(range(len(ours))) and _alike(theirs, ours[order]):
+            return f"has its {what} in another order ({', '.join(map(str, order[:6]))}, ...)"
+    return "holds the right numbers in another order"

@@ -1,0 +1,91 @@
+"""What a wrong tensor is said to be, where no known mistake gives it: each description on what it describes, and none
+on what it doesn't.
+"""
+
+import numpy as np
+import pytest
+from golden_ports import golden_and_network, port
+
+from mobilevit_np.golden import diagnose
+from mobilevit_np.golden.description import describe
+from mobilevit_np.golden.mistakes import Mistake
+from mobilevit_np.golden.tables import diagnosis_lines
+
+RNG = np.random.default_rng(0)
+MAP, TOKENS, VECTOR = (RNG.standard_normal(shape) for shape in ((1, 8, 10, 12), (4, 16, 6), (2, 20)))
+CHANNEL = RNG.standard_normal((1, 8, 1, 1))
+GIVEN = RNG.standard_normal(MAP.shape)
+
+
+def but(array, where, value):
+    changed = array.copy()
+    changed[where] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        (MAP, np.zeros_like(MAP), "all zeros"),
+        (MAP, GIVEN, "the layer is left out"),
+        (MAP, MAP + GIVEN, "a residual too many"),
+        (MAP, MAP - GIVEN, "a residual is missing"),
+        (MAP, MAP + 0.5, "off by the constant 0.5"),
+        (MAP, MAP * 255, "255 times the right tensor"),
+        (TOKENS, -TOKENS, "-1 times the right tensor"),
+        (MAP, MAP + CHANNEL, "off by a constant for each channel: a bias"),
+        (TOKENS, TOKENS + np.arange(6.0), "off by a constant for each feature: a bias"),
+        (MAP, MAP * CHANNEL, "off by a factor for each channel"),
+        (MAP, MAP * CHANNEL + 2 * CHANNEL**2, "off by a factor and a constant for each channel"),
+        (MAP, MAP[:, ::-1], "its channels are reversed"),
+        (MAP, MAP[:, :, ::-1], "its rows are reversed"),
+        (MAP, np.roll(MAP, 1, 3), "its columns are in the order 11, 0, 1, 2, 3, 4, ..."),
+        (TOKENS, TOKENS[[0, 2, 1, 3]], "its pixels of the patch are in the order 0, 2, 1, 3"),
+        (VECTOR, VECTOR[:, ::-1], "its entries are reversed"),
+        (MAP[:, :, :, :10], MAP[:, :, :, :10].swapaxes(2, 3), "its rows and columns are exchanged"),
+        (MAP, np.pad(MAP[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "right but for a border of 1"),
+        (MAP, but(MAP, (0, [1, 4]), 7), "2 of its 8 channels are off (1, 4), the others right"),
+        (TOKENS, but(TOKENS, (slice(None), 5), 0), "1 of its 16 tokens are off (5), the others right"),
+        (MAP, np.sort(MAP, axis=None).reshape(MAP.shape), "the right numbers in another order"),
+        (MAP, MAP**2, ""),
+        (MAP, MAP + RNG.standard_normal(MAP.shape), ""),
+        (MAP, but(MAP, (0, 0, 0, 0), np.nan), ""),
+    ],
+)
+@pytest.mark.parametrize("noise", [0, 1e-7])
+def test_descriptions(right, wrong, words, noise):
+    given = GIVEN if right is MAP else None
+    noisy = wrong + noise * np.abs(right).max() * np.sin(np.arange(right.size)).reshape(right.shape)
+    found = describe(noisy, right, given, 1e-5)
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def test_heads_are_no_channels():
+    probabilities = RNG.random((4, 2, 6, 6))
+    assert "its heads are reversed" in describe(probabilities[:, ::-1], probabilities, None, 1e-6, heads=True)
+    assert "its queries and keys are exchanged" in describe(
+        probabilities.swapaxes(2, 3), probabilities, None, 1e-6, heads=True
+    )
+
+
+def test_the_diagnosis_describes_what_nothing_names_and_names_what_comes_after():
+    """A bias missing in every block, which no mistake of the list makes, and one of the list far behind it."""
+    golden, network = golden_and_network()
+    last = "mobilevit.encoder.layer.4.fusion.convolution"
+
+    def without_bias(compute, x, here, **kwargs):
+        return compute(x, here.with_tensors({"bias": np.zeros_like(here["bias"])}), **kwargs)
+
+    mistake = Mistake("", "", "", (("*.attention.output.dense", without_bias),), "", "")
+    found = port(golden, network, [mistake])
+    diagnosis = diagnose(golden, found, network)
+    assert not diagnosis.findings
+    (unexplained,) = diagnosis.unexplained
+    assert "off by a constant for each feature: a bias" in unexplained.hint
+    assert len(unexplained.also) > 5
+    assert not diagnosis.still_wrong
+    found[last] = found[last] * 2
+    text = "\n".join(diagnosis_lines(diagnose(golden, found, network)))
+    assert f"?  {last} is off by" in text
+    assert "it's 2 times the right tensor" in text

@@ -1,0 +1,179 @@
+"""Who a port's module is by its weights, in the forms and layouts that ports have, and what became of each weight.
+
+Oracle: the names under which the same numbers are handed over.
+"""
+
+import numpy as np
+import pytest
+from golden_ports import BY_NAME, golden_and_network, port
+
+from mobilevit_np.config import BATCH_NORM_EPS
+from mobilevit_np.golden import compare
+from mobilevit_np.golden.identity import identify, parameter_name, split
+from mobilevit_np.golden.tables import remarks
+
+BLOCK = "mobilevit.encoder.layer.2"
+ATTENTION = f"{BLOCK}.transformer.layer.0.attention.attention"
+STEM = "mobilevit.conv_stem.convolution"
+KERAS = {4: (2, 3, 1, 0), 2: (1, 0)}
+TFLITE = {4: (0, 2, 3, 1)}
+TURNED = "as o i, unlike the others, which lie as i o"  # what lies transposed where the others are Keras'
+
+
+def parameters(change=lambda path, leaves: leaves, dtype=np.float32):
+    """Ours by module and leaf, each module changed and under an invented name; and who they are."""
+    modules = {}
+    for name, tensor in golden_and_network()[1].tensors.items():
+        path, _, leaf = name.rpartition(".")
+        modules.setdefault(path, {})[leaf] = tensor.astype(dtype)
+    changed = {path: change(path, leaves) for path, leaves in modules.items()}
+    return {f"m{i}": leaves for i, leaves in enumerate(changed.values())}, {f"m{i}": p for i, p in enumerate(changed)}
+
+
+def identity_of(given):
+    return identify(golden_and_network()[1].tensors, given)
+
+
+def turned(axes):
+    return lambda path, leaves: {
+        leaf: tensor.transpose(axes[tensor.ndim]) if tensor.ndim in axes else tensor for leaf, tensor in leaves.items()
+    }
+
+
+@pytest.mark.parametrize("axes", [{}, KERAS, TFLITE])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_every_module_is_known_in_every_layout_and_precision(axes, dtype):
+    given, who = parameters(turned(axes), dtype)
+    identity = identity_of(given)
+    assert identity.modules == {module: (path,) for module, path in who.items()}
+    assert (identity.misplaced, identity.never_loaded, identity.unknown) == ((), (), ())
+
+
+def test_eight_bits_are_enough():
+    def rounded(path, leaves):
+        return {leaf: np.rint(t / (np.abs(t).max() / 127)) * (np.abs(t).max() / 127) for leaf, t in leaves.items()}
+
+    given, who = parameters(rounded)
+    assert identity_of(given).modules == {module: (path,) for module, path in who.items()}
+
+
+def test_queries_keys_and_values_in_one():
+    whole = {leaf: [golden_and_network()[1].tensors[f"{ATTENTION}.{part}.{leaf}"] for part in ("query", "key", "value")]
+             for leaf in ("weight", "bias")}  # fmt: skip
+    fused = {leaf: np.concatenate(parts) for leaf, parts in whole.items()}
+    paths = tuple(f"{ATTENTION}.{part}" for part in ("query", "key", "value"))
+    assert identity_of({"qkv": fused}).modules == {"qkv": paths}
+    assert identity_of({"qkv": {leaf: x.T for leaf, x in fused.items()}}).modules == {"qkv": paths}
+    assert identity_of({"kv": {leaf: x[len(x) // 3 :] for leaf, x in fused.items()}}).modules == {"kv": paths[1:]}
+    interleaved = {leaf: np.concatenate([x[i::3] for i in range(3)]) for leaf, x in fused.items()}
+    (weight, bias) = identity_of({"qkv": interleaved}).misplaced
+    assert "outputs in another order" in weight.how
+    assert "outputs in another order" in bias.how
+
+
+def test_batch_norm_folded_into_the_convolution_or_as_scale_and_offset():
+    tensors = golden_and_network()[1].tensors
+    norm = {leaf: tensors[f"mobilevit.conv_stem.normalization.{leaf}"] for leaf in
+            ("weight", "bias", "running_mean", "running_var")}  # fmt: skip
+    scale = norm["weight"] / np.sqrt(norm["running_var"] + BATCH_NORM_EPS)
+    offset = norm["bias"] - norm["running_mean"] * scale
+    folded = {"w": tensors[f"{STEM}.weight"] * scale[:, None, None, None], "b": offset}
+    path = ("mobilevit.conv_stem.normalization",)
+    assert identity_of({"m": folded}).modules == {"m": path}
+    assert identity_of({"m": {"scale": scale, "offset": offset}}).modules == {"m": path}
+    assert identity_of({"product": {"a": scale}, "sum": {"a": offset}}).modules == {
+        "sum": path
+    }  # the last one gives it
+    assert not set(identity_of({"m": folded}).never_loaded) & {f"{path[0]}.weight", f"{STEM}.weight", f"{path[0]}.bias"}
+
+
+@pytest.mark.parametrize(
+    ("path", "leaf", "change", "words"),
+    [
+        (f"{ATTENTION}.query", "weight", lambda w: w.T, "lies as i o, unlike the others, which lie as o i"),
+        (STEM, "weight", lambda w: w[:, :, ::-1], "kernels flipped upside down"),
+        (STEM, "weight", lambda w: w[:, :, :, ::-1], "kernels mirrored"),
+        (STEM, "weight", lambda w: w[:, :, ::-1, ::-1], "kernels turned by half a turn"),
+        (STEM, "weight", lambda w: w.swapaxes(2, 3), "kernels' height and width exchanged"),
+        (STEM, "weight", lambda w: w[:, ::-1], "input channels reversed"),
+        (f"{BLOCK}.fusion.convolution", "weight", lambda w: np.roll(w, w.shape[1] // 2, 1), "inputs in another order"),
+        (f"{BLOCK}.layernorm", "bias", lambda b: b[::-1], "outputs in another order"),
+        (STEM, "weight", lambda w: np.sort(w, axis=None).reshape(w.shape), "the right numbers in another order"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("axes", [{}, KERAS])
+def test_a_weight_that_lies_otherwise_than_the_others_is_said(path, leaf, change, words, axes):
+    def one(where, leaves):
+        leaves = {**leaves, leaf: change(leaves[leaf])} if where == path else leaves
+        return turned(axes)(where, leaves)
+
+    given, who = parameters(one)
+    identity = identity_of(given)
+    assert identity.modules == {module: (each,) for module, each in who.items()}
+    (found,) = identity.misplaced
+    assert found.parameter == f"{path}.{leaf}"
+    assert (words if not axes else words.replace("as i o, unlike the others, which lie as o i", TURNED)) in found.how
+
+
+def test_a_weight_never_loaded_and_one_in_the_wrong_place():
+    fresh = np.random.default_rng(0).standard_normal
+
+    def one(path, leaves):
+        if path == f"{BLOCK}.layernorm":
+            return {leaf: fresh(tensor.shape) for leaf, tensor in leaves.items()}
+        if path == "mobilevit.conv_stem.normalization":
+            return {**leaves, "running_mean": leaves["running_var"], "running_var": leaves["running_mean"]}
+        return leaves
+
+    given, who = parameters(one)
+    identity = identity_of(given)
+    lost = next(module for module, path in who.items() if path == f"{BLOCK}.layernorm")
+    assert identity.never_loaded == (f"{BLOCK}.layernorm.weight", f"{BLOCK}.layernorm.bias")
+    assert set(identity.unknown) == {f"{lost}/weight", f"{lost}/bias"}
+    assert [(each.parameter.rpartition(".")[2], each.how.rpartition(".")[2]) for each in identity.misplaced] == [
+        ("running_var", "running_mean belongs"),
+        ("running_mean", "running_var belongs"),
+    ]
+
+
+def test_names_that_are_known_say_where_a_weight_belongs():
+    golden, network = golden_and_network()
+    swapped = {f"{ATTENTION}.query": f"{ATTENTION}.key", f"{ATTENTION}.key": f"{ATTENTION}.query"}
+    theirs = {}
+    for name in network.tensors:
+        path, _, leaf = name.rpartition(".")
+        theirs[parameter_name(path, leaf)] = network.tensors[f"{swapped.get(path, path)}.{leaf}"]
+    comparison = compare(golden, {**theirs, **port(golden, network)}, network=network)
+    assert comparison.how == "transformers' names"
+    text = "\n".join(remarks(comparison))
+    assert f"weights: {ATTENTION}.key lies where {ATTENTION}.query belongs" in text
+    right = {parameter_name(*name.rpartition(".")[::2]): tensor for name, tensor in network.tensors.items()}
+    assert f"weights: all {len(network.tensors)} are in the port" in "\n".join(
+        remarks(compare(golden, {**right, **port(golden, network)}, network=network))
+    )
+
+
+@pytest.mark.parametrize("mistake", [None, "concat_order", "gelu_for_silu", "scale_by_width", "plain_reshape"])
+@pytest.mark.parametrize("thinned", [False, True])
+def test_activations_are_found_by_their_modules_under_invented_names(mistake, thinned):
+    """Without the tensors that no weights tell apart (sums, activations) what the others are doesn't change."""
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME[mistake]] if mistake else [])
+    modules = {name.rpartition(".")[0] for name in network.tensors}
+    modules |= {"pixel_values", "logits"}
+    kept = {path: x for path, x in found.items() if not thinned or path in modules}
+    names = {path: f"x{i * 7919 % 1000}" for i, path in enumerate(kept)} | {"pixel_values": "pixel_values"}
+    places = {name: name.rpartition(".") for name in network.tensors}
+    weights = {parameter_name(names[places[name][0]], places[name][2]): x for name, x in network.tensors.items()}
+    comparison = compare(golden, {**weights, **{names[path]: x for path, x in kept.items()}}, network=network)
+    by_name = compare(golden, kept, network=network)
+    assert comparison.how.startswith("weights")
+    assert [row.path for row in comparison.bad] == [row.path for row in by_name.bad]
+    for row in comparison.rows:
+        np.testing.assert_array_equal(kept[row.path], found[row.path])
+    assert len(comparison.rows) == len(by_name.rows)
+
+
+def test_parameters_are_told_from_activations():
+    activations, weights = split({"a": 1, "parameters/m.n/w": 2, "parameters/m.n/b": 3, "parameters//w": 4})
+    assert (activations, weights) == ({"a": 1}, {"m.n": {"w": 2, "b": 3}, "": {"w": 4}})
