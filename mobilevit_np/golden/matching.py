@@ -37,6 +37,9 @@ _ENOUGH_KNOWN = 0.5  # of the port's tensors must be known by name, or of the go
 _ROUNDS = 3  # of alignment, each with what the reference gives for the pairs of the one before
 
 
+Pairs = Mapping[str, tuple[str, np.ndarray]]  # the golden's path -> the port's name, and its tensor or a part of it
+
+
 @dataclass(frozen=True)
 class Matched:
     """One of the golden's tensors in the port."""
@@ -191,9 +194,7 @@ def _by_name(
     return _arranged(golden, pairs, unknown, how)
 
 
-def _pairs(
-    targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]
-) -> dict[str, tuple[str, np.ndarray]]:
+def _pairs(targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> Pairs:
     """The golden's path -> the port's name and tensor, in the golden's order."""
     pairs: dict[str, tuple[str, np.ndarray]] = {}
     for name, entry in entries.items():
@@ -210,9 +211,7 @@ def _split(tensor: np.ndarray, entry: Entry) -> list[tuple[str, np.ndarray]]:
     return list(zip(entry.parts, np.split(tensor, len(entry.parts), axis=-1), strict=True))
 
 
-def _arranged(
-    golden: Golden, pairs: Mapping[str, tuple[str, np.ndarray]], unknown: tuple[str, ...], how: str
-) -> Matching:
+def _arranged(golden: Golden, pairs: Pairs, unknown: tuple[str, ...], how: str) -> Matching:
     """The matched tensors in our layout; the ones whose shape fits no layout apart."""
     shapes = {path: _fits(golden, path, tensor) for path, (_, tensor) in pairs.items()}
     votes = layouts.vote((kind, fits) for kind, _, fits in shapes.values())
@@ -254,30 +253,35 @@ def _by_order(
     is there, to what the reference gives for the port's own inputs, which an earlier mistake doesn't change.
     """
     theirs = [name for name in port if name != IMAGE]
-    known = _arranged(golden, _pairs(targets, port, entries), (), NAMELESS)
+    known = _pairs(targets, port, entries)
+    echoes = _echoes(targets).difference(known)
+    again = _echoes({name: port[name] for name in theirs}).difference(name for name, _ in known.values())
     fit = _fitter(golden, targets, port, theirs)
-    echoes = _echoes(targets).difference(known.found)
-    again = _echoes({name: port[name] for name in theirs}).difference(pair.name for pair in known.found.values())
-    matching, local = known, dict[str, np.ndarray]()
-    for last in (False,) * (_ROUNDS if network else 1) + (True,):
-        if network:
-            local = reference_tensors(network, golden, matching.tensors, everything=True)
-        ours = [path for path in targets if last or path not in echoes]
-        left = [name for name in theirs if last or name not in again]
-        sure = matching if last else known
-        anchors = {ours.index(path): left.index(pair.name) for path, pair in sure.found.items()}
-        expected = [[targets[path], *([local[path]] if path in local else [])] for path in ours]
+
+    def round_(pairs: Pairs, ours: Sequence[str], left: Sequence[str], sure: Pairs) -> Pairs:
+        matching = _arranged(golden, pairs, (), NAMELESS)
+        local = reference_tensors(network, golden, matching.tensors, everything=True) if network else {}
+        expected = [[each[path] for each in (targets, local) if path in each] for path in ours]
+        anchors = {ours.index(path): left.index(sure[path][0]) for path in sure if path in matching.found}
         places = align(expected, len(left), functools.partial(fit, ours, left), anchors)
-        pairs = {ours[i]: (left[j], port[left[j]]) for i, j in places.items() if i not in anchors}
-        aligned = _arranged(golden, pairs, (), NAMELESS)
-        found = {path: replace(pair, firm=False) for path, pair in aligned.found.items()} | sure.found
-        matching = replace(aligned, found=found, misshapen=known.misshapen | aligned.misshapen)
-    taken = {pair.name for pair in matching.found.values()}
-    return replace(
-        matching,
-        found={path: matching.found[path] for path in targets if path in matching.found},
-        unknown=tuple(name for name in theirs if name not in taken),
-    )
+        found = {ours[i]: (left[j], port[left[j]]) for i, j in places.items()} | dict(sure)
+        return {path: found[path] for path in targets if path in found}
+
+    pairs: Pairs = known
+    for _ in range(_ROUNDS if network else 1):
+        before, ours, left = pairs, [p for p in targets if p not in echoes], [n for n in theirs if n not in again]
+        pairs = round_(pairs, ours, left, known)
+        if _names(pairs) == _names(before):
+            break
+    pairs = round_(pairs, list(targets), theirs, pairs)
+    taken = {name for name, _ in pairs.values()}
+    matching = _arranged(golden, pairs, tuple(name for name in theirs if name not in taken), NAMELESS)
+    weak = {path: replace(pair, firm=path in known) for path, pair in matching.found.items()}
+    return replace(matching, found=weak)
+
+
+def _names(pairs: Pairs) -> dict[str, str]:
+    return {path: name for path, (name, _) in pairs.items()}
 
 
 def _outputs(

@@ -41,6 +41,11 @@ def test_a_real_port_is_right_at_every_layer(port):
     assert comparison.how == TABLES.get(port.title, GRAPH)
     assert comparison.precision == "float32"
     assert len(comparison.rows) > 180
+    by_weights = compare(golden, port.tensors, network=network, by="weights")
+    assert by_weights.ok, by_weights.first_bad
+    assert len(by_weights.rows) == len(comparison.rows)
+    assert not by_weights.identity.misplaced
+    assert not by_weights.identity.never_loaded
     assert compare(golden, port.tensors).ok
     assert line(port).endswith("| none | right |")
 
