@@ -34,6 +34,7 @@ from .replay import reference_tensors
 BY = ("auto", "names", "weights", "order")
 WEIGHTS, NAMELESS = "weights", "order, shape and content"
 _ENOUGH_KNOWN = 0.5  # of the port's tensors must be known by name, or of the golden's, else they're taken as nameless
+_ALIKE = 0.5  # likeness from which a tensor may be another in spite of what the weights say
 _ROUNDS = 3  # of alignment, each with what the reference gives for the pairs of the one before
 
 
@@ -291,9 +292,10 @@ def _outputs(
     modules: Mapping[str, tuple[str, ...]],
     network: Network,
 ) -> dict[str, Entry]:
-    """What each of the port's modules gives: what ours does, or that activated, if it does both in one.
+    """What each of the port's modules gives: what ours does, or that activated, if it does both in one; and where a
+    graph does the module in several steps (a layer norm as a factor and an offset), the last of them.
 
-    The nearer one is it: to the golden's tensor, or to what the reference gives for the port's own inputs.
+    The nearest one is it: to the golden's tensor, or to what the reference gives for the port's own inputs.
     """
     entries = {name: _entry(paths) for name, paths in modules.items() if name in port}
     activated = {
@@ -310,10 +312,29 @@ def _outputs(
         found = _arranged(golden, {path: (name, port[name])}, (), WEIGHTS).tensors if path in targets else {}
         return max((likeness(each, ours[path]) for each in found.values() for ours in (targets, local)), default=0.0)
 
-    for name, path in activated.items():
-        if nearness(name, path) > nearness(name, entries[name].choice[0]):
-            entries[name] = Entry((path,))
-    return entries
+    outputs: dict[str, Entry] = {}
+    for module, steps in _steps(port, entries).items():
+        entry, name = entries[module], module
+        if entry.choice:
+            own = nearness(name, entry.choice[0])
+            last = max(steps, key=lambda step: nearness(step, entry.choice[0]))
+            if nearness(last, entry.choice[0]) > max(_ALIKE, 2 * own):
+                name, own = last, nearness(last, entry.choice[0])
+            if module in activated and nearness(name, activated[module]) > own:
+                entry = Entry((activated[module],))
+        outputs[name] = entry
+    return outputs
+
+
+def _steps(port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> dict[str, list[str]]:
+    """Each module's name, and the port's tensors from its own to where the next module begins."""
+    found: dict[str, list[str]] = {}
+    for name in port:
+        if name in entries:
+            found[name] = []
+        if found:
+            found[next(reversed(found))].append(name)
+    return found
 
 
 def _echoes(targets: Mapping[str, np.ndarray]) -> set[str]:

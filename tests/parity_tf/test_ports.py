@@ -40,6 +40,11 @@ def test_a_real_port_is_right_at_every_layer(port):
     assert comparison.how == (TRANSFORMERS if port.title == ports.KERAS else GRAPH)
     assert comparison.precision == (port.precision or "float32")
     assert len(comparison.rows) > 180
+    by_weights = compare(golden, port.tensors, network=network, by="weights", precision=port.precision)
+    assert by_weights.ok, by_weights.first_bad
+    assert len(by_weights.rows) > 0.9 * len(comparison.rows)
+    assert not by_weights.identity.misplaced
+    assert not by_weights.identity.never_loaded
     assert comparison.layouts["b c h w"] == "b h w c"
 
 
@@ -131,6 +136,10 @@ def test_a_keras_model_of_ones_own_that_takes_channels_last():
     pixels = np.random.default_rng(0).random((1, 3, 6, 8), np.float32)
     found = record_keras(model, pixels, channels_last=True)
     assert {name: array.shape for name, array in found.items()} == {
+        "parameters/one/kernel": (1, 1, 3, 4),
+        "parameters/one/bias": (4,),
+        "parameters/two/kernel": (3, 3, 4, 2),
+        "parameters/two/bias": (2,),
         "pixel_values": (1, 3, 6, 8),
         "one": (1, 6, 8, 4),
         "two": (1, 4, 6, 2),
