@@ -136,6 +136,13 @@ def test_a_weight_never_loaded_and_one_in_the_wrong_place():
     ]
 
 
+def test_what_is_one_number_all_over_is_no_weight():
+    """A graph has its eps and scales, and biases of zeros that a converter adds."""
+    given, _ = parameters()
+    given["norm"] = {"eps": np.array([1e-5]), "zeros": np.zeros(16), "other": np.arange(16.0)}
+    assert identity_of(given).unknown == ("norm/other",)
+
+
 def test_names_that_are_known_say_where_a_weight_belongs():
     golden, network = golden_and_network()
     swapped = {f"{ATTENTION}.query": f"{ATTENTION}.key", f"{ATTENTION}.key": f"{ATTENTION}.query"}

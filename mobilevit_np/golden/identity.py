@@ -109,8 +109,8 @@ def identify(
     strangers = tuple(
         f"{module}/{leaf}" if module else leaf
         for module, leaves in parameters.items()
-        for leaf in leaves
-        if module not in held or leaf not in held[module][1]
+        for leaf, tensor in leaves.items()
+        if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
     )
     lost = tuple(name for name in tensors if name not in known)
     last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may come one by one
