@@ -163,6 +163,12 @@ def plain_fields(config: NetworkConfig) -> dict[str, Any]:
     return fields
 
 
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raise InputError unless ``value`` is a whole number from 1 on."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise InputError(f"{name} must be at least 1, not {value!r:.40}")
+
+
 def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
     """Raise InputError unless ``pixel_values`` is a float batch with the network's channels.
 

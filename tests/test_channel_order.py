@@ -221,9 +221,9 @@ def test_a_processor_asks_the_weights_beside_it_and_says_where_it_cannot(tmp_pat
 def test_a_processor_saved_first_stays_beside_a_model_that_takes_rgb(tmp_path):
     folder = written(tmp_path / "model", names.TIMM, CONFIGS["timm, full"], SIZES, "RGB")
     out = tmp_path / "out"
-    AutoImageProcessor.from_pretrained(folder, note="mine").save_pretrained(out)
+    AutoImageProcessor.from_pretrained(folder, image_mean=[0.5]).save_pretrained(out)
     MobileViTForImageClassification.from_pretrained(folder).save_pretrained(out)
-    assert json.loads((out / "preprocessor_config.json").read_text())["note"] == "mine"
+    assert json.loads((out / "preprocessor_config.json").read_text())["image_mean"] == [0.5]
     AutoImageProcessor.from_pretrained(folder, do_flip_channel_order=True).save_pretrained(out)
     MobileViTForImageClassification.from_pretrained(folder).save_pretrained(out)
     assert open_checkpoint(out).channel_order == "RGB"

@@ -201,8 +201,8 @@ def test_nothing_changes_a_model():
     assert model.config.problem_type is None
     with pytest.raises(ValueError, match="read-only"):
         model.state_dict()["classifier.bias"][0] = 1
-    with pytest.raises(TypeError):
-        model.state_dict()["classifier.bias"] = np.zeros(5)
+    model.state_dict()["classifier.bias"] = np.zeros(5)  # of the caller's dictionary
+    assert model.state_dict()["classifier.bias"].any()
     assert model.eval() is model
     assert "parameters" in repr(model)
     assert model.num_labels == 5

@@ -116,6 +116,24 @@ def timm_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"pretrained_cfg": found} if found else None
 
 
+def timm_training(saved: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The config.json, in timm's form, of what its training script saves beside the weights; None where it's another's.
+
+    That script builds by its command line's arguments, and prepares photos by those that aren't empty.
+    """
+    arguments = saved.get("args")
+    if not isinstance(arguments, dict) or not {"model", "gp"} <= arguments.keys():
+        return None
+    given = {name: arguments[name] for name in _PREPARING if arguments.get(name)}
+    if side := arguments.get("img_size"):
+        given.setdefault("input_size", [arguments.get("in_chans") or 3, side, side])
+    return {
+        "global_pool": arguments["gp"],
+        "model_args": arguments.get("model_kwargs"),
+        "pretrained_cfg": {**TIMM_PREPROCESSING, **given} if given else {},
+    }
+
+
 def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a timm config.json without weights says, in the form of transformers'.
 
@@ -125,7 +143,13 @@ def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:
     if "hidden_sizes" not in fields:
         raise CheckpointError(f"it names no architecture ({', '.join(TIMM_VARIANTS)}), and there are no weights to ask")
     network = build_network(fields, "classifier")
-    return full_config(network, "classifier", choose_labels(config, network.num_labels, "classifier"))
+    labels = choose_labels(config, network.num_labels, "classifier")
+    return full_config(network, "classifier", labels, timm_extra(config))
+
+
+def timm_extra(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config.json in timm's form may say in transformers' words."""
+    return {"problem_type": config["problem_type"]} if "problem_type" in config else {}
 
 
 def task_of(config: Mapping[str, Any]) -> str | None:

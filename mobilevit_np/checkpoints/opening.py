@@ -41,6 +41,11 @@ from .parameters import (
 from .sources import Source, locate
 from .wrappers import Found, find_network
 
+_NO_PROCESSOR = (
+    f"{{}} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments, or open Classifier or "
+    "Segmenter, which can do without"
+)
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -170,9 +175,7 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
     if not os.path.isdir(where) and not os.path.isfile(where) and not str(where).endswith(".json"):
         source = locate(where, needs="preprocessor", **place)
         if source.preprocessor is None:
-            raise NotFoundError(
-                f"{source.name} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments"
-            )
+            raise NotFoundError(_NO_PROCESSOR.format(source.name))
         path = source.preprocessor
         if source.kind == "hub" and _leaves_order_open(files.read_json(path)):
             with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
@@ -180,6 +183,8 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
     else:
         folder = Path(where, place.get("subfolder") or "")
         path = folder / PREPROCESSOR_FILE if os.path.isdir(where) else Path(where)
+        if folder.is_dir() and not path.exists():
+            raise NotFoundError(_NO_PROCESSOR.format(folder))
     settings = files.read_json(path)
     if path.name != PREPROCESSOR_FILE or not _leaves_order_open(settings):
         return settings
@@ -266,6 +271,8 @@ def build_checkpoint(
     if found.remarks:  # before an error, which may be about what they say
         warnings.warn(f"{source.weights}: {'; '.join(found.remarks)}", MobileViTWarning, stacklevel=4)
     file = weights.listing.load(found.names)
+    if config is None and found.scheme == names.TIMM:
+        config = configurations.timm_training(weights.listing.saved)
     with naming(source.weights), naming(source.config or source.weights, ConfigError):
         floats = quantization.dequantize_file(file)
         tensors, held, network, notes = _recognize(floats, found.scheme, config)
@@ -317,7 +324,8 @@ def _settings(
         return labels, preprocessing, configurations.full_config(network, task, labels, config)
     if preprocessing is None:
         preprocessing = configurations.timm_preprocessing(config)
-    return labels, preprocessing, configurations.full_config(network, task, labels)
+    extra = configurations.timm_extra(config)
+    return labels, preprocessing, configurations.full_config(network, task, labels, extra)
 
 
 def _provenance(source: Source, weights: WeightsFile, file: TensorFile, found: Found) -> Provenance:

@@ -30,6 +30,7 @@ from .shipped import shipped
 
 _WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 _OF_TRAINING = ("model_best.pth.tar", "last.pth.tar")  # what timm's CheckpointSaver leaves, the preferred first
+_NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)(_\d+)?\.\w+|.*_optim_states\.pt")
 _ADAPTER_CONFIG = "adapter_config.json"
 Needs = Literal["weights", "config", "preprocessor"]
 _DOWNLOADED: dict[Needs, tuple[Needs, ...]] = {  # in this order; the last must be there
@@ -219,17 +220,21 @@ def _weights_in(folder: Path, place: _Place) -> Path | None:
             f"the folder {folder} holds an adapter of PEFT (LoRA or the like), not a network; in PEFT, merge it into "
             "its model (merge_and_unload()), save that, and open what it saved"
         )
-    others = [folder / name for name in listed if name.endswith(_WEIGHTS_ENDINGS)]
+    others = [folder / name for name in listed if name.endswith(_WEIGHTS_ENDINGS) and not _NO_WEIGHTS.fullmatch(name)]
     others = [path for path in others if stat.S_ISREG(_mode(path))]
+    names = ", ".join(path.name for path in others[:5])
+    if any(is_shard(path.name) for path in others):
+        index = next((name for name in listed if is_index(Path(name))), None)
+        remedy = (
+            f"of {index}: give its path, or its variant" if index else "without their .index.json; download that too"
+        )
+        raise NotFoundError(f"the folder {folder} holds shards ({names}) {remedy}")
     if len(others) < 2:
         return others[0] if others else None
-    names = ", ".join(path.name for path in others[:5])
     if best := next((path for name in _OF_TRAINING for path in others if path.name == name), None):
         message = f"of the weights files in {folder} ({names}) {best.name} is opened; give another's path to choose it"
         warnings.warn(message, MobileViTWarning, stacklevel=4)
         return best
-    if any(is_shard(path.name) for path in others):
-        raise NotFoundError(f"the folder {folder} holds shards ({names}) without their .index.json; download that too")
     raise CheckpointError(f"the folder {folder} holds several weights files ({names}); give the one you mean")
 
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..formats.files import shown
 from . import parameter_names as names
 
@@ -25,7 +25,10 @@ _AVERAGES = {
     "net_ema", "module_ema", "ema_net", "swa_model", "avg_model",
 }  # fmt: skip
 _SILENT = {"n_averaged"}  # a counter of torch.optim.swa_utils.AveragedModel
-_HEADS = {"classifier", "fc", "linear", "cls", "logits", "last_linear", "decoder", "fpn", "extra_layers"}
+_HEADS = {
+    "classifier", "fc", "linear", "cls", "logits", "last_linear", "decoder", "fpn", "extra_layers", "mlp", "dense",
+    "lin", "out", "output", "score", "regressor",
+}  # fmt: skip
 _HARMLESS = re.compile("loss|crit|metric|acc|auroc|f1|conf|optim|sched|scaler|ema|rng|best|n_averaged")  # no layers
 _FOREIGN = (  # a part of a head's name, and whose it is
     (("ssd", "extra_layers"), "an SSD detector"),
@@ -111,6 +114,8 @@ def _networks(plain: Iterable[str]) -> list[_Network]:
 
 def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Network | None:
     if prefix is not None:
+        if not isinstance(prefix, str):
+            raise InputError(f"prefix must be the text that tensors' names begin with, not {prefix!r:.60}")
         wanted = ".".join(part for part in prefix.split(".") if part and part not in _TRANSPARENT)
         found = [each for each in networks if f"{each.prefix}.".startswith(f"{wanted}." if wanted else "")]
         exact = [each for each in found if each.prefix.rstrip(".") == wanted]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,11 @@ class Listing:
 
     A training checkpoint holds several times the network's numbers: ``load`` reads those in {name: what to call it}.
     What's inside containers goes by its path, with dots: ``optimizer.state.0.exp_avg``. ``container`` is what the paths
-    of all begin with, with its dot.
+    of all begin with, with its dot. ``saved`` is the outermost dictionary of a pickle, which holds more than tensors:
+    a training's arguments.
     """
 
     names: tuple[str, ...]
     load: Callable[[Mapping[str, str]], TensorFile]
     container: str = ""
+    saved: Mapping[str, Any] = field(default_factory=dict)

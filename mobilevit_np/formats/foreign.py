@@ -5,6 +5,8 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
+import re
+
 from ..errors import CheckpointError
 
 OURS = "model.safetensors or pytorch_model.bin"
@@ -16,9 +18,9 @@ _MAGIC = (  # where it stands, first bytes, what it is, what to do
     (4, b"TFL3", "a TensorFlow Lite model", _EXPORT),
     (0, b"GGUF", "a GGUF file", _EXPORT),
     (4, b"ET1", "an ExecuTorch program", _EXPORT),
+    (4, b"ORTM", "an ONNX Runtime model", _EXPORT),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the weights themselves", "fetch them with `git lfs pull`"),
     (0, b"<?xml", "an XML file, as OpenVINO writes beside its weights", _EXPORT),
-    (0, b"<", "a web page, not weights", "download the file itself"),
     (0, b"\x1f\x8b", "compressed with gzip", _UNPACK),
     (0, b"BZh", "compressed with bzip2", _UNPACK),
     (0, b"\xfd7zXZ", "compressed with xz", _UNPACK),
@@ -72,7 +74,10 @@ def refuse(data: bytes) -> None:
         raise CheckpointError(f"this is a Python pickle that PyTorch didn't write (Paddle's, joblib's...); {_USE}")
     if data[257:262] == b"ustar":
         raise CheckpointError(f"this is a tar archive; {_UNPACK}")
-    if data.lstrip()[:1] in (b"{", b"["):
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] == b"<":
+        raise CheckpointError("this is a web page, not weights; download the file itself")
+    if text[:1] in (b"{", b"["):
         raise CheckpointError("this is JSON text, not weights; give the folder that it lies in, or the weights file")
     if data[:1] in (b"\x81", b"\x82", b"\x83", b"\xde") and b"params" in data[:64]:
         raise CheckpointError(f"this is a msgpack file, as Flax writes them; {_USE}")
@@ -88,6 +93,8 @@ def refuse_zip(names: list[str]) -> None:
 
 def of_folder(names: list[str]) -> str:
     """What the files of a folder without weights are, as a clause; empty where nothing is known of them."""
+    if steps := [name for name in names if re.fullmatch(r"checkpoint-\d+", name)]:
+        return f"but a training's {', '.join(steps[:4])}: give the folder of one"
     for name in names:
         for ending, what in _ENDINGS:
             if name.endswith(ending):
@@ -100,6 +107,8 @@ def _protobuf(data: bytes) -> str | None:
     if data[:1] != b"\x08" or len(data) < 8 or not 0 < data[1] < 64:
         return None
     after = next((i + 1 for i in range(3, 8) if data[i] < 0x80), 8)  # behind a length of several bytes
+    if data[1:3] == b"\x01\x12":  # a first version, which ONNX left before PyTorch wrote any
+        return "a TensorFlow SavedModel"
     if data[2] == 0x12 and data[after : after + 1] == b"\x0a":  # a description, which begins with an input's tag
         return "a Core ML model"
     return "an ONNX model" if data[2] in _ONNX_FIELDS else None

@@ -30,7 +30,9 @@ _NARROWEST_FIRST = ("BOOL", "U8", "I8", "I16", "U16", "F16", "BF16", "I32", "U32
 def parse(data: bytes) -> TensorFile:
     """The tensors in a safetensors file's bytes. Raises CheckpointError where they break the format's rules."""
     if data[8:9] != b"{":
-        raise CheckpointError("this is neither a safetensors file nor a zip that PyTorch wrote")
+        raise CheckpointError(
+            "this is neither a safetensors file nor one that PyTorch wrote, or it's damaged; download it again"
+        )
     try:
         entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
         length = int.from_bytes(data[:8], "little")

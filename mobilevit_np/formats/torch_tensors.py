@@ -81,7 +81,7 @@ def listing(tree: Any, storage_of: Callable[[StorageRef], np.ndarray], size: int
         formats = {new: reference.storage.dtype for new, reference in chosen.items()}
         return TensorFile(tensors, formats, "torch")
 
-    return Listing(tuple(references), load, container)
+    return Listing(tuple(references), load, container, tree if isinstance(tree, dict) else {})
 
 
 def _check_total(references: Mapping[str, TensorRef], size: int) -> None:

@@ -34,6 +34,7 @@ _OF_ALL_MODELS = {  # what every model's configuration has in transformers, whos
     "output_hidden_states": False, "output_attentions": False, "return_dict": True, "problem_type": None,
     "architectures": None, "id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
 }  # fmt: skip
+_LABELS = ("num_labels", "id2label", "label2id")  # where None asks for nothing
 Config = TypeVar("Config", bound="MobileViTConfig")
 
 
@@ -164,7 +165,7 @@ class MobileViTConfig(NetworkConfig):
 
         Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
         """
-        check_saving(keywords)
+        check_saving(save_directory, keywords)
         text = self.to_json_string()
         write_file(make_folder(Path(save_directory)) / CONFIG_FILE, text.encode("utf-8"))
 
@@ -185,14 +186,7 @@ class MobileViTConfig(NetworkConfig):
         """
         known = {field.name for field in fields(cls)} | {"id2label", "label2id", "name_or_path", *config_dict}
         changes = {name: value for name, value in overrides.items() if name in known}
-        values = {**config_dict, **changes}
-        if "num_labels" in changes and "id2label" not in changes:
-            kept = config_dict.get("id2label")
-            if isinstance(kept, Mapping) and len(kept) != changes["num_labels"]:
-                del values["id2label"]
-                values.pop("label2id", None)
-        if "id2label" in changes and "label2id" not in changes:
-            values.pop("label2id", None)  # the other way round of other names
+        values = _relabeled(config_dict, changes)
         model_type = values.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"this configuration describes a {model_type!r}, not a {cls.model_type!r}")
@@ -249,6 +243,21 @@ def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str,
     if twice := sorted(named.keys() & values.keys()):
         raise ConfigError(f"{', '.join(twice)}: given by position and by name; give it once")
     return named
+
+
+def _relabeled(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes``: new labels, or another number of them, take the old ones' place."""
+    changes = {name: value for name, value in changes.items() if value is not None or name not in _LABELS}
+    number, labels, kept = changes.get("num_labels"), changes.get("id2label"), values.get("id2label")
+    if number is not None and labels is not None and number != len(_numbered(labels)):
+        raise ConfigError(f"num_labels={number!r:.40} and an id2label of {len(labels)} contradict each other; give one")
+    found = {**values, **changes}
+    others = labels is None and number is not None and isinstance(kept, Mapping) and len(kept) != number
+    if others:
+        del found["id2label"]
+    if (others or labels is not None) and "label2id" not in changes:
+        found.pop("label2id", None)  # the other way round of other names
+    return found
 
 
 def _json(values: Mapping[str, Any], **options: Any) -> str:

@@ -7,7 +7,7 @@ covers the whole photo with these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,8 +17,10 @@ from .. import ops
 from ..checkpoints import config_fields
 from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION, problem_type_of, task_of
 from ..checkpoints.shipped import DEFAULTS
+from ..config import check_at_least_one
 from ..errors import InputError
 from ..preprocess import decode
+from ..preprocess.decoding import is_many
 from .image_processing import MobileViTImageProcessor
 from .keywords import LOADING, sorted_out
 from .modeling import MobileViTForImageClassification, MobileViTForSemanticSegmentation
@@ -31,6 +33,7 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": ops.sigmoid,
     "none": lambda logits: logits,
 }
+_BATCH = 4  # axes of an array that holds several photos
 _USUAL = {ONE_OF_SEVERAL: "softmax", EACH_ON_ITS_OWN: "sigmoid", REGRESSION: "none"}
 
 
@@ -50,7 +53,7 @@ class ImagePipeline:
         self._usual = self._known(usual)
 
     def __call__(self, inputs: Any = None, **parameters: Any) -> Any:
-        """The answer for one photo, a list of them for a list, one after the other for an iterator.
+        """The answer for one photo, a list of them for a list or a batch array, else one after the other.
 
         ``parameters`` are those of the task, in place of what ``pipeline`` was given. Raises InputError, ImageError.
         """
@@ -58,17 +61,17 @@ class ImagePipeline:
         if inputs is None:
             raise InputError("there is no photo: give a path, bytes, a PIL image or an array, or a list of these")
         chosen = {**self._usual, **self._known(parameters)}
-        if isinstance(inputs, Iterator):
-            return (self._answer(each, **chosen) for each in inputs)
-        if isinstance(inputs, (list, tuple)):
+        if isinstance(inputs, (list, tuple)) or np.ndim(inputs if hasattr(inputs, "__array__") else 0) == _BATCH:
             return [self._answer(each, **chosen) for each in inputs]
+        if is_many(inputs):
+            return (self._answer(each, **chosen) for each in inputs)
         return self._answer(inputs, **chosen)
 
     def _known(self, parameters: dict[str, Any]) -> dict[str, Any]:
         if unknown := sorted(parameters.keys() - self.parameters - _IDLE):
             known = ", ".join(sorted(self.parameters))
             raise InputError(f"{self.task} takes no {', '.join(unknown)}; it takes {known}")
-        return {name: value for name, value in parameters.items() if name in self.parameters}
+        return {name: value for name, value in parameters.items() if name in self.parameters and value is not None}
 
     def _run(self, photo: Any) -> Any:
         return self.model(**self.image_processor(photo, return_tensors="np"), return_dict=True)
@@ -78,7 +81,7 @@ class ImagePipeline:
 
 
 class ImageClassificationPipeline(ImagePipeline):
-    """``[{"label": ..., "score": ...}, ...]``, best first: ``top_k`` of them (5), all with None.
+    """``[{"label": ..., "score": ...}, ...]``, best first: ``top_k`` of them (5).
 
     ``function_to_apply`` makes scores of logits: "softmax", "sigmoid" or "none"; without it ``problem_type`` says.
     """
@@ -90,12 +93,14 @@ class ImageClassificationPipeline(ImagePipeline):
     def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
         config, function = self.model.config, parameters.get("function_to_apply")
         kind = problem_type_of({"problem_type": config.problem_type}, config.num_labels)
-        name = getattr(function, "value", function) or _USUAL[kind]
+        name = str(getattr(function, "value", function) or _USUAL[kind]).lower()
         if name not in _FUNCTIONS:
             raise InputError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, not {name!r:.40}")
+        top_k = parameters.get("top_k", 5)
+        check_at_least_one("top_k", top_k)
         outputs = self._run(image if hasattr(image, "__array__") else decode(image))
         scores = _FUNCTIONS[name](outputs.logits[0])
-        best = np.argsort(-scores, kind="stable")[: parameters.get("top_k", 5)]
+        best = np.argsort(-scores, kind="stable")[:top_k]
         return [{"label": config.id2label[int(i)], "score": float(scores[i])} for i in best]
 
 
@@ -160,8 +165,8 @@ def pipeline(
         model = DEFAULTS[kind.opens.task]
     processor = image_processor or feature_extractor or processor or _origin(model)
     if not isinstance(model, MobileViTPreTrainedModel):
-        options = {"config": config, "dtype": dtype, "torch_dtype": torch_dtype, "engine": engine}
-        model = kind.opens.from_pretrained(model, **options, **place, **(model_kwargs or {}))
+        options = {"config": config, "dtype": dtype, "torch_dtype": torch_dtype, "engine": engine, **place}
+        model = kind.opens.from_pretrained(model, **options | (model_kwargs or {}))
     if not isinstance(processor, MobileViTImageProcessor):
         processor = MobileViTImageProcessor.from_pretrained(processor, **place)
     return kind(model, processor, **keywords)

@@ -23,7 +23,7 @@ from ..checkpoints import processor_settings
 from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
 from ..formats.files import make_folder, read_json, write_file
 from ..formats.hub import PREPROCESSOR_FILE
-from ..ops.resize import best_class_at_size
+from ..ops.resize import best_class_at_size, resize_bilinear
 from ..preprocess.decoding import as_array, as_rgb, decode
 from ..preprocess.profiles import Profile
 from ..preprocess.settings import (
@@ -210,25 +210,33 @@ class MobileViTImageProcessor:
         return np.asarray(found["pixel_values"][0])
 
     def post_process_semantic_segmentation(
-        self, outputs: Any, target_sizes: Iterable[Sequence[int]] | None = None
-    ) -> list[np.ndarray]:
+        self,
+        outputs: Any,
+        target_sizes: Iterable[Sequence[int]] | None = None,
+        return_segmentation_scores: bool = False,
+    ) -> list[Any]:
         """The class of every pixel, from a segmenter's logits, resized first (bilinear) to ``target_sizes`` if given.
 
         Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
 
         Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
-        Logits that are whole numbers (a quantized network's) are interpolated as float64, which holds them.
-        Raises InputError (a ValueError, as in transformers) where there are more or fewer of them, or no such logits.
+        With ``return_segmentation_scores`` each is a BatchFeature: that map as ``segmentation``, its logits as
+        ``segmentation_scores``, (C, H', W'). Logits that are whole numbers (a quantized network's) are interpolated as
+        float64, which holds them. Raises InputError (a ValueError, as in transformers) where there are more or fewer
+        sizes than images, or no such logits.
         """
         logits = _segmenter_logits(outputs)
         if target_sizes is None:
-            return list(logits.argmax(axis=1))
+            return [_segmented(each) for each in logits] if return_segmentation_scores else list(logits.argmax(axis=1))
         if not isinstance(target_sizes, Iterable):
             raise InputError(f"target_sizes must be one (height, width) for each image, not {target_sizes!r:.40}")
         sizes = [_pair(size) for size in target_sizes]
         if len(sizes) != len(logits):
             raise InputError(f"there are {len(sizes)} target sizes for {len(logits)} images: give one for each")
-        return [best_class_at_size(one[None], size)[0] for one, size in zip(logits, sizes, strict=True)]
+        pairs = zip(logits, sizes, strict=True)
+        if return_segmentation_scores:
+            return [_segmented(resize_bilinear(one[None], size)[0]) for one, size in pairs]
+        return [best_class_at_size(one[None], size)[0] for one, size in pairs]
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -300,7 +308,7 @@ class MobileViTImageProcessor:
 
         Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
         """
-        check_saving(keywords)
+        check_saving(save_directory, keywords)
         text = self.to_json_string()
         return [str(write_file(make_folder(Path(save_directory)) / PREPROCESSOR_FILE, text.encode()))]
 
@@ -356,15 +364,19 @@ def _listed(images: Any, ndim: int) -> list[Any]:
         if not images:
             raise InputError("there is no image in the list: give at least one")
         return [single for each in images for single in _listed(each, ndim)]
-    if isinstance(images, (str, os.PathLike, bytes, Image.Image)):
+    if _is_file(images) or isinstance(images, Image.Image):
         return [images]
     array = as_array(images)
     return list(array) if array.ndim == ndim + 1 else [array]
 
 
+def _is_file(image: Any) -> bool:
+    return isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read")
+
+
 def _channels_first(image: Any, layout: str | None, *, rgb: bool) -> np.ndarray:
     """One image as (C, H, W), its values untouched, or with ``rgb`` as (3, H, W)."""
-    if isinstance(image, (str, os.PathLike, bytes)):
+    if _is_file(image):
         return decode(image).transpose(2, 0, 1)
     array = as_rgb(image) if rgb and isinstance(image, Image.Image) else as_array(image)
     if array.dtype.kind not in "biuf" or array.size == 0:
@@ -434,6 +446,10 @@ def _segmenter_logits(outputs: Any) -> np.ndarray:
     if logits.ndim != 4 or logits.size == 0 or logits.dtype.kind not in "fiu":
         raise InputError(f"a segmenter's logits are numbers (B, K, H, W), not {logits.dtype} of shape {logits.shape}")
     return logits if logits.dtype.kind == "f" else logits.astype(np.float64)
+
+
+def _segmented(logits: np.ndarray) -> BatchFeature:
+    return BatchFeature({"segmentation": logits.argmax(axis=0), "segmentation_scores": logits})
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -6,6 +6,7 @@ otherwise they would be kept as settings, and saved again. Each is obeyed, or ch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ IDLE = frozenset(  # one format of weights is read like another, no code is ever
         "low_cpu_mem_usage", "device_map", "max_memory", "offload_folder", "offload_buffers", "offload_state_dict",
         "attn_implementation", "experts_implementation", "use_flash_attention_2", "use_kernels", "kernel_config",
         "tp_plan", "tp_size", "device_mesh", "distributed_config", "use_fast", "backend", "adapter_name", "_fast_init",
-        "_from_auto", "_from_pipeline", "_commit_hash", "_configuration_file",
+        "_from_auto", "_from_pipeline", "_commit_hash", "_configuration_file", "_attn_implementation",
+        "generation_config", "allow_all_kernels", "disable_mmap", "tqdm_class", "finetuning_task",
     }
 )  # fmt: skip
 _NO_QUANTIZING = "`python -m mobilevit_np weights quantize` makes int8 weights, which open as any others do"
@@ -56,8 +58,10 @@ def sorted_out(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return said, {name: value for name, value in keywords.items() if name not in LOADING}
 
 
-def check_saving(keywords: Mapping[str, Any]) -> None:
-    """Raise InputError for a keyword of ``save_pretrained`` that asks for what can't be had, or is none of its."""
+def check_saving(save_directory: Any, keywords: Mapping[str, Any]) -> None:
+    """Raise InputError for what's no path, and for a keyword of ``save_pretrained`` that can't be had or isn't one."""
+    if not isinstance(save_directory, (str, os.PathLike)):
+        raise InputError(f"save_directory must be the path of a folder, not {save_directory!r:.60}")
     for name, value in keywords.items():
         if name not in SAVING:
             raise InputError(f"save_pretrained takes no {name}; it takes {', '.join(SAVING)}")

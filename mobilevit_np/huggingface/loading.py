@@ -110,7 +110,9 @@ def _configuration(
         if overrides:
             raise InputError(f"{', '.join(overrides)}: give a whole config or fields of it, not both")
         return request.config
-    if request.config is not None:
+    if hasattr(request.config, "to_dict"):
+        values = request.config.to_dict()  # transformers' own class
+    elif request.config is not None:
         values = config_fields(request.config, **place)
     elif checkpoint is not None:
         values = checkpoint.config_fields

@@ -7,6 +7,7 @@ A model is its configuration and its tensors; no call changes either, so threads
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -83,7 +84,8 @@ class MobileViTPreTrainedModel(ABC):
     ) -> None:
         if not isinstance(config, MobileViTConfig):
             raise InputError(
-                f"a model takes a MobileViTConfig, not a {type(config).__name__}; from_pretrained opens files"
+                f"a model takes a MobileViTConfig of this library, not a {type(config).__name__}; from_pretrained "
+                "opens files, and MobileViTConfig.from_dict takes what another's to_dict() gives"
             )
         config.validate()
         _ = ops.ACTIVATIONS[config.hidden_act]  # an unknown one is an error here, not at the first call
@@ -181,7 +183,7 @@ class MobileViTPreTrainedModel(ABC):
         ``global_pool`` is: one line of warning where it's not "avg". Raises InputError for what can't be had, as
         ``push_to_hub``, ConfigError where ``hidden_act`` is a function.
         """
-        check_saving(keywords)
+        check_saving(save_directory, keywords)
         if not safe_serialization:
             raise InputError("weights are written as safetensors, which transformers reads too; leave it out")
         self.config.to_json_string()  # raises where it can't be saved
@@ -204,9 +206,9 @@ class MobileViTPreTrainedModel(ABC):
 
     # -- what scripts ask of a PyTorch module --------------------------------------------------------------------------
 
-    def state_dict(self) -> Mapping[str, np.ndarray]:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """The tensors by name. They can't be written to: ``load_state_dict`` takes others."""
-        return self._tensors
+        return dict(self._tensors)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -323,7 +325,10 @@ class MobileViTPreTrainedModel(ABC):
         """The answer to a batch."""
 
     def __call__(self, *inputs: Any, **named: Any) -> Answer:
-        """The same as ``forward``."""
+        """The same as ``forward``. Raises InputError for a keyword that it doesn't take."""
+        taken = [name for name in inspect.signature(self.forward).parameters if name != "self"]
+        if unknown := sorted(named.keys() - set(taken)):
+            raise InputError(f"{type(self).__name__} takes no {', '.join(unknown)}; it takes {', '.join(taken)}")
         return self.forward(*inputs, **named)
 
     def trace(self, pixel_values: Any) -> dict[str, np.ndarray]:
@@ -372,6 +377,8 @@ class MobileViTPreTrainedModel(ABC):
     def _pixels(self, pixel_values: Any) -> np.ndarray:
         if pixel_values is None:
             raise InputError("You have to specify pixel_values: a float batch (B, C, H, W), as the processor makes it")
+        if isinstance(pixel_values, Mapping):
+            raise InputError("pixel_values are an array, not what holds it: model(**inputs) takes a processor's answer")
         pixels = as_numbers(pixel_values, "pixel_values")
         check_pixel_values(pixels, self.config)
         return pixels.astype(self.dtype, copy=False)

@@ -14,13 +14,12 @@ import numpy as np
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
-from ..config import MOST_BYTES, probability_bytes
+from ..config import MOST_BYTES, check_at_least_one, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
 from .common import (
     Pipeline,
     check_answer,
-    check_at_least_one,
     check_memory,
     check_size,
     run_network,

@@ -21,6 +21,7 @@ from ..errors import CheckpointError, InputError, MobileViTError
 from ..formats.dtypes import float_type
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import PHOTO_CHANNELS, Profile, named_profile
+from ..preprocess.decoding import is_many
 from ..scope import Scope
 
 P = TypeVar("P", bound="Pipeline")
@@ -130,12 +131,6 @@ def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
         )
 
 
-def check_at_least_one(name: str, value: Any) -> None:
-    """Raise InputError unless ``value`` is a whole number from 1 on."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise InputError(f"{name} must be at least 1, not {value!r:.40}")
-
-
 def run_network(network: Network, pixel_values: np.ndarray) -> np.ndarray:
     """The logits: (B, K) or (B, K, H', W'). Numbers that overflow on the way show in what comes out: ``check_answer``.
 
@@ -195,10 +190,3 @@ def what_it_knows(checkpoint: Checkpoint) -> str:
     does, one, many = ("gives", "number", "numbers") if regression else ("knows", "class", "classes")
     count = f"one {one}" if len(labels) == 1 else f"{len(labels)} {many}"
     return f"{does} {count}: {', '.join(labels[:3])}{' ...' if len(labels) > 3 else ''}"
-
-
-def is_many(images: Any) -> bool:
-    """Whether the caller gave several images: any collection or iterator, but no path, bytes, file or array."""
-    if isinstance(images, (str, bytes, bytearray, memoryview)) or hasattr(images, "read"):
-        return False
-    return isinstance(images, Iterable) and not hasattr(images, "__array__")

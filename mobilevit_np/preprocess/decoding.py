@@ -25,7 +25,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ _STRIP = 2**20  # pixels converted at a time
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # a PNG's chunks of text, and its color profile, which isn't applied
 _TEXT_LIMITS = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY")  # what Pillow's refusals name
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one slash: pathlib makes one of two
+_LONGEST_NAME = 1000  # what is longer is no path, but a photo given as text
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
 
 
@@ -89,6 +90,14 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def is_address(path: str) -> bool:
     """Whether a path is a URL: it reads like one, and no file is called so."""
     return bool(_ADDRESS.match(path)) and not os.path.exists(path)
+
+
+def is_many(images: Any) -> bool:
+    """Whether these are several images: a collection, an iterator or a data set, but no path, bytes, file or array."""
+    single = isinstance(images, (str, bytes, bytearray, memoryview, Mapping, Image.Image))
+    if single or hasattr(images, "read") or hasattr(images, "__array__"):
+        return False
+    return isinstance(images, Iterable) or (hasattr(images, "__getitem__") and hasattr(images, "__len__"))
 
 
 def as_array(image: Any) -> np.ndarray:
@@ -304,6 +313,7 @@ def _name(source: Any) -> str:
     name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
     name = name or getattr(source, "filename", None)
     if isinstance(name, str) and name:
+        name = name if len(name) <= _LONGEST_NAME else f"{name[:200]}..."
         return name if name.isprintable() else ascii(name)
     if isinstance(source, (str, os.PathLike)):
         return "the empty path ''"

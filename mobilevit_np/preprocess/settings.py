@@ -10,6 +10,7 @@ Explained in tutorials/01-an-image-as-an-array.md.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -155,6 +156,8 @@ _FILTER_NAMES_TO_NUMBERS = {name: number for number, name in _FILTER_NUMBERS.ite
 def _size_dict(name: str, size: Any, from_int: Callable[[int], dict[str, int]]) -> dict[str, int]:
     if isinstance(size, (list, tuple)) and len(size) == 2:
         size = {"height": size[0], "width": size[1]}
+    elif dataclasses.is_dataclass(size) and not isinstance(size, type):  # of transformers 5
+        size = {key: side for key, side in dataclasses.asdict(size).items() if side is not None}
     elif not isinstance(size, Mapping):
         size = from_int(size)
     if set(size) not in ({"shortest_edge"}, {"height", "width"}):
@@ -178,7 +181,12 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def is_timm_config(settings: Mapping[str, Any]) -> bool:
-    """Whether this is timm's form, of a config.json, whole or in part, or of what stands in its ``pretrained_cfg``."""
+    """Whether this is timm's form, of a config.json, whole or in part, or of what stands in its ``pretrained_cfg``.
+
+    transformers keeps that form for timm's models, under a ``model_type`` of its own.
+    """
+    if settings.get("model_type") == "timm_wrapper":
+        return True
     return any(key in settings for key in _TIMM_KEYS) and not any(key in settings for key in _HUGGING_FACE_KEYS)
 
 
