@@ -125,7 +125,7 @@ def test_other_weights_settings_go_from_the_folder(here):
 # -- what contradicts itself -------------------------------------------------------------------------------------------
 
 FORMULA = ["--formula", "xx_small"]
-IMAGE_TAKES = "IMAGE|TENSOR, which takes -o, --weights, --profile, --dtype, --only, --depth"
+IMAGE_TAKES = "IMAGE|TENSOR, which takes -o, --weights, --prefix, --profile, --dtype, --only, --depth"
 FORMULA_TAKES = "--formula, which takes -o, --dtype, --only, --depth, --task, --seed, --size, --weights-out, --names"
 ONE_THING = "trace one thing at a time, IMAGE|TENSOR, --formula, --operators; asked for: "
 BOTH = "is written, and there is none; give both"
