@@ -174,6 +174,7 @@ def _chunk(kind, content):
         (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(b"a" * (2 << 20))),
         (b"iCCP", b"profile\0\0" + zlib.compress(b"a" * (2 << 20))),
     ],
+    ids=["zTXt", "iTXt", "iCCP"],
 )
 def test_a_png_with_a_long_compressed_text(tmp_path, before, kind, content):
     """Viewers open them; Pillow refuses to, since the text might be a bomb."""
