@@ -7,6 +7,7 @@ covers the whole photo with these.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ _BATCH = 4  # axes of an array that holds several photos
 _USUAL = {ONE_OF_SEVERAL: "softmax", EACH_ON_ITS_OWN: "sigmoid", REGRESSION: "none"}
 
 
-class ImagePipeline:
+class ImagePipeline(ABC):
     """A model and its processor, called with a photo or a list of photos: paths, bytes, PIL images, arrays."""
 
     task: ClassVar[str]
@@ -76,8 +77,9 @@ class ImagePipeline:
     def _run(self, photo: Any) -> Any:
         return self.model(**self.image_processor(photo, return_tensors="np"), return_dict=True)
 
+    @abstractmethod
     def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """The answer for one photo, in the task's own shape."""
 
 
 class ImageClassificationPipeline(ImagePipeline):

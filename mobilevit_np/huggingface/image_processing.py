@@ -175,14 +175,12 @@ class MobileViTImageProcessor:
         if profile.rescale_factor is not None and any(map(_is_scaled, photos)):
             warnings.warn(_SCALED_TWICE, MobileViTWarning, stacklevel=2)
         pixel_values = [run_steps(photo, profile) for photo in photos]
-        if last:
-            pixel_values = [image.transpose(1, 2, 0) for image in pixel_values]
-        features = BatchFeature({"pixel_values": pixel_values})
+        features = BatchFeature(
+            {"pixel_values": [image.transpose(1, 2, 0) for image in pixel_values] if last else pixel_values}
+        )
         if segmentation_maps is not None:
-            maps = [
-                _label_map(each, profile, settings["do_reduce_labels"]) for each in _listed(segmentation_maps, ndim=2)
-            ]
-            features["labels"] = maps
+            maps, reduced = _listed(segmentation_maps, ndim=2), settings["do_reduce_labels"]
+            features["labels"] = [_label_map(each, profile, reduced) for each in maps]
         return features.convert_to_tensors(kind)
 
     def resize(self, image: Any, size: Any, resample: int | None = None, **layout: Any) -> np.ndarray:
