@@ -10,17 +10,26 @@ from __future__ import annotations
 import os
 import sys
 
+from .fence import fenced, ignore_signals, signals_interrupt
 from .matrix_library import keep_to_one_thread
 
 
 def main() -> int:
     """Run the command line; the exit code is the answer."""
+    try:
+        return fenced(_run)
+    finally:
+        ignore_signals()
+
+
+def _run() -> int:
+    signals_interrupt()
     keep_to_one_thread()
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None where it was closed: `>&-`
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
     from .cli import run
 
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None where it was closed: `>&-`
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     return run(sys.argv[1:])
 
 

@@ -21,7 +21,7 @@ except SystemExit as left:
     code = left.code
 print("\\n" + json.dumps([code, sorted(sys.modules), {{name: os.environ.get(name) for name in {variables!r}}}]))
 """
-ALWAYS = {"", "__main__", "_version", "errors", "cli"}
+ALWAYS = {"", "__main__", "_version", "errors", "fence", "cli"}
 CLASSIFIES = ALWAYS | {"pipelines", "preprocess", "checkpoints", "formats", "ops", "engines"}
 CLASSIFIES |= {"scope", "config", "labels", "matrix_library"}
 NOT_FOR_CLASSIFYING = {  # other commands' needs, other formats', and what's dear to load

@@ -12,6 +12,7 @@ import pytest
 from tiny import REPOSITORY, plant, save_photo
 
 from mobilevit_np.cli import run, terminal
+from mobilevit_np.errors import MobileViTError
 from mobilevit_np.model import classifier
 
 ESCAPE = "\033["
@@ -140,5 +141,5 @@ def test_the_line_is_gone_before_an_error_ends_it_all(tiny_classifier, cat, monk
 
 
 def test_messages_are_one_line_whatever_is_in_them():
-    assert terminal.plain_message(ValueError("a\n  b\x1b[31m\tc\udce9")) == "a b\\x1b[31m c\\udce9"
+    assert str(MobileViTError("a\n  b\x1b[31m\tc\udce9")) == "a b\\x1b[31m c\\udce9"
     assert terminal.printable("katze\x07\n") == "katze\\x07\\n"

@@ -11,7 +11,7 @@ import mobilevit_np
 
 PACKAGE = Path(mobilevit_np.__file__).parent
 FLOORS = (  # from the ground up; what lies on one floor doesn't know of its neighbors
-    {"errors", "labels", "matrix_library"},
+    {"errors", "fence", "labels", "matrix_library"},
     {"config", "scope", "ops", "formats"},
     {"model", "fast", "preprocess", "pages"},
     {"checkpoints", "engines"},

@@ -1,6 +1,5 @@
 """Files read whole, and written whole or not at all: full disks, folders without permission, Ctrl-C."""
 
-import contextlib
 import errno
 import os
 import signal
@@ -159,25 +158,41 @@ def test_a_folder_without_permission(tmp_path, monkeypatch):
 
 
 def test_folders_are_made(tmp_path):
-    assert files.make_folder(tmp_path / "a/b").is_dir()
+    files.write_files({tmp_path / "a/b/c": b"1"}, folders=[tmp_path / "a/b"])
+    assert (tmp_path / "a/b/c").read_bytes() == b"1"
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="can't make the folder"):
-        files.make_folder(tmp_path / "file/b")
+        files.write_files({tmp_path / "file/b/c": b"1"}, folders=[tmp_path / "file/b"])
 
 
-def test_folders_made_for_what_failed_go_again(tmp_path):
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_folders_made_for_what_failed_go_again(error, tmp_path, monkeypatch):
     (tmp_path / "old/mine").mkdir(parents=True)
-    impossible = files.made_folders([tmp_path / "new/deep", tmp_path / "old/deep/deeper", tmp_path / ("x" * 300)])
-    with pytest.raises(OutputError, match="file name too long"), impossible:
-        pass
-    possible = files.made_folders([tmp_path / "new/deep", tmp_path / "new/other", tmp_path / "old/mine"])
-    with contextlib.suppress(KeyboardInterrupt), possible:
-        assert (tmp_path / "new/deep").is_dir()
-        raise KeyboardInterrupt
+    impossible = [tmp_path / "new/deep", tmp_path / "old/deep/deeper", tmp_path / ("x" * 300)]
+    with pytest.raises(OutputError, match="file name too long"):
+        files.write_files({}, folders=impossible)
+    _fail_at(monkeypatch, "fsync", error)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        files.write_files({tmp_path / "new/deep/a": b"1"}, folders=[tmp_path / "new/deep", tmp_path / "old/mine"])
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["old", "old/mine"]
-    with files.made_folders([tmp_path / "new/deep"]):
-        pass
-    assert (tmp_path / "new/deep").is_dir()
+
+
+def test_a_second_signal_waits_until_all_is_cleared_away(tmp_path, monkeypatch):
+    real = os.unlink
+
+    def unlink(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)  # the one who pressed Ctrl-C presses it again
+        real(*arguments, **options)
+
+    _fail_at(monkeypatch, "fsync", KeyboardInterrupt(), after=1)
+    monkeypatch.setattr(os, "unlink", unlink)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            files.write_files({tmp_path / "new/a": b"1", tmp_path / "new/b": b"2"}, folders=[tmp_path / "new"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_what_is_no_file(tmp_path):

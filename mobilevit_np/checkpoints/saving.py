@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..config import GLOBAL_POOLS, NetworkConfig
-from ..errors import ConfigError, InputError, OutputError
+from ..errors import CheckpointError, ConfigError, InputError, OutputError
 from ..formats import dtypes, files
 from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE, weights_files
 from ..formats.safetensors_file import serialize
@@ -74,12 +74,14 @@ def save_untrained(
     task: str,
     *,
     scheme: str = names.HUGGING_FACE,
+    also: Mapping[Path, bytes] | None = None,
 ) -> list[Path]:
     """Write weights that no photo has shaped under a scheme's names, as float32: not a number moves.
 
     ``tensors`` are under Hugging Face's names with prefix, ``out`` is as ``convert``'s. Trained weights belong to RGB
     or BGR and go through ``convert``, which reverses the stem where the names ask for it; these are for a tensor as
-    input, whatever they are called. Raises CheckpointError where the scheme has no such network, OutputError.
+    input, whatever they are called. ``also`` are other files, written together with them or not at all.
+    Raises CheckpointError where the scheme has no such network, OutputError.
     """
     check_form(out := Path(out))
     tensors = _with_counters(tensors)
@@ -87,12 +89,12 @@ def save_untrained(
     renamed, formats = _renamed(tensors, formats, scheme, bare=task == "backbone")
     data = serialize(renamed, stored_as=formats, metadata=METADATA)
     if out.suffix == _SAFETENSORS:
-        return [files.write_file(out, data)]
+        return files.write_files({out: data, **(also or {})})
     labels = labels_for(config.num_labels, segmenter=task == "segmenter")
     fields = configurations.full_config(config, task, labels)
     if scheme == names.TIMM:
         fields = configurations.timm_config(config, infer_variant(fields), labels)
-    return _write_folder(out, data, fields, None, remove=_outdated(out))
+    return _write_folder(out, data, fields, None, remove=_outdated(out), also=also)
 
 
 def convert(
@@ -187,9 +189,28 @@ def reopen(path: Path, original: Checkpoint) -> Checkpoint:
 
 
 def check_form(out: Path) -> None:
-    """Raise OutputError where ``out`` has another format's name."""
+    """Raise OutputError where ``out`` has another format's name, or is a folder that belongs to another model."""
     if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
         raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
+    if out.suffix == _SAFETENSORS:
+        return
+    for name in (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE):
+        if os.path.lexists(out / name) and not _is_ours(out / name):
+            raise OutputError(f"{out / name} would be replaced, and is no MobileViT's; write into a folder of its own")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file of a folder belongs to a MobileViT: weights do where they have a config.json that does."""
+    if path.name == WEIGHTS_FILE:
+        return os.path.lexists(path.parent / CONFIG_FILE)
+    try:
+        fields = files.read_json(path)
+    except CheckpointError:
+        return False
+    if path.name == PREPROCESSOR_FILE:
+        kinds = {fields.get(name) for name in ("image_processor_type", "feature_extractor_type")}
+        return kinds <= {None, *PROCESSOR_TYPES}
+    return fields.get("model_type") == "mobilevit" or fields.get("architecture") in configurations.TIMM_VARIANTS
 
 
 def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
@@ -257,13 +278,13 @@ def _write_folder(
     preprocessing: Mapping[str, Any] | None,
     remove: Sequence[Path] = (),
     weights_file: str = WEIGHTS_FILE,
+    also: Mapping[Path, bytes] | None = None,
 ) -> list[Path]:
     contents = {folder / CONFIG_FILE: _json(config)}
     if preprocessing is not None:
         contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
     contents[folder / weights_file] = data
-    with files.made_folders([folder]):
-        return files.write_files(contents, remove=remove)
+    return files.write_files({**contents, **(also or {})}, folders=[folder], remove=remove)
 
 
 def _json(values: Mapping[str, Any]) -> bytes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NoReturn
 
 from .._version import __version__
-from ..errors import MobileViTError, MobileViTWarning
+from ..errors import one_line
+from ..fence import fenced
 from .common import help_of
-from .terminal import complain, say
+from .terminal import say
 
 GROUPS = {  # {for whom: {command: what it does}}, as the help lists them
     "for photos": {
@@ -58,9 +58,19 @@ exit codes: 0 done, 1 some inputs failed, 2 nothing could be done
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line; of the subcommands too."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, and exit code 2."""
+        if message.startswith("unrecognized arguments"):
+            message += " (a file called like an option is given as ./NAME)"
+        self.exit(2, f"{one_line(f'{self.prog}: {message}; see {self.prog} --help')}\n")
+
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands; where ``command`` is one of them, of that one alone."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mobilevit-np",
         usage="%(prog)s [-h] [--version] COMMAND ...",
         description=DESCRIPTION,
@@ -82,23 +92,6 @@ def run(arguments: Sequence[str]) -> int:
     return fenced(lambda: _run(arguments))
 
 
-def fenced(command: Callable[[], int]) -> int:
-    """The command's exit code. Only what a user can cause is caught, and said; the rest is a defect of ours."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", MobileViTWarning)
-            warnings.showwarning = _show_warning
-            return command()
-    except MobileViTError as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        complain("interrupted; what was written is whole")
-        return 2
-    except BrokenPipeError:  # the reader of our output has gone: `| head`
-        return 1
-
-
 def _run(arguments: Sequence[str]) -> int:
     try:
         options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
@@ -106,8 +99,3 @@ def _run(arguments: Sequence[str]) -> int:
         say("", end="")  # argparse leaves (SystemExit) with its help unwritten
     code: int = options.run(options)
     return code
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line, without the place in our code that Python would print."""
-    complain(f"warning: {message}")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MobileViTError, OutputError
+from ..errors import InputError, MobileViTError, OutputError, refusal
+from ..fence import complain
 from .inputs import Photo
-from .terminal import Progress, complain, standard_error_to_ourselves
+from .terminal import Progress, c_libraries_held_back
 
 PROFILE_HELP = (
     "preprocess photos in a named way instead of the checkpoint's own: huggingface-classifier, huggingface-segmenter, "
     "timm, ml-cvnets-classifier or ml-cvnets-segmenter"
 )
+
+_ERRORS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ)  # another name may do where this one doesn't
 
 
 def help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
@@ -92,31 +98,61 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def output(text: str) -> str:
+    """An argument that says where a result goes."""
+    if not text:
+        raise argparse.ArgumentTypeError("a result needs a place to go, and this is empty")
+    return text
+
+
 def check_page(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
     """Raise OutputError, before any work, where a page can't be meant to go there; see ``check_target``."""
-    check_target(target, sources, weights, "give the page a name in it, such as page.html")
+    from ..formats.files import is_standard_output
+
+    if not is_standard_output(target):
+        check_target(target, "page", (".html", ".htm"), sources, weights)
 
 
-def check_target(target: str, sources: Mapping[str, str | None], weights: str | None, remedy: str) -> None:
+def check_target(
+    target: str, what: str, suffixes: Sequence[str], sources: Mapping[str, str | None], weights: str | None
+) -> None:
     """Raise OutputError, before any work, where a file can't be written to ``target``, or would replace an input.
 
-    ``sources``: {what it is: file}. ``weights``: the checkpoint, named in any way. ``remedy``: what to do for a folder.
+    ``what`` the file is and how its name ends; ``sources``, ``weights``: see ``check_kept``.
     """
-    _check_kept(target, sources, weights)
-    if not os.path.isdir(os.path.dirname(target) or "."):
-        raise OutputError(f"can't write {target}: there is no folder {os.path.dirname(target)}")
+    check_kept([target], sources.items(), weights)
+    folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
+    if not os.path.isdir(folder or "."):
+        raise OutputError(f"can't write {target}: there is no folder {folder}")
     if os.path.isdir(target):
-        raise OutputError(f"can't write {target}: it is a folder; {remedy}")
+        example = what.split()[0] + suffixes[0]
+        raise OutputError(f"can't write {target}: it is a folder; give the {what} a name in it, such as {example}")
+    if suffix.lower() not in suffixes:
+        raise OutputError(f"can't write {target}: a {what} ends in {' or '.join(suffixes)}, not {suffix or 'nothing'}")
 
 
-def _check_kept(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
-    if not os.path.exists(target):  # nothing is replaced, so there's no need to find the checkpoint, maybe on the hub
+def check_kept(
+    targets: Iterable[str | Path], sources: Iterable[tuple[str, str | None]], weights: str | None = None
+) -> None:
+    """Raise OutputError where a result would replace what is read, under whatever name.
+
+    ``sources``: (what it is, the file). ``weights``: the checkpoint, named in any way.
+    """
+    there = {_identity(target): target for target in targets}
+    there.pop(None, None)
+    if not there:  # nothing is replaced, so there's no need to find the checkpoint, maybe on the hub
         return
-    files = [(what, source) for what, source in sources.items() if source]
-    files += [("the checkpoint's file", path) for path in _files_of(weights)]
-    for what, source in files:
-        if os.path.isfile(source) and os.path.samefile(target, source):
+    for what, source in (*sources, *(("the checkpoint's file", path) for path in _files_of(weights))):
+        if source and (target := there.get(_identity(source))):
             raise OutputError(f"{target} is {what}; write the result somewhere else")
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """What a file's names, links among them, have in common; None where there is no file."""
+    if not os.path.isfile(path):
+        return None
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _files_of(weights: str | None) -> list[str]:
@@ -133,18 +169,18 @@ def _files_of(weights: str | None) -> list[str]:
 
 def walk(
     photos: Sequence[Photo],
-    stream: Callable[[Iterator[Any]], Iterator[tuple[Any, Any]]],
+    stream: Callable[[Iterator[Any]], Generator[tuple[Any, Any], None, None]],
     show: Callable[[Photo, Any], None],
 ) -> int:
     """Run every photo through a pipeline's ``stream`` and show its answer; report what failed, and go on.
 
-    Ctrl-C ends it, and so does an answer that can't be written: the next would fare no better.
-    Returns the exit code: 0 all done, 1 some, 2 none.
+    Ctrl-C ends it, and so does an answer that can't be written, unless it's the name's fault: the next would fare no
+    better. Returns the exit code: 0 all done, 1 some, 2 none.
     """
-    answers = stream(photo.source for photo in photos if photo.problem is None)
+    sources = (photo.source for photo in photos if photo.problem is None)
     done = 0
     try:
-        with standard_error_to_ourselves(), Progress(len(photos), "photos") as progress:
+        with c_libraries_held_back(), closing(stream(sources)) as answers, Progress(len(photos), "photos") as progress:
             for photo in photos:
                 result = photo.problem or next(answers)[1]
                 with progress.aside():
@@ -161,8 +197,16 @@ def walk(
 def _tell(photo: Photo, result: Any, show: Callable[[Photo, Any], None]) -> bool:
     """Show the answer, or report what kept the photo from one; whether there was an answer."""
     if not isinstance(result, MobileViTError):
-        show(photo, result)
-        return True
+        try:
+            show(photo, result)
+            return True
+        except MemoryError as error:
+            result = MobileViTError(refusal(error))
+        except OutputError as error:
+            if getattr(error.__context__, "errno", None) not in _ERRORS_OF_A_NAME:
+                raise
+            complain(error)
+            return False
     complain(complaint(photo, result))
     return False
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .common import check_page
+from .common import check_page, output
 from .terminal import printable, say
 from .trace import add_weights
 
@@ -45,7 +45,9 @@ def add_parser(commands: Any) -> None:
     )
     add_port_options(parser)
     parser.add_argument("--replay", action="store_true", help="feed each layer the port's own input")
-    parser.add_argument("--html", metavar="PAGE", help="write a page with pictures: one file, to be read offline")
+    parser.add_argument(
+        "--html", metavar="PAGE", type=output, help="write a page with pictures: one file (.html), to be read offline"
+    )
     parser.add_argument("--all", action="store_true", help="print every tensor, not only those around the first bad")
     add_weights(parser, "those that the golden file was made with, by formula or by name, where they're here")
     parser.set_defaults(run=run)
@@ -72,6 +74,7 @@ def add_port_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and answer by the exit code."""
+    from ..formats.files import is_standard_output
     from ..golden import compare, read_golden
     from ..golden.comparison import plain
     from ..golden.tables import comparison_lines
@@ -86,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
         comparison, written = _page(options, golden, port, matching)
     else:
         comparison, written = compare(golden, port, **matching), []
-    if options.json:
+    if options.html and is_standard_output(options.html):
+        pass  # the page is what's there, alone
+    elif options.json:
         say(json.dumps(plain(comparison.as_json())))
     else:
         lines = [*comparison_lines(comparison, everything=options.all), *written]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .common import PROFILE_HELP, check_page
+from .common import PROFILE_HELP, check_page, output
 from .inputs import expand
 from .terminal import printable, say
 from .trace import add_weights
@@ -38,7 +38,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("image", metavar="IMAGE", help="a photo, or - for stdin")
-    parser.add_argument("-o", "--out", metavar="PAGE", required=True, help="where the page goes")
+    parser.add_argument(
+        "-o", "--out", metavar="PAGE", type=output, required=True, help="where the page goes: a name in .html"
+    )
     add_weights(parser)
     parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     parser.set_defaults(run=run)
@@ -59,10 +61,12 @@ def run(options: argparse.Namespace) -> int:
 
     from ..explain.explanation import explain
     from ..explain.page import explain_page
+    from ..formats.files import is_standard_output
     from ..pages import write_page
 
     explanation = explain(photo.source, options.weights, options.profile, prefix=options.prefix)
     name = "standard input" if photo.name == "-" else Path(photo.name).name
     written = write_page(options.out, explain_page(explanation, name=name))
-    say(printable(f"wrote {written}"))
+    if not is_standard_output(written):
+        say(printable(f"wrote {written}"))
     return 0

@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+
+_NO_PHOTOS = "holds no photos (files ending in .jpg, .png and so on)"
 
 
 @dataclass(frozen=True, eq=False)  # the same file given twice is two photos
@@ -24,17 +27,17 @@ class Photo:
 def expand(arguments: Sequence[str]) -> list[Photo]:
     """The photos that the arguments mean, in their order; folders and patterns in the order of their names.
 
-    A file is taken whatever its name; from folders (and theirs below) only files with a photo's suffix, and none that
-    are hidden. A folder or pattern without any gives one Photo with a problem.
+    A file is taken whatever its name; from folders (and theirs below, links among them) only what has a photo's suffix,
+    and nothing hidden. What can't be looked into, and a folder or pattern without any, is a Photo with a problem.
     """
     photos: list[Photo] = []
     for argument in arguments:
         if argument == "-":
             photos.append(_standard_input())
         elif os.path.isdir(argument):
-            photos += _all(_in_folder(argument), argument, "holds no photos (files ending in .jpg, .png and so on)")
+            photos += _in_folder(argument) or [_problem(argument, f"{argument} {_NO_PHOTOS}")]
         elif not os.path.lexists(argument) and glob.has_magic(argument) and not _is_address(argument):
-            photos += _all(glob.glob(argument, recursive=True), argument, "matches no file")
+            photos += _matching(argument) or [_problem(argument, f"{argument} matches no file")]
         else:
             photos.append(Photo(argument, argument))
     return photos
@@ -52,18 +55,42 @@ def _standard_input() -> Photo:
     return Photo("-", sys.stdin.buffer)
 
 
-def _all(paths: list[str], argument: str, otherwise: str) -> list[Photo]:
-    found = [Photo(path, path) for path in sorted(paths) if os.path.isfile(path)]
-    return found or [Photo(argument, problem=ImageError(f"{argument} {otherwise}"))]
+def _problem(name: str, what: str) -> Photo:
+    return Photo(name, problem=ImageError(what))
 
 
-def _in_folder(folder: str) -> list[str]:
+def _matching(pattern: str) -> list[Photo]:
+    found: list[Photo] = []
+    for path in sorted(glob.glob(pattern, recursive=True)):
+        if not os.path.isdir(path):
+            found.append(Photo(path, path))
+        elif "**" not in pattern:  # which has matched what's inside as well
+            found += _in_folder(path)
+    return found
+
+
+def _in_folder(folder: str) -> list[Photo]:
     from ..preprocess.decoding import FORMATS
 
-    photos = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
-    found = []
-    for above, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    suffixes = {suffix for those in FORMATS.values() for suffix in those}
+    found: list[Photo] = []
+    real = Path(os.path.realpath(folder))
+    seen = {str(path) for path in (real, *real.parents)}  # a link may lead back
+
+    def unreadable(error: OSError) -> None:
+        name = error.filename or folder
+        found.append(_problem(name, f"{name} can't be looked into: {(error.strerror or 'it failed').lower()}"))
+
+    for above, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and _is_new(os.path.join(above, name), seen)]
         shown = [name for name in names if not name.startswith(".")]
-        found += [os.path.join(above, name) for name in shown if os.path.splitext(name)[1].lower() in photos]
-    return found
+        paths = [os.path.join(above, name) for name in shown if os.path.splitext(name)[1].lower() in suffixes]
+        found += [Photo(path, path) for path in paths]
+    return sorted(found, key=lambda photo: photo.name)
+
+
+def _is_new(folder: str, seen: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    new = real not in seen
+    seen.add(real)
+    return new

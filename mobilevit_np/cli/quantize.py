@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError, MobileViTError
-from .common import add_engine_options, add_prefix_option, complaint, engine_of
+from ..fence import complain
+from .common import add_engine_options, add_prefix_option, complaint, engine_of, output
 from .inputs import Photo, expand
-from .terminal import Progress, bold, complain, printable, say, standard_error_to_ourselves
+from .terminal import Progress, bold, c_libraries_held_back, printable, say
 
 DESCRIPTION = """\
 Write W with int8 weights and a scale for each output channel: half the size of float16, a quarter of float32. Small
@@ -36,7 +37,7 @@ DRAWN = 8  # photos where none are given
 def add_options(parser: argparse.ArgumentParser, source_help: str, target_help: str) -> None:
     """The arguments of the command."""
     parser.add_argument("where", metavar="W", help=source_help)
-    parser.add_argument("out", metavar="OUT", help=target_help)
+    parser.add_argument("out", metavar="OUT", type=output, help=target_help)
     parser.add_argument(
         "--photos", nargs="+", metavar="IMAGE", default=(), help="photos, folders or patterns to measure on"
     )
@@ -100,7 +101,7 @@ def _compare(first: Any, second: Any, photos: Sequence[Photo]) -> tuple[Any, int
     readable = [photo for photo in photos if photo.problem is None]
     results = differences(first, second, [photo.source for photo in readable])
     found: list[Any] = []
-    with standard_error_to_ourselves(), Progress(len(readable), "photos") as progress:
+    with c_libraries_held_back(), Progress(len(readable), "photos") as progress:
         for photo, result in zip(readable, results, strict=True):
             if isinstance(result, MobileViTError):
                 problems.append(complaint(photo, result))

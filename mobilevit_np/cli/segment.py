@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .common import add_common_options, engine_of, walk
+from .common import add_common_options, check_kept, engine_of, output, walk
 from .inputs import Photo, expand
 from .terminal import chart, heading, printable, say
 
@@ -49,8 +49,12 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_common_options(parser, "pets-deeplabv3-xx-small", "apple/deeplabv3-mobilevit-small")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where the overlay goes (a folder, for several photos)")
-    parser.add_argument("--mask", metavar="FILE", help="where the mask goes, as indexed PNG: pixel = class number")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=output, help="where the overlay goes (a folder, for several photos)"
+    )
+    parser.add_argument(
+        "--mask", metavar="FILE", type=output, help="where the mask goes, as indexed PNG: pixel = class number"
+    )
     parser.set_defaults(run=run)
 
 
@@ -58,8 +62,10 @@ def run(options: argparse.Namespace) -> int:
     """Segment the photos; write overlays and masks; print the areas."""
     photos = expand(options.images)
     targets = _targets(photos, options.output, options.mask)
+    written = [path for paths in targets.values() for path in paths.values()]
+    check_kept(written, (("one of the photos", photo.name) for photo in photos), options.weights)
 
-    from ..formats.files import made_folders, write_files
+    from ..formats.files import write_files
     from ..pipelines import Segmenter
 
     segmenter = Segmenter.from_pretrained(
@@ -77,24 +83,20 @@ def run(options: argparse.Namespace) -> int:
         paths = targets[photo]
         images = {"overlay": result.overlay, "mask": result.mask_image}
         contents = {path: _encoded(images[kind](), path) for kind, path in paths.items()}
-        with made_folders(path.parent for path in contents):
-            write_files(contents)
+        write_files(contents, folders=[path.parent for path in contents])
         say(_json_line(photo, model, result, paths) if options.json else _table(photo, result, paths))
 
     return walk(photos, segmenter.stream, show)
 
 
-def _targets(photos: Sequence[Photo], output: str | None, mask: str | None) -> dict[Photo, dict[str, Path]]:
+def _targets(photos: Sequence[Photo], overlay: str | None, mask: str | None) -> dict[Photo, dict[str, Path]]:
     """Where each photo's overlay and mask go, found out (and refused) before any work is done."""
-    wanted = {"overlay": _paths(photos, output or "./", "overlay")}
+    wanted = {"overlay": _paths(photos, overlay or "./", "overlay")}
     if mask is not None:
         wanted["mask"] = _paths(photos, mask, "mask")
-    sources = {os.path.realpath(photo.name) for photo in photos}
     taken: set[str] = set()
     for path in (path for paths in wanted.values() for path in paths):
         real = os.path.realpath(path)
-        if real in sources:
-            raise OutputError(f"{path} is one of the photos; write the result somewhere else")
         if real in taken:
             raise OutputError(f"{path} can't be overlay and mask at once; give them two names")
         taken.add(real)
@@ -103,7 +105,7 @@ def _targets(photos: Sequence[Photo], output: str | None, mask: str | None) -> d
 
 def _paths(photos: Sequence[Photo], target: str, kind: str) -> list[Path]:
     """A path per photo: the target itself, or NAME-overlay.png in the folder that it names. Raises OutputError."""
-    if os.path.isdir(target) or target.endswith("/") or len(photos) > 1:
+    if os.path.isdir(target) or target.endswith(("/", os.sep)) or len(photos) > 1:
         _check_folder(target, kind)
         return [Path(target, f"{stem}-{kind}.png") for stem in _stems(photos)]
     _check_file(Path(target), kind)

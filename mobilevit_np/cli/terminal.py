@@ -12,9 +12,10 @@ from typing import TextIO
 
 from ..errors import OutputError, visible
 
-_STANDARD_ERROR = 2  # its file number, for C as for Python
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PATIENCE = 1.0  # seconds before progress is shown
+_C_BUFFER = 1 << 20  # bytes of what C libraries print: a damaged photo is good for a hundred
+_FULLY_BUFFERED, _UNBUFFERED = 0, 2  # C's _IOFBF and _IONBF, on Linux and macOS
 _WIDEST = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
 
 
@@ -33,45 +34,28 @@ def say(text: str, end: str = "\n") -> None:
         raise OutputError(f"can't write to standard output: {(error.strerror or 'it failed').lower()}") from None
 
 
-def complain(problem: object) -> None:
-    """Say on standard error, on one line, what went wrong."""
-    with contextlib.suppress(OSError):  # nowhere left to say it
-        print(f"mobilevit-np: {plain_message(problem)}", file=sys.stderr, flush=True)
-
-
 @contextlib.contextmanager
-def standard_error_to_ourselves() -> Iterator[None]:
-    """What C libraries print about a damaged photo (libtiff does) goes nowhere; what ``sys.stderr`` gets is shown."""
+def c_libraries_held_back() -> Iterator[None]:
+    """What C libraries print about a damaged photo (libtiff does) is dropped, the last words of one that ends us aren't.
+
+    C's standard error, which isn't Python's, collects it in a buffer: emptied here at the end, written by C's exit().
+    """
     try:
-        kept = os.dup(_STANDARD_ERROR) if sys.stderr is not None else None
-    except OSError:
-        kept = None
-    if kept is None:  # closed: the number may be another file's by now
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        stream = ctypes.c_void_p.in_dll(libc, "__stderrp" if sys.platform == "darwin" else "stderr")
+        drop = libc.fpurge if sys.platform == "darwin" else libc.__fpurge
+    except (ImportError, OSError, TypeError, ValueError, AttributeError):  # another C: its libraries are heard
         yield
         return
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, kept)
-        if _is_standard_error(sys.stderr):
-            encoding, errors = sys.stderr.encoding, sys.stderr.errors
-            ours = open(kept, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
-            stack.callback(_close, ours)
-            stack.enter_context(contextlib.redirect_stderr(ours))
-        stack.callback(os.dup2, kept, _STANDARD_ERROR)
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), _STANDARD_ERROR)
-        yield
-
-
-def _close(stream: TextIO) -> None:
-    with contextlib.suppress(OSError):  # its reader has gone, and something was left to write
-        stream.close()
-
-
-def _is_standard_error(stream: TextIO) -> bool:
+    buffer = ctypes.create_string_buffer(_C_BUFFER)
+    libc.setvbuf(stream, buffer, _FULLY_BUFFERED, _C_BUFFER)
     try:
-        return stream.fileno() == _STANDARD_ERROR
-    except (OSError, ValueError, AttributeError):  # a test's stand-in has no number, or no such method
-        return False
+        yield
+    finally:
+        drop(stream)
+        libc.setvbuf(stream, None, _UNBUFFERED, 0)
 
 
 def wants_color(stream: TextIO) -> bool:
@@ -118,11 +102,6 @@ def bar(fraction: float, width: int = 24) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def plain_message(problem: object) -> str:
-    """An error's message on one line, control characters (of a hostile file name) made visible."""
-    return visible(" ".join(str(problem).split()))
-
-
 def printable(text: str) -> str:
     """``text`` safe to print: a file name may hold bytes that no encoding knows, or control characters."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -153,7 +132,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # no room for a thread: it goes without
+                self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

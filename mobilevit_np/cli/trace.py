@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
-from .common import PROFILE_HELP, add_prefix_option, check_target, whole_number
+from .common import PROFILE_HELP, add_prefix_option, check_target, output, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -56,7 +56,9 @@ def add_parser(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-o", "--out", metavar="FILE", help="the golden file: ends in .safetensors or .npz")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", type=output, help="the golden file: ends in .safetensors or .npz"
+    )
     add_kept_options(parser)
     source = parser.add_argument_group("of a photo or tensor")
     source.add_argument(
@@ -69,7 +71,9 @@ def add_parser(commands: Any) -> None:
     source.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     add_formula_options(parser.add_argument_group("by formula, without a download"))
     operators = parser.add_argument_group("of every operator, without a download")
-    operators.add_argument("--operators", metavar="DIR", help="the folder that gets the files (--seed goes with it)")
+    operators.add_argument(
+        "--operators", metavar="DIR", type=output, help="the folder that gets the files (--seed goes with it)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -113,6 +117,7 @@ def add_formula_options(parser: Any) -> None:
     parser.add_argument(
         "--weights-out",
         metavar="OUT",
+        type=output,
         help="write the weights too, or without -o alone: NAME.safetensors, or a folder that gets config.json as well",
     )
     parser.add_argument(
@@ -171,7 +176,7 @@ def _run_source(options: argparse.Namespace) -> int:
 
 
 def _run_formula(options: argparse.Namespace) -> int:
-    """The golden file, the weights, or both: neither is written before the other is known to be possible."""
+    """The golden file, the weights, or both, which are written together or not at all."""
     task, scheme = options.task or "classifier", options.names or "huggingface"
     if (task, scheme) == ("segmenter", "timm"):
         raise InputError("timm has no segmenter of this kind, and so no names for it; --names huggingface or ml-cvnets")
@@ -180,29 +185,33 @@ def _run_formula(options: argparse.Namespace) -> int:
     if options.weights_out is not None:
         _check_weights(options.weights_out, options.out)
 
+    from ..golden.file import golden_bytes
     from ..golden.formula import make, save_weights
 
     made: dict[str, Any] = {"task": task, "seed": options.seed or 0}
     size = 256 if options.size is None else options.size
     golden = make(options.formula, **made, size=size, **_kept(options)) if options.out is not None else None
-    if options.weights_out is not None:
-        for path in save_weights(options.weights_out, options.formula, **made, scheme=scheme):
-            say(printable(f"wrote {path}"))
-    if golden is not None:
+    if options.weights_out is None:
         write(options.out, golden)
+        return 0
+    also = {} if golden is None else {Path(options.out): golden_bytes(options.out, golden)}
+    paths = save_weights(options.weights_out, options.formula, **made, scheme=scheme, also=also)
+    for path in paths[: len(paths) - len(also)]:
+        say(printable(f"wrote {path}"))
+    if golden is not None:
+        _say_written(paths[-1], golden)
     return 0
 
 
 def _run_operators(options: argparse.Namespace) -> int:
-    from ..formats.files import make_folder
-    from ..golden import write_golden
+    from ..formats.files import write_files
+    from ..golden.file import golden_bytes
     from ..golden.operators import CASES, make_operator
 
-    goldens = {f"{name}.safetensors": make_operator(name, options.seed or 0) for name in CASES}
-    folder = make_folder(options.operators)
-    for name, golden in goldens.items():
-        write_golden(folder / name, golden)
-    say(printable(f"wrote {len(goldens)} golden files to {folder}"))
+    paths = {name: Path(options.operators, f"{name}.safetensors") for name in CASES}
+    goldens = {path: golden_bytes(path, make_operator(name, options.seed or 0)) for name, path in paths.items()}
+    write_files(goldens, folders=[options.operators])
+    say(printable(f"wrote {len(goldens)} golden files to {options.operators}"))
     return 0
 
 
@@ -217,7 +226,7 @@ def _check_weights(target: str, golden: str | None) -> None:
 
     check_form(Path(target))
     if Path(target).suffix == ".safetensors":
-        check_target(target, {}, None, "give the weights a name in it, such as weights.safetensors")
+        check_target(target, "weights file", SUFFIXES[:1], {}, None)
     elif os.path.lexists(target) and not os.path.isdir(target):
         raise OutputError(f"can't write {target}: weights go into a folder or a .safetensors file, and it is neither")
     places = (target, os.path.join(target, WEIGHTS_FILE))
@@ -227,16 +236,16 @@ def _check_weights(target: str, golden: str | None) -> None:
 
 def check_golden(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
     """Raise OutputError, before any work, where a golden file can't be meant to go there; see ``check_target``."""
-    check_target(target, sources, weights, "give the golden file a name in it, such as golden.safetensors")
-    suffix = os.path.splitext(target)[1]
-    if suffix not in SUFFIXES:
-        raise OutputError(f"a golden file ends in {' or '.join(SUFFIXES)}, not {suffix or 'nothing'}: {target}")
+    check_target(target, "golden file", SUFFIXES, sources, weights)
 
 
 def write(path: str, golden: Any) -> None:
     """Write a golden file, and say so."""
     from ..golden import write_golden
 
-    written = write_golden(path, golden)
+    _say_written(write_golden(path, golden), golden)
+
+
+def _say_written(path: Path, golden: Any) -> None:
     numbers = sum(tensor.size for tensor in golden.tensors.values())
-    say(printable(f"wrote {written}: {len(golden.tensors)} tensors, {numbers:,} numbers"))
+    say(printable(f"wrote {path}: {len(golden.tensors)} tensors, {numbers:,} numbers"))

@@ -6,9 +6,10 @@ import argparse
 import json
 from typing import Any
 
+from ..fence import complain
 from . import quantize
-from .common import add_prefix_option, help_of
-from .terminal import bold, complain, dim, printable, say
+from .common import add_prefix_option, help_of, output
+from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
 Look into checkpoints: which are shipped and published, what a file is, the same numbers under other names.
@@ -88,7 +89,7 @@ def add_parser(commands: Any) -> None:
     summary = "write a checkpoint as safetensors, under other names or in another dtype"
     action = _add(actions, "convert", summary, CONVERT_DESCRIPTION, CONVERT_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
-    action.add_argument("out", metavar="OUT", help=OUT_HELP)
+    action.add_argument("out", metavar="OUT", type=output, help=OUT_HELP)
     action.add_argument(
         "--names",
         choices=("huggingface", "timm", "ml-cvnets"),

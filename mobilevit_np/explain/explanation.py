@@ -20,7 +20,7 @@ from ..checkpoints.parameter_names import PREFIX
 from ..checkpoints.shipped import DEFAULTS
 from ..engines import compile_network
 from ..errors import InputError
-from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of, run_network
+from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of
 from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps, with_channels
 from ..scope import Scope
 from .summary import Summary, summarize
@@ -138,7 +138,7 @@ def _runs(pixel_values: np.ndarray, checkpoint: Checkpoint) -> tuple[dict[str, n
 
 def _run(pixel_values: np.ndarray, checkpoint: Checkpoint, listener: Callable[[str, np.ndarray], None]) -> None:
     scope = Scope(checkpoint.tensors).listen(listener)
-    run_network(compile_network("reference", checkpoint.task, scope, checkpoint.config), pixel_values)
+    compile_network("reference", checkpoint.task, scope, checkpoint.config)(pixel_values)
 
 
 def _is_stage(path: str) -> bool:

@@ -149,7 +149,7 @@ def together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object]
     others = [threading.Thread(target=guarded, args=(job,), daemon=True) for job in jobs[1:]]
     try:
         for thread in others:
-            thread.start()
+            _start(thread)
         guarded(jobs[0])
         for thread in others:
             thread.join()
@@ -158,3 +158,10 @@ def together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object]
         raise
     if errors:
         raise errors[0]
+
+
+def _start(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError:  # Python's word for a system that has no room for the thread's stack
+        raise MemoryError("no room for another thread: --threads 1 needs none") from None

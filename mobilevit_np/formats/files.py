@@ -1,8 +1,8 @@
 """Files read whole, and written beside their target and renamed into place.
 
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
-file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C). Ctrl-C between two
-renames waits until the last.
+file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C and other signals that
+Python hears of). A signal between two renames waits until the last, and one while things are cleared away waits too.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -24,6 +24,7 @@ from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError
 
 MOST_BYTES = 4 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MOST_JSON_BYTES = 16 << 20
+_STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
@@ -67,64 +68,72 @@ def write_file(path: str | Path, data: bytes) -> Path:
     return write_files({path: data})[0]
 
 
-def write_files(contents: Mapping[Any, bytes], *, remove: Iterable[Path] = ()) -> list[Path]:
+def write_files(
+    contents: Mapping[Any, bytes], *, folders: Iterable[str | os.PathLike[str]] = (), remove: Iterable[Path] = ()
+) -> list[Path]:
     """Write ``{path: bytes}``: each whole or not at all, none before all of them are on the disk.
 
-    The files ``remove``, which what's written makes invalid, go once all are in place.
-    A symbolic link stays and the file it leads to is replaced; a device or a pipe (``/dev/stdout``) is written to.
+    ``folders`` are made first, where missing. The files ``remove``, which what's written makes invalid, go once all are
+    in place. A symbolic link stays and the file it leads to is replaced; a device or a pipe is written to, and so is
+    ``/dev/stdout`` whatever it leads to.
     Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
+    BrokenPipeError: whoever read what's written to standard output has gone.
     """
     import secrets  # and what it stands on: only where something is written
 
     staged: list[tuple[Path, Path]] = []
     targets = []
-    try:
-        for path, data in contents.items():
-            target = Path(path)  # for the message, should realpath fail
-            target = Path(os.path.realpath(target))
-            targets.append(target)
-            if target.exists() and not target.is_file():
-                _write_into(target, data)
-            else:
-                temporary = target.parent / f".mobilevit-np-{secrets.token_hex(8)}.tmp"
-                staged.append((temporary, target))
-                _write_temporary(temporary, target, data)
-        with _ctrl_c_waits():
-            for temporary, target in staged:
-                os.replace(temporary, target)
-            for target in remove:
-                target.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"can't write {target}: {reason(error)}") from None
-    finally:
-        for temporary, _ in staged:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+    with _made(folders):
+        try:
+            for path, data in contents.items():
+                target = Path(path)
+                if is_standard_output(path) or (os.path.exists(path) and not os.path.isfile(path)):
+                    _write_into(path, data)
+                else:
+                    target = Path(os.path.realpath(target))
+                    temporary = target.parent / f".mobilevit-np-{secrets.token_hex(8)}.tmp"
+                    staged.append((temporary, target))
+                    _write_temporary(temporary, target, data)
+                targets.append(target)
+            with _signals_wait():
+                for temporary, target in staged:
+                    os.replace(temporary, target)
+                for target in remove:
+                    target.unlink(missing_ok=True)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError) as error:
+            raise OutputError(f"can't write {target}: {reason(error)}") from None
+        finally:
+            with _signals_wait():
+                for temporary, _ in staged:
+                    with contextlib.suppress(OSError):
+                        temporary.unlink()
     return targets
 
 
-def make_folder(folder: str | Path) -> Path:
-    """The folder, made with those above it where missing. Raises OutputError."""
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"can't make the folder {folder}: {reason(error)}") from None
-    return Path(folder)
+def is_standard_output(path: str | Path) -> bool:
+    """Whether a path is a name of standard output, which may be a pipe, a terminal, or a file that the shell opened."""
+    return str(path) in _STANDARD_OUTPUT
 
 
 @contextlib.contextmanager
-def made_folders(folders: Iterable[str | Path]) -> Iterator[None]:
-    """``make_folder`` for each; where what's done inside fails, those that were missing before are removed again."""
+def _made(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """The folders, made with those above them; where what's done inside fails, what was missing is removed again."""
     made: list[Path] = []
     try:
         for folder in map(Path, folders):
             made += [path for path in (*reversed(folder.parents), folder) if not os.path.lexists(path)]
-            make_folder(folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (OSError, ValueError) as error:
+                raise OutputError(f"can't make the folder {folder}: {reason(error)}") from None
         yield
     except BaseException:
-        for path in reversed(made):
-            with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
-                path.rmdir()
+        with _signals_wait():
+            for path in reversed(made):
+                with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
+                    path.rmdir()
         raise
 
 
@@ -155,20 +164,22 @@ def shown(name: object, most: int = 150) -> str:
 
 
 @contextlib.contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C inside has its effect at the end. Only the main thread gets it, and only Python's handlers can wait."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _signals_wait() -> Iterator[None]:
+    """A signal (Ctrl-C) has its effect at the end. Only the main thread gets them, and only Python's handlers wait."""
+    handlers: dict[int, Any] = {}
     waiting: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
     try:
+        if threading.current_thread() is threading.main_thread():
+            for number in signal.valid_signals():
+                if callable(handler := signal.getsignal(number)):
+                    handlers[number] = handler
+                    signal.signal(number, lambda *arguments: waiting.append(arguments))
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for handled, handler in handlers.items():
+            signal.signal(handled, handler)
         if waiting:
-            handler(*waiting[0])
+            handlers[waiting[0][0]](*waiting[0])
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -185,6 +196,7 @@ def _write_temporary(temporary: Path, target: Path, data: bytes) -> None:
         shutil.copymode(target, temporary)
 
 
-def _write_into(target: Path, data: bytes) -> None:
-    with open(target, "wb") as file:  # a folder raises IsADirectoryError here
+def _write_into(target: str | Path, data: bytes) -> None:
+    standard = is_standard_output(target)  # opened anew, a file that the shell has opened would be begun anew
+    with open(1 if standard else target, "wb", closefd=not standard) as file:  # a folder: IsADirectoryError
         file.write(data)

@@ -74,12 +74,17 @@ class Golden:
 
 
 def write_golden(path: str | Path, golden: Golden) -> Path:
-    """Write the file, whole or not at all.
+    """Write the file, whole or not at all. Raises as ``golden_bytes``, and OutputError where it can't be written."""
+    return files.write_file(path, golden_bytes(path, golden))
+
+
+def golden_bytes(path: str | Path, golden: Golden) -> bytes:
+    """What ``write_golden`` writes.
 
     Raises OutputError for a suffix that's neither .safetensors nor .npz, InputError where a tensor or its noise floor
     isn't finite: nothing could be held against it.
     """
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in _SERIALIZE:
         raise OutputError(f"a golden file ends in {' or '.join(_SERIALIZE)}, not {suffix or 'nothing'}: {path}")
     if flaw := _flaw(golden):
@@ -87,7 +92,7 @@ def write_golden(path: str | Path, golden: Golden) -> Path:
             f"{flaw}, and no port can be held against that: look at the weights and the input, or leave it out by "
             f"--only or --depth; {path} isn't written"
         )
-    return files.write_file(path, _SERIALIZE[suffix](golden))
+    return _SERIALIZE[suffix](golden)
 
 
 def read_golden(path: str | Path) -> Golden:

@@ -72,17 +72,23 @@ def make(
 
 
 def save_weights(
-    out: str | Path, variant: str, *, task: str = "classifier", seed: int = 0, scheme: str = HUGGING_FACE
+    out: str | Path,
+    variant: str,
+    *,
+    task: str = "classifier",
+    seed: int = 0,
+    scheme: str = HUGGING_FACE,
+    also: Mapping[Path, bytes] | None = None,
 ) -> list[Path]:
     """Write the weights of ``make``'s golden as a checkpoint: ``out`` is one .safetensors file or a folder.
 
     Under any scheme's names (``huggingface``, ``timm``, ``ml-cvnets``) the numbers are the same, the stem's input axis
-    as it is: the golden's ``pixel_values`` fit them all. Raises as ``make``; CheckpointError where the scheme has no
-    such network, OutputError.
+    as it is: the golden's ``pixel_values`` fit them all. ``also`` are other files, written together with them or not at
+    all. Raises as ``make``; CheckpointError where the scheme has no such network, OutputError.
     """
     config = config_of(variant, task)
     check_seed(seed)
-    return save_untrained(out, network_by_formula(config, task, seed).tensors, config, task, scheme=scheme)
+    return save_untrained(out, network_by_formula(config, task, seed).tensors, config, task, scheme=scheme, also=also)
 
 
 def config_of(variant: str, task: str) -> NetworkConfig:

@@ -19,7 +19,7 @@ from ..checkpoints import config_fields
 from ..checkpoints.configurations import PROBLEM_TYPES, timm_alone
 from ..config import GLOBAL_POOLS, NetworkConfig
 from ..errors import ConfigError
-from ..formats.files import make_folder, read_json, write_file
+from ..formats.files import read_json, write_file, write_files
 from ..formats.hub import CONFIG_FILE
 from ..preprocess.settings import is_timm_config
 from .keywords import check_saving, sorted_out
@@ -166,8 +166,8 @@ class MobileViTConfig(NetworkConfig):
         Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
         """
         check_saving(save_directory, keywords)
-        text = self.to_json_string()
-        write_file(make_folder(Path(save_directory)) / CONFIG_FILE, text.encode("utf-8"))
+        contents = {Path(save_directory, CONFIG_FILE): self.to_json_string().encode("utf-8")}
+        write_files(contents, folders=[save_directory])
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set fields to the values of a dictionary. Raises ConfigError for a method's name."""

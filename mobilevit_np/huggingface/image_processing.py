@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..checkpoints import processor_settings
 from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
-from ..formats.files import make_folder, read_json, write_file
+from ..formats.files import read_json, write_file, write_files
 from ..formats.hub import PREPROCESSOR_FILE
 from ..ops.resize import best_class_at_size, resize_bilinear
 from ..preprocess.decoding import as_array, as_rgb, decode
@@ -307,8 +307,8 @@ class MobileViTImageProcessor:
         Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
         """
         check_saving(save_directory, keywords)
-        text = self.to_json_string()
-        return [str(write_file(make_folder(Path(save_directory)) / PREPROCESSOR_FILE, text.encode()))]
+        contents = {Path(save_directory, PREPROCESSOR_FILE): self.to_json_string().encode()}
+        return [str(path) for path in write_files(contents, folders=[save_directory])]
 
     def __getattr__(self, name: str) -> Any:
         """A setting that is kept and not used."""

@@ -381,7 +381,8 @@ class MobileViTPreTrainedModel(ABC):
             raise InputError("pixel_values are an array, not what holds it: model(**inputs) takes a processor's answer")
         pixels = as_numbers(pixel_values, "pixel_values")
         check_pixel_values(pixels, self.config)
-        return pixels.astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):  # too large a pixel shows in the answer
+            return pixels.astype(self.dtype, copy=False)
 
     def _answer(self, output: ModelOutput, return_dict: bool | None) -> Answer:
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
 from .common import (
     Pipeline,
+    attempt,
     check_answer,
     check_memory,
     check_size,
-    run_network,
     scores_of,
 )
 from .prefetch import in_batches, prefetch
@@ -115,20 +116,17 @@ class Classifier(Pipeline):
     def _stream(
         self, source: Iterator[Any], top: int, batch_size: int
     ) -> Generator[tuple[Any, Classification | MobileViTError], None, None]:
-        with closing(prefetch(self._prepare, source, batch_size)) as prepared:
+        with closing(prefetch(partial(attempt, self._prepare), source, batch_size)) as prepared:
             for batch in in_batches(prepared, batch_size):
                 images, pixel_values = zip(*batch, strict=True)
                 yield from zip(images, self._classify(pixel_values, top), strict=True)
 
-    def _prepare(self, image: Any) -> np.ndarray | MobileViTError:
-        try:
-            photo = with_channels(decode(image), self.checkpoint.config.num_channels)
-            size = _input_size(photo.shape, self.profile)
-            check_size(*size)
-            check_memory(*size, self.checkpoint)
-            return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
-        except MobileViTError as error:
-            return error
+    def _prepare(self, image: Any) -> np.ndarray:
+        photo = with_channels(decode(image), self.checkpoint.config.num_channels)
+        size = _input_size(photo.shape, self.profile)
+        check_size(*size)
+        check_memory(*size, self.checkpoint)
+        return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
 
     def _classify(
         self, prepared: Sequence[np.ndarray | MobileViTError], top: int
@@ -144,16 +142,16 @@ class Classifier(Pipeline):
             together = max(1, min(BATCH_PIXELS // (shape[2] * shape[3]), MOST_BYTES // each))
             for start in range(0, len(indices), together):
                 some = indices[start : start + together]
-                logits = run_network(self._network, np.concatenate([results[i] for i in some]))
-                for i, row in zip(some, logits, strict=True):
-                    results[i] = self._answer(row, top)
+                rows = attempt(self._logits, [results[i] for i in some])
+                for i, row in zip(some, [rows] * len(some) if isinstance(rows, MobileViTError) else rows, strict=True):
+                    results[i] = row if isinstance(row, MobileViTError) else attempt(self._answer, row, top)
         return results
 
-    def _answer(self, logits: np.ndarray, top: int) -> Classification | MobileViTError:
-        try:
-            check_answer(logits, self.checkpoint)
-        except MobileViTError as error:
-            return error
+    def _logits(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        return self._network(np.concatenate(prepared))
+
+    def _answer(self, logits: np.ndarray, top: int) -> Classification:
+        check_answer(logits, self.checkpoint)
         return Classification(predictions(logits, self.checkpoint, top), logits, self.checkpoint.problem_type)
 
 

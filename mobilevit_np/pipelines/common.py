@@ -16,8 +16,8 @@ from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION
 from ..checkpoints.shipped import DEFAULTS
 from ..config import MOST_BYTES, probability_bytes
-from ..engines import Network, compile_network
-from ..errors import CheckpointError, InputError, MobileViTError
+from ..engines import compile_network
+from ..errors import SYSTEM_ERRORS, CheckpointError, InputError, MobileViTError, refusal
 from ..formats.dtypes import float_type
 from ..labels import VOC_LABELS, imagenet_labels
 from ..preprocess import PHOTO_CHANNELS, Profile, named_profile
@@ -25,6 +25,7 @@ from ..preprocess.decoding import is_many
 from ..scope import Scope
 
 P = TypeVar("P", bound="Pipeline")
+T = TypeVar("T")
 MOST_PIXELS = 1 << 20  # of one network input
 
 
@@ -92,6 +93,16 @@ class Pipeline:
         return results if many else results[0]
 
 
+def attempt(function: Callable[..., T], *arguments: Any) -> T | MobileViTError:
+    """What ``function`` makes of them; or what keeps this photo alone from an answer, the others not."""
+    try:
+        return function(*arguments)
+    except MobileViTError as error:
+        return error
+    except SYSTEM_ERRORS as error:
+        return MobileViTError(refusal(error))
+
+
 def open_for(task: str, where: Any, dtype: Any, **options: Any) -> Checkpoint:
     """The checkpoint at ``where``, by default the shipped one for ``task``.
 
@@ -129,16 +140,6 @@ def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
             f"pixels in {checkpoint.dtype}, and {MOST_BYTES / 1e9:.1f} GB is the most here; choose a profile that "
             "makes the photo smaller, or scale it down"
         )
-
-
-def run_network(network: Network, pixel_values: np.ndarray) -> np.ndarray:
-    """The logits: (B, K) or (B, K, H', W'). Numbers that overflow on the way show in what comes out: ``check_answer``.
-
-    (B, C, H, W) -> (B, K, ...)
-    """
-    with np.errstate(all="ignore"):
-        logits: np.ndarray = network(pixel_values)
-    return logits
 
 
 def check_answer(logits: np.ndarray, checkpoint: Checkpoint) -> None:

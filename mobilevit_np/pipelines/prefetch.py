@@ -123,14 +123,23 @@ class _Crew:
 
     def given(self, task: _Task) -> _Task:
         """The task, which a thread will work on where it can be given away."""
-        if isinstance(task.item, _SAFE_ELSEWHERE):
-            if len(self._threads) < self._most:
-                # a daemon: Ctrl-C pressed again, while a photo that never comes is waited for, ends the process
-                self._threads.append(threading.Thread(target=self._work, daemon=True))
-                self._threads[-1].start()
+        if isinstance(task.item, _SAFE_ELSEWHERE) and self._has_threads():
             task.elsewhere = True
             self._tasks.put(task)
         return task
+
+    def _has_threads(self) -> bool:
+        """Whether there is a thread, after one more was started, as far as they're allowed and the system has room."""
+        if len(self._threads) < self._most:
+            # a daemon: Ctrl-C pressed again, while a photo that never comes is waited for, ends the process
+            thread = threading.Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._most = len(self._threads)
+            else:
+                self._threads.append(thread)
+        return bool(self._threads)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,10 @@ from ..preprocess import Profile, decode, preprocess, resize_photo, with_channel
 from .common import (
     MOST_PIXELS,
     Pipeline,
+    attempt,
     check_answer,
     check_memory,
     check_size,
-    run_network,
 )
 from .overlay import indexed_mask, overlay, pixel_counts
 from .prefetch import prefetch
@@ -88,15 +89,12 @@ class Segmenter(Pipeline):
         The next photo is decoded while this one is segmented. The source is never asked for more than that; an error in
         it is raised after the answers that came before.
         """
-        with closing(prefetch(_decoded, iter(images), 1)) as photos:
+        with closing(prefetch(partial(attempt, decode), iter(images), 1)) as photos:
             yield from map(self._answered, photos)  # no loop whose variables would keep a large photo
 
     def _answered(self, decoded: tuple[Any, np.ndarray | MobileViTError]) -> tuple[Any, Segmentation | MobileViTError]:
         image, photo = decoded
-        try:
-            return image, photo if isinstance(photo, MobileViTError) else self._segment(photo)
-        except MobileViTError as error:
-            return image, error
+        return image, photo if isinstance(photo, MobileViTError) else attempt(self._segment, photo)
 
     def _segment(self, photo: np.ndarray) -> Segmentation:
         logits = self._whole_logits(with_channels(photo, self.checkpoint.config.num_channels))
@@ -117,20 +115,13 @@ class Segmenter(Pipeline):
             part = None if (height, width) == size else (top, left, height, width)
             window = resize_photo(photo, size, self.profile.resample, part)
             pixel_values = preprocess(window, rest, dtype=self.checkpoint.dtype)
-            logits = run_network(self._network, pixel_values)[0]
+            logits = self._network(pixel_values)[0]
             rows = slice(top // stride, top // stride + logits.shape[1])
             columns = slice(left // stride, left // stride + logits.shape[2])
             total[:, rows, columns] += logits
             seen[rows, columns] += 1
         check_answer(total, self.checkpoint)
         return (total / seen).astype(self.checkpoint.dtype, copy=False)
-
-
-def _decoded(image: Any) -> np.ndarray | MobileViTError:
-    try:
-        return decode(image)
-    except MobileViTError as error:
-        return error
 
 
 def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[int, int], int]:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from mobilevit_np.checkpoints.inference import IMAGE_SIZE
-from mobilevit_np.cli import fenced
 from mobilevit_np.cli.common import whole_number
 from mobilevit_np.cli.inputs import expand
-from mobilevit_np.cli.terminal import complain, printable, say
+from mobilevit_np.cli.terminal import printable, say
 from mobilevit_np.config import VARIANTS
 from mobilevit_np.engines import ENGINES
 from mobilevit_np.errors import InputError
 from mobilevit_np.fast import cores
+from mobilevit_np.fence import complain, fenced
 
 from . import contenders, folder, machine, networks, tables, whole_command
 from .cells import Cell
