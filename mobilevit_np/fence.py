@@ -27,6 +27,7 @@ def fenced(command: Callable[[], int]) -> int:
     except MobileViTError as error:
         complain(error)
     except KeyboardInterrupt:
+        exec("")  # Python remembers one that passed an exec (a dataclass is made by one), and would die of it at exit
         complain("interrupted; what was written is whole")
     except BrokenPipeError:  # the reader of our output has gone: `| head`
         return 1
