@@ -30,13 +30,7 @@ PROFILES = {  # 72 is to 64 as 288 to 256
 SETTINGS = {  # task, pixel values' height and width (None: a photo), configuration
     "classifier": ("classifier", None, {}),  # L3 has as many tokens as features, and the maps are even
     "odd": ("classifier", (72, 88), {}),
-    "segmenter": ("segmenter", (64, 96), {"output_stride": 16}),
-}
-SHOWS_IN = {
-    "padded_odd_maps": "odd",
-    "align_corners": "odd",
-    "silu_for_relu": "segmenter",
-    "dilated_conv_kxk": "segmenter",
+    "segmenter": ("segmenter", (64, 128), {"output_stride": 16}),  # its last map is wider than the first rate
 }
 UNSEPARABLE = {frozenset(("padded_odd_maps", "align_corners"))}  # a map resized to whole patches needs no padding
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
@@ -45,7 +39,8 @@ PREPROCESSING = {m.name for m in MISTAKES if m.replacements[0][0].startswith("pr
 
 def setting_of(name: str) -> str:
     """Where a mistake shows."""
-    return SHOWS_IN.get(name, "classifier")
+    golden = BY_NAME[name].golden
+    return "segmenter" if "segmenter" in golden else "odd" if golden.endswith("112") else "classifier"
 
 
 @functools.lru_cache(maxsize=8)
@@ -82,16 +77,22 @@ def diagnosed(names: Sequence[str], setting: str, seed: int = 0) -> Diagnosis:
     return diagnose(golden, port(golden, network, [BY_NAME[name] for name in names]), network)
 
 
+def separable(name: str, other: str) -> bool:
+    """Whether both of two mistakes can be told: they're made at other places, and one doesn't undo the other."""
+    places, others = ({pattern for pattern, _ in BY_NAME[each].replacements} for each in (name, other))
+    preprocessing = {name, other} <= PREPROCESSING
+    return not (places & others or preprocessing or frozenset((name, other)) in UNSEPARABLE)
+
+
 def pairs() -> Iterator[tuple[tuple[str, str], str]]:
-    """Every mistake with the next one that can be made in the same network, and doesn't undo it."""
+    """Every mistake with the next one that can be made in the same network and told apart from it."""
     for setting in SETTINGS:
         names = [name for name in BY_NAME if setting_of(name) in (setting, "classifier")]
         names = [name for name in names if setting == "classifier" or name not in PREPROCESSING]
         mine = [name for name in names if setting_of(name) == setting]
         for name in mine:
-            other = names[(names.index(name) + 1) % len(names)]
-            if not {name, other} <= PREPROCESSING and frozenset((name, other)) not in UNSEPARABLE:
-                yield (name, other), setting
+            following = [*names[names.index(name) + 1 :], *names]
+            yield (name, next(other for other in following if separable(name, other))), setting
 
 
 def main(seeds: int) -> int:

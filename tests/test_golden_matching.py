@@ -178,17 +178,19 @@ def test_alignment_never_crosses_and_prefers_likeness():
     assert likeness(np.full(6, np.nan), ours[0]) == 0
 
 
+def _axes(layout):
+    """One letter for each axis: pixels have rows and columns within a patch, and patches within a map."""
+    whole = {"p": "ij", "n": "uv", "1": ""}
+    return [axis for letter in layout.replace("(", "").replace(")", "").split() for axis in whole.get(letter, letter)]
+
+
 @given(st.data(), st.sampled_from([(kind, layout) for kind, known in layouts.LAYOUTS.items() for layout in known]))
 def test_every_layout_is_brought_back(data, kind_and_layout):
     kind, layout = kind_and_layout
-    lengths = {axis: data.draw(st.integers(1, 4)) for axis in "bchwpnkem" if axis in kind}
-    for axis in lengths:
-        if axis not in layout:
-            lengths[axis] = 1
+    letters, wanted = _axes(kind), _axes(layout)
+    lengths = {axis: data.draw(st.integers(1, 4)) if axis in wanted else 1 for axis in letters}
     ours = np.arange(np.prod(list(lengths.values()))).reshape(layouts.shape_in(kind, lengths))
-    atoms = ours.reshape([lengths[axis] for axis in kind.replace("(", "").replace(")", "").split()])
-    letters = kind.replace("(", "").replace(")", "").split()
-    wanted = [axis for axis in layout.replace("(", "").replace(")", "").split() if axis != "1"]
+    atoms = ours.reshape([lengths[axis] for axis in letters])
     rest = [axis for axis in letters if axis not in wanted]
     theirs = np.einsum(atoms, [letters.index(a) for a in letters], [letters.index(a) for a in wanted + rest])
     theirs = theirs.reshape(layouts.shape_in(layout, lengths))
@@ -263,3 +265,19 @@ def test_a_map_is_checked(tmp_path):
     (tmp_path / "map.json").write_text('{"a": 3}')
     with pytest.raises(InputError, match="maps 'a'"):
         read_map(tmp_path / "map.json")
+
+
+@pytest.mark.parametrize("layout", ["(b p) u v (k e)", "b (u i) (v j) (k e)", "b (k e) (u i) (v j)"])
+def test_tokens_that_still_lie_in_their_map(layout):
+    """A port needn't unfold at all to compute what is done to each token by itself."""
+    golden, network = golden_and_network("odd")
+    found, path = port(golden, network), "mobilevit.encoder.layer.2.transformer.layer.0.layernorm_before"
+    _, _, height, width = golden.tensors["mobilevit.encoder.layer.2.conv_1x1"].shape
+    tokens = found[path].reshape(2, 2, -(-height // 2), -(-width // 2), -1)  # i j u v c
+    order = {"(b p) u v (k e)": "ijuvc", "b (u i) (v j) (k e)": "uivjc", "b (k e) (u i) (v j)": "cuivj"}[layout]
+    theirs = tokens.transpose(["ijuvc".index(axis) for axis in order])
+    shapes = {"ijuvc": (4, *theirs.shape[2:4], -1), "uivjc": (1, theirs.shape[0] * 2, theirs.shape[2] * 2, -1)}
+    found[path] = theirs.reshape(shapes.get(order, (1, theirs.shape[0], theirs.shape[1] * 2, theirs.shape[3] * 2)))
+    compared = compare(golden, found, network=network)
+    assert compared.ok
+    assert path in [row.path for row in compared.rows]

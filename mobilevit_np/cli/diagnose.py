@@ -62,7 +62,9 @@ def as_json(diagnosis: Any) -> dict[str, Any]:
     return {
         "clean": diagnosis.clean,
         "findings": [_finding(finding) for finding in diagnosis.findings],
+        "misloaded": [dataclasses.asdict(each) for each in diagnosis.misloaded],
         "unexplained": [dataclasses.asdict(each) for each in diagnosis.unexplained],
+        "hidden": [mistake.name for mistake in diagnosis.hidden],
         "still_wrong": list(diagnosis.still_wrong),
         "comparison": diagnosis.comparison.as_json(),
     }

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError
 from .doubt import settle, without_heirs
 from .file import LOGITS, OPERATOR, PIXELS, Golden
-from .identity import Identity
+from .identity import Identity, split
 from .matching import Matching, match, other_size
 from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of
 from .network import Network
@@ -172,7 +172,7 @@ def pair_up(
     off = [row.path for row in _plain_rows(golden, matching, precision, multiple) if not row.ok]
     idle: frozenset[str] = frozenset()
     if off and network is not None and golden.task != OPERATOR:
-        matching, idle = settle(golden, matching, network, precision, multiple)
+        matching, idle = settle(golden, split(port)[0], matching, network, precision, multiple)
     elif off:
         matching, idle = without_heirs(golden, matching, off)
     return Paired(matching, idle, precision, multiple)
@@ -248,8 +248,8 @@ def _floor(path: str, noise: float, found: np.ndarray, precision: str) -> float:
 
 
 def _misshapen(path: str, matching: Matching) -> Row:
-    name, shape = matching.misshapen[path]
-    return Row(path, name, shape, None, 1.0, False)
+    name, tensor = matching.misshapen[path]
+    return Row(path, name, tensor.shape, None, 1.0, False)
 
 
 def plain(value: Any) -> Any:

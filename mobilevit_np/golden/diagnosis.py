@@ -4,16 +4,19 @@ The port's wrong layers are found by replay. At the first of them the reference 
 once with each known mistake switched on (``scope.wrap``): the one under which the port's tensor comes out is named.
 It's then kept switched on wherever it explains the port, and what is still wrong is looked at in the same way: a second
 mistake elsewhere, or together with the first. Where nothing fits, the layer stays unexplained, and the answer says
-what was tried there and what couldn't show.
+what was tried there. A layer whose own weights the port doesn't hold as it should isn't asked about at all: they come
+first. And some mistakes can't show with every golden file, whatever the port: those are told.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -23,10 +26,11 @@ from ..preprocess import PROFILES
 from ..scope import Scope
 from .comparison import Comparison, Row, compare_matched, pair_up
 from .description import describe
-from .file import IMAGE, OPERATOR, PIXELS, Golden
+from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
+from .matching import Matching, arranged
 from .measure import MULTIPLE, allowed, error
 from .mistakes import MISTAKES, Mistake
-from .network import Network, make_pixel_values, profile_of
+from .network import Network, make_pixel_values
 from .replay import reference_tensors
 
 _MOST_UNEXPLAINED = 6  # kinds of layers that are looked into in vain before it's enough
@@ -50,13 +54,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Misloaded:
+    """Wrong layers that haven't got their weights, or not as they should be."""
+
+    how: str
+    parameters: tuple[str, ...]
+    paths: tuple[str, ...]  # the wrong layers
+
+
+@dataclass(frozen=True)
 class Unexplained:
     """A wrong layer that no known mistake reproduces."""
 
     path: str
     error: float  # infinite where the shape is another
     ruled_out: tuple[str, ...]  # change this tensor, but not to the port's
-    cannot_show: tuple[str, ...]  # leave it as it is
     hint: str = ""
     also: tuple[str, ...] = ()  # wrong layers of the same kind, not looked into one by one
 
@@ -69,6 +81,8 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     unexplained: tuple[Unexplained, ...]
     still_wrong: tuple[str, ...]  # more layers that nothing explains
+    misloaded: tuple[Misloaded, ...] = ()
+    hidden: tuple[Mistake, ...] = ()  # those that change nothing with this golden file
 
     @property
     def clean(self) -> bool:
@@ -92,44 +106,71 @@ class _Try:
 class _Case:
     """A port being diagnosed: what doesn't change from one try to the next, and what was tried before."""
 
-    def __init__(self, golden: Golden, network: Network, port: Mapping[str, np.ndarray], replayed: Comparison) -> None:
-        self.golden, self.network, self.port = golden, network, port
-        self.replayed = replayed
+    def __init__(self, golden: Golden, network: Network, matching: Matching, replayed: Comparison) -> None:
+        self.golden, self.network, self.port = golden, network, matching.tensors
+        self.misshapen, self.replayed = matching.misshapen, replayed
         self.bad = {row.path: row for row in replayed.bad}
         self.rows = {row.path: row for row in replayed.rows}
         self._right: tuple[str, np.ndarray | None] = "", None
+        self._reached: dict[str, set[str]] = {}
         self._tried: dict[tuple[str, tuple[str, ...]], _Try] = {}
 
     def attempt(self, mistakes: Mistakes, path: str) -> _Try:
         """The port's tensor at ``path`` beside what the reference gives there with the mistakes switched on."""
         key = path, tuple(mistake.name for mistake in mistakes)
-        if key not in self._tried:
+        if key not in self._tried and not self._reaches(mistakes, path):
+            row = self.rows[path]
+            self._tried[key] = _Try(row.difference.error if row.difference else float("inf"), False)
+        elif key not in self._tried:
             if self._right[0] != path:
                 self._right = path, self._tensor((), path)
             right, ours = self._right[1], self._tensor(mistakes, path)
             changes = ours is not None and right is not None and not np.array_equal(ours, right, equal_nan=True)
-            self._tried[key] = _Try(float("inf") if ours is None else error(self.port[path], ours), changes)
+            self._tried[key] = _Try(float("inf") if ours is None else self._error(path, ours), changes)
         return self._tried[key]
 
-    def right_under(self, mistakes: Mistakes) -> set[str]:
-        """The layers that are wrong, and right with the mistakes switched on."""
+    def _reaches(self, mistakes: Mistakes, path: str) -> bool:
+        """Whether a mistake is made on the way to ``path`` from what the port has before it."""
+        if path not in self._reached:
+            seen = self._reached[path] = set()
+            look = functools.partial(_look, seen)
+            target = None if path in self.misshapen else path
+            reference_tensors(self.network, self.golden, self.port, plant=lambda s: s.wrap("*", look), target=target)
+        patterns = [pattern for mistake in mistakes for pattern, _ in mistake.replacements]
+        return any(fnmatchcase(each, pattern) for each in self._reached[path] for pattern in patterns)
+
+    def under(self, mistakes: Mistakes) -> tuple[set[str], set[str]]:
+        """The layers that are wrong, and right with the mistakes switched on; and the other way round."""
         try:
-            ours = reference_tensors(self.network, self.golden, self.port, plant=_plant(mistakes))
+            ours = reference_tensors(
+                self.network, self.golden, self.port, plant=_plant(mistakes), everything=bool(self.misshapen)
+            )
         except (MobileViTError, ValueError):
-            return set()
-        return {path for path in self.bad if path in ours and self.fits(path, error(self.port[path], ours[path]))}
+            return set(), set(self.rows) - set(self.bad)
+        right = {path for path in self.rows if path in ours and self.fits(path, self._error(path, ours[path]))}
+        return right & set(self.bad), set(self.rows) - set(self.bad) - right
 
     def fits(self, path: str, found: float) -> bool:
         """Whether an error is within the tolerance at ``path``."""
         return found <= self.allowed(path)
 
     def allowed(self, path: str) -> float:
-        """The tolerance at ``path``."""
-        return allowed(self.rows[path].noise, self.replayed.multiple)
+        """The tolerance at ``path``; of a tensor that only has the right shape with the mistake, the golden's."""
+        noise = self.golden.noise.get(path, 0.0) if path in self.misshapen else self.rows[path].noise
+        return allowed(noise, self.replayed.multiple)
 
     def finite(self, path: str) -> bool:
         """Whether the port's tensor is made of numbers: no mistake is named for one that isn't."""
-        return bool(np.isfinite(self.port[path]).all())
+        found = self.misshapen[path][1] if path in self.misshapen else self.port[path]
+        return bool(np.isfinite(found).all())
+
+    def _error(self, path: str, ours: np.ndarray) -> float:
+        """How far the port's tensor is from ours, which may be of another shape with a mistake."""
+        if path not in self.misshapen:
+            return error(self.port[path], ours) if self.port[path].shape == ours.shape else float("inf")
+        golden = replace(self.golden, tensors={**self.golden.tensors, path: ours})
+        found = arranged(golden, {path: self.misshapen[path]}, (), "").found
+        return error(found[path].tensor, ours) if path in found else float("inf")
 
     def description(self, path: str) -> str:
         """What the port's tensor is beside the right one."""
@@ -149,7 +190,14 @@ class _Case:
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
         """None where the mistakes can't be made in this network."""
         try:
-            found = reference_tensors(self.network, self.golden, self.port, plant=_plant(mistakes), target=path)
+            found = reference_tensors(
+                self.network,
+                self.golden,
+                self.port,
+                plant=_plant(mistakes),
+                target=None if path in self.misshapen else path,  # which can't be recognized by its shape
+                everything=path in self.misshapen,
+            )
         except (MobileViTError, ValueError):
             return None
         return found.get(path)
@@ -174,10 +222,11 @@ def diagnose(
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
     paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
     replayed = compare_matched(golden, paired, network)
-    case = _Case(golden, network, paired.matching.tensors, replayed)
+    case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []
-    waiting = list(case.bad)
+    misloaded = _misloaded(case)
+    waiting = [path for path in case.bad if not any(path in each.paths for each in misloaded)]
     while waiting and len(unexplained) < _MOST_UNEXPLAINED:
         path = waiting[0]
         found = _explain(case, path, findings, mistakes)
@@ -189,7 +238,61 @@ def diagnose(
         findings += found
         explained = {each for finding in found for each in finding.explains}
         waiting = [each for each in waiting if each not in explained]
-    return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting))
+    unseen = hidden(golden, network, mistakes) if unexplained or waiting or not case.bad else ()
+    return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting), misloaded, unseen)
+
+
+def hidden(golden: Golden, network: Network, known: Sequence[Mistake] = MISTAKES) -> tuple[Mistake, ...]:
+    """The mistakes that can't be seen with this golden file: made one at a time, they change nothing.
+
+    It takes one run: where a mistake would be made, it's made beside, on the same input.
+    """
+    unseen = {mistake.name: mistake for mistake in known}
+
+    def beside(compute: Any, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+        right: np.ndarray = compute(x, scope, *args, **kwargs)
+        for name, mistake in list(unseen.items()):
+            for wrong in (replaced for pattern, replaced in mistake.replacements if fnmatchcase(scope.path, pattern)):
+                if not np.array_equal(wrong(compute, x, scope, *args, **kwargs), right, equal_nan=True):
+                    unseen.pop(name, None)
+        return right
+
+    scope = network.scope(np.float32).wrap("*", beside)
+    with np.errstate(all="ignore"):
+        if IMAGE in golden.tensors:
+            make_pixel_values(golden.tensors[IMAGE], network.profile, scope)
+        network.run(golden.tensors[PIXELS].astype(np.float32), scope)
+    return tuple(unseen.values())
+
+
+def _look(seen: set[str], compute: Any, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+    seen.add(scope.path)
+    output: np.ndarray = compute(x, scope, *args, **kwargs)
+    return output
+
+
+def _misloaded(case: _Case) -> tuple[Misloaded, ...]:
+    """The wrong layers whose weights aren't as they should be, by what is the matter with them."""
+    identity = case.replayed.identity
+    if identity is None:
+        return ()
+    matter = dict.fromkeys(identity.never_loaded, "the port has nothing like it")
+    matter |= {part: f"{m.how}: the port's {m.name}" for m in identity.misplaced for part in m.parameter.split(" + ")}
+    modules: dict[str, list[str]] = {}
+    for name in matter:
+        modules.setdefault(name.rpartition(".")[0], []).append(name)
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    behind: list[str] = []  # what the port has no tensors of, since the last that it has
+    for path in case.golden.tensors:
+        behind.append(path)
+        if path in case.rows:
+            names = [name for module in behind for name in modules.get(module, ())]
+            if path in case.bad and names:
+                parameters, paths = found.setdefault(matter[names[0]], ([], []))
+                parameters += [name for name in names if matter[name] == matter[names[0]]]
+                paths.append(path)
+            behind = []
+    return tuple(Misloaded(how, tuple(parameters), tuple(paths)) for how, (parameters, paths) in found.items())
 
 
 def _kind(path: str) -> str:
@@ -202,7 +305,7 @@ def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[
 
     Those found before don't: what they explain, alone or together, isn't asked about any more.
     """
-    if case.bad[path].difference is None or not case.finite(path):
+    if not case.finite(path):
         return []
     made = tuple(finding.mistake for finding in before)
     alone = [(mistake,) for mistake in known if mistake not in made]
@@ -232,21 +335,25 @@ def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator
 
 
 def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]], made: Mistakes) -> list[Finding]:
-    """The best of what fits: what explains most layers, and of those the closest. Equals are told as well."""
-    explained = [case.right_under(each) for each, _ in fitting]
-    order = sorted(range(len(fitting)), key=lambda i: (-len(explained[i]), fitting[i][1]))
+    """The best of what fits: what explains most layers, spoils fewest, and is closest. Equals are told as well."""
+    explained, broken = zip(*(case.under(each) for each, _ in fitting), strict=True)
+    order = sorted(range(len(fitting)), key=lambda i: (-len(explained[i]), len(broken[i]), fitting[i][1]))
     best = order[0]
     chosen, found = fitting[best]
     new = [mistake for mistake in chosen if mistake not in made]
-    equals = [i for i in order[1:] if explained[i] == explained[best] and len(fitting[i][0]) == len(chosen)]
+    equals = [
+        i
+        for i in order[1:]
+        if (explained[i], broken[i]) == (explained[best], broken[best]) and len(fitting[i][0]) == len(chosen)
+    ]
     also = {mistake.name for i in equals for mistake in fitting[i][0] if mistake not in (*made, *chosen)}
-    together = case.right_under((*made, *new)) if made else set()
+    together = case.under((*made, *new))[0] if made else set()
     layers = tuple(each for each in case.bad if each in explained[best] | together | {path})
     return [
         Finding(
             mistake,
             path,
-            case.rows[path].difference.error,  # type: ignore[union-attr]  # it fits, so it has one
+            case.attempt((), path).error,
             found,
             case.allowed(path),
             layers,
@@ -260,13 +367,12 @@ def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]],
 def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplained:
     row = case.bad[path]
     if row.difference is None:
-        return Unexplained(path, float("inf"), (), (), _shape_hint(case, row))
+        return Unexplained(path, float("inf"), (), _shape_hint(case, row))
     if not case.finite(path):
-        return Unexplained(path, float("inf"), (), (), "it holds NaN or infinity: find the first of them")
+        return Unexplained(path, float("inf"), (), "it holds NaN or infinity: find the first of them")
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
-    hidden = tuple(mistake.name for mistake in known if mistake.name not in shown)
     hint = _input_hint(case) if path == PIXELS else case.description(path)
-    return Unexplained(path, row.difference.error, tuple(shown), hidden, hint)
+    return Unexplained(path, row.difference.error, tuple(shown), hint)
 
 
 def _shape_hint(case: _Case, row: Row) -> str:

@@ -1,10 +1,13 @@
-"""Pairs that are doubted: a layer that's wrong, and yet nothing after it is.
+"""Pairs that are doubted: a layer that's wrong, and yet nothing after it is; or right, and everything after it wrong.
 
 Errors seldom heal. Where a port's tensor is off and its successors don't care, it was probably never the reference's
 tensor of that path, and was taken for it by its place and shape: such a pair is given up. Where names or weights say
 that it's the one, it stays, as one that's off and reaches nothing: a key's bias does that, which softmax cancels.
 
-Both are found by replay: the reference goes on with its own tensor in place of the doubted one. If what was right after
+The other way round, where a port goes on computing before it hands a tensor on (an activation too many), the tensor
+that was handed on is the one to judge: what comes after is right with it, and wrong without.
+
+All are found by replay: the reference goes on with its own tensor in place of the doubted one. If what was right after
 it stays right, the port's tensor was fed to nobody.
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -12,29 +15,40 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from .file import Golden
-from .matching import Matching
+from .matching import Matched, Matching, arranged
 from .measure import allowed, error, floor
 from .network import Network
 from .replay import reference_tensors, replay
 
 _MOST_ROUNDS = 12  # each finds at least one tensor that somebody needs
+_LAYER = re.compile(r".*\btransformer\.layer\.\d+")
 _CHANGED = 2.0  # floors: by how much a tensor is another without one that it was made from
 
 
 def settle(
-    golden: Golden, matching: Matching, network: Network, precision: str, multiple: float
+    golden: Golden,
+    port: Mapping[str, np.ndarray],
+    matching: Matching,
+    network: Network,
+    precision: str,
+    multiple: float,
 ) -> tuple[Matching, frozenset[str]]:
     """The matching without the pairs that were none, and the paths that are off and reach nothing."""
     case = _Case(golden, matching, network, precision, multiple)
-    weak = [path for path in case.off if not matching.found[path].firm]
+    weak = case.with_echoes([path for path in case.off if not matching.found[path].firm])
     given_up = _idle(weak, case, weak=True)
     if given_up:
         matching = matching.without(given_up)
+        case = _Case(golden, matching, network, precision, multiple)
+    handed_on = _handed_on(golden, port, matching, case)
+    if handed_on:
+        matching = matching.with_others(handed_on)
         case = _Case(golden, matching, network, precision, multiple)
     last = next(reversed(case.ours), None)
     return matching, _idle([path for path in case.off if path != last], case)
@@ -52,6 +66,16 @@ class _Case:
         }
         self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
         self.off = [path for path, times in self.errors.items() if times > multiple]
+
+    def with_echoes(self, doubted: Collection[str]) -> list[str]:
+        """The doubted, and the paths that only show one of them once more, which makes those look right."""
+        found: list[str] = []
+        before = ""
+        for path, expected in self.ours.items():
+            if path in doubted or (found and before == found[-1] and np.array_equal(expected, self.port[before])):
+                found.append(path)
+            before = path
+        return found
 
     def without(self, left_out: Collection[str]) -> dict[str, np.ndarray]:
         """What the reference gives, for every path, when these pairs are left out."""
@@ -95,16 +119,54 @@ def _idle(doubted: Collection[str], case: _Case, *, weak: bool = False) -> froze
     return frozenset()
 
 
+def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching, case: _Case) -> dict[str, Matched]:
+    """The port's own further steps, in place of the tensors they go on from, where what comes after is right with them.
+
+    A step is a tensor that matches nothing, of the same shape, before the next that does match.
+    """
+    steps = {} if not case.off else _further_steps(golden, port, matching)
+    if not steps:
+        return {}
+    fed = {**case.port, **{path: step.tensor for path, step in steps.items()}}
+    ours = reference_tensors(case.network, golden, fed, everything=True)
+    mended: dict[str, bool] = {}  # a path with a step -> whether nothing after it is worse for it
+    before = ""
+    for path in case.ours:
+        if before and path not in steps and case.changed(path, ours[path]):
+            right = case.floors_off(path, ours[path]) <= case.multiple
+            if right == (path not in case.off):
+                continue
+            mended[before] = right and mended.get(before, True)
+        before = path if path in steps else before
+    return {path: steps[path] for path, good in mended.items() if good}
+
+
+def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, Matched]:
+    paths = {pair.name: path for path, pair in matching.found.items()}  # of one name's paths the last
+    unknown, steps = set(matching.unknown), {}
+    path = ""
+    for name, tensor in port.items():
+        path = paths.get(name, path)
+        if path and name in unknown:
+            step = arranged(golden, {path: (name, tensor)}, (), "").found.get(path)
+            if step is not None:
+                steps[path] = step
+    return steps
+
+
 def _needed(order: list[str], idle: Mapping[str, None], changed: Collection[str]) -> set[str]:
-    """The nearest path before each that changed."""
-    needed: set[str] = set()
+    """The nearest path before each that changed; of one transformer layer's the first, since the sums in it carry a
+    change on to what the later ones are blamed for.
+    """
+    needed: dict[str, str] = {}
     before: str | None = None
     for path in order:
         if path in idle:
             before = path
         elif path in changed and before is not None:
-            needed.add(before)
-    return needed
+            layer = _LAYER.match(before)
+            needed.setdefault(layer[0] if layer else before, before)
+    return set(needed.values())
 
 
 def without_heirs(golden: Golden, matching: Matching, off: Collection[str]) -> tuple[Matching, frozenset[str]]:

@@ -112,7 +112,7 @@ def identify(
         for leaf, tensor in leaves.items()
         if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
     )
-    lost = tuple(name for name in tensors if name not in known)
+    lost = tuple(name for name, tensor in tensors.items() if name not in known and _tells(_sorted(tensor)))
     last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may come one by one
     return Identity(
         {module: own.paths for module, (own, _) in held.items() if last[own.paths] == module},
@@ -171,9 +171,14 @@ def _by_size(owns: Iterable[Own]) -> dict[int, list[tuple[int, str, np.ndarray]]
     for number, own in enumerate(owns):
         for leaf, tensor in own.leaves.items():
             values = _sorted(tensor)
-            if values.size < _FEWEST or np.count_nonzero(np.diff(values)) >= _FEWEST - 1:
+            if _tells(values):
                 found[values.size].append((number, leaf, values))
     return found
+
+
+def _tells(values: np.ndarray) -> bool:
+    """Whether sorted values say which parameter they are: one as it was initialized, all ones or zeros, doesn't."""
+    return values.size < _FEWEST or bool(np.count_nonzero(np.diff(values)) >= _FEWEST - 1)
 
 
 def _owner(

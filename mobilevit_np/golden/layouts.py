@@ -1,9 +1,10 @@
 """A port's axes brought into ours: NHWC, no batch axis, tokens by pixel, heads apart.
 
 A layout is written as in the papers: ``b h w c``; parentheses are axes run together, the last fastest. ``b`` batch,
-``c`` channels, ``h w`` height and width; ``p`` pixels in a patch, ``n`` (and ``m``) patches, ``k`` heads, ``e`` the
-width of one. Which a port has is told by shape where only one fits, and otherwise taken from the tensors where only
-one did: never by which looks best, or a mistake about axes would be undone before it's seen.
+``c`` channels, ``h w`` height and width; ``p`` pixels in a patch (``i j`` its rows and columns), ``n`` (and ``m``)
+patches (``u v`` rows and columns of them), ``k`` heads, ``e`` the width of one. Which a port has is told by shape where
+only one fits, and otherwise taken from the tensors where only one did: never by which looks best, or a mistake about
+axes would be undone before it's seen.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 MAP, TOKENS, PROBABILITIES, VECTOR, OTHER = "b c h w", "(b p) n (k e)", "(b p) k n m", "b c", "other"
+IN_MAP = ("b (u i) (v j) (k e)", "b (k e) (u i) (v j)")  # tokens that lie where their pixels do, not unfolded at all
 LAYOUTS: dict[str, tuple[str, ...]] = {  # our layout -> those that ports have, ours first
     MAP: ("b c h w", "b h w c", "c h w", "h w c", "b c (h w)", "b (h w) c", "c (h w)", "(h w) c"),
     TOKENS: (
@@ -35,6 +37,9 @@ LAYOUTS: dict[str, tuple[str, ...]] = {  # our layout -> those that ports have, 
         "b p k n e",
         "b k p n e",
         "(b p k) n e",
+        "(b p) u v (k e)",
+        "b p u v (k e)",
+        *IN_MAP,
     ),
     PROBABILITIES: ("(b p) k n m", "b p k n m", "b k p n m", "p k n m", "(b p k) n m"),
     VECTOR: ("b c", "c", "b c 1 1", "b 1 1 c"),
@@ -50,19 +55,27 @@ def kind_of(path: str, expected: np.ndarray) -> str:
     return {4: MAP, 3: TOKENS, 2: VECTOR}.get(expected.ndim, OTHER)
 
 
-def lengths_of(kind: str, shape: Sequence[int], batch: int, heads: int) -> dict[str, int] | None:
-    """How long each axis of our layout is; None where the shape can't be one of that kind."""
+def lengths_of(
+    kind: str, shape: Sequence[int], batch: int, heads: int, grid: tuple[int, int] | None = None
+) -> dict[str, int] | None:
+    """How long each axis of our layout is; None where the shape can't be one of that kind.
+
+    ``grid`` is how many rows and columns of patches there are, if that's known.
+    """
     if kind == MAP:
         return dict(zip("bchw", shape, strict=True))
     if kind == VECTOR:
         return dict(zip("bc", shape, strict=True))
     if kind == OTHER or batch < 1 or shape[0] % batch:
         return None
-    lengths = {"b": batch, "p": shape[0] // batch}
+    pixels = shape[0] // batch
+    patch = math.isqrt(pixels) if math.isqrt(pixels) ** 2 == pixels else 1
+    lengths = {"b": batch, "i": patch, "j": pixels // patch}
     if kind == PROBABILITIES:
-        return {**lengths, "k": shape[1], "n": shape[2], "m": shape[3]}
+        return {**lengths, "k": shape[1], "u": 1, "v": shape[2], "m": shape[3]}
+    rows, columns = grid if grid and math.prod(grid) == shape[1] else (1, shape[1])
     heads = heads if heads and shape[2] % heads == 0 else 1
-    return {**lengths, "n": shape[1], "k": heads, "e": shape[2] // heads}
+    return {**lengths, "u": rows, "v": columns, "k": heads, "e": shape[2] // heads}
 
 
 def fitting(kind: str, shape: Sequence[int], lengths: Lengths | None) -> list[str]:
@@ -74,10 +87,15 @@ def fitting(kind: str, shape: Sequence[int], lengths: Lengths | None) -> list[st
 
 @functools.lru_cache(maxsize=1 << 14)  # tensors without names are tried against one another by the thousand
 def fits(
-    kind: str, expected: tuple[int, ...], found: tuple[int, ...], batch: int, heads: int
+    kind: str,
+    expected: tuple[int, ...],
+    found: tuple[int, ...],
+    batch: int,
+    heads: int,
+    grid: tuple[int, int] | None = None,
 ) -> tuple[Lengths | None, list[str]]:
     """Our axes' lengths, and the layouts in which a tensor of shape ``found`` could hold one of ``expected``."""
-    lengths = lengths_of(kind, expected, batch, heads)
+    lengths = lengths_of(kind, expected, batch, heads, grid)
     return lengths, fitting(kind, found, lengths)
 
 
@@ -129,7 +147,8 @@ def _channels_last(layout: str) -> bool:
 
 @functools.cache
 def _groups(layout: str) -> list[list[str]]:
+    whole = {"p": ["i", "j"], "n": ["u", "v"], "1": []}
     return [
-        (inside or alone).replace("1", "").split() if (inside or alone) != "1" else []
+        [axis for letter in (inside or alone).split() for axis in whole.get(letter, [letter])]
         for inside, alone in _GROUPS.findall(layout)
     ]

@@ -35,6 +35,7 @@ BY = ("auto", "names", "weights", "order")
 WEIGHTS, NAMELESS = "weights", "order, shape and content"
 _ENOUGH_KNOWN = 0.5  # of the port's tensors must be known by name, or of the golden's, else they're taken as nameless
 _ALIKE = 0.5  # likeness from which a tensor may be another in spite of what the weights say
+_IN_BLOCK = re.compile(r"\.?\b(?:transformer|layernorm|unfolding)\b")
 _ROUNDS = 3  # of alignment, each with what the reference gives for the pairs of the one before
 
 
@@ -56,7 +57,7 @@ class Matching:
     """A port's tensors under the golden's paths, in the golden's order."""
 
     found: dict[str, Matched]
-    misshapen: dict[str, tuple[str, tuple[int, ...]]]  # known by name, and of a shape that can't be it
+    misshapen: dict[str, tuple[str, np.ndarray]]  # known by name, and of a shape that can't be it
     unknown: tuple[str, ...]  # the port's names that match nothing
     how: str  # the table's name, or how else
     layouts: dict[str, str] = field(default_factory=dict)  # our layout -> the port's
@@ -74,6 +75,13 @@ class Matching:
         return replace(
             self, found={path: pair for path, pair in self.found.items() if path not in paths}, unknown=unknown
         )
+
+    def with_others(self, pairs: Mapping[str, Matched]) -> Matching:
+        """The same, but for these paths' tensors: those they had count as unknown."""
+        names = {pair.name for pair in pairs.values()}
+        given_up = (self.found[path].name for path in pairs)
+        unknown = (*(name for name in self.unknown if name not in names), *given_up)
+        return replace(self, found={**self.found, **pairs}, unknown=unknown)
 
 
 def read_port(path: str | Path) -> dict[str, np.ndarray]:
@@ -135,7 +143,9 @@ def match(
         weights = _outputs(golden, targets, activations, identity.modules, network) if identity and network else {}
         anchors = {**weights, **given}
         anchors |= {name: Entry((name,)) for name in (PIXELS, LOGITS) if {name} <= targets.keys() & activations.keys()}
-        matching = _by_order(golden, targets, activations, anchors, network)
+        matching = _by_order(
+            golden, targets, activations, anchors, network, _strangers(identity, parameters, targets, activations)
+        )
         matching = replace(matching, how=f"{WEIGHTS}, then {NAMELESS}" if weights else matching.how)
     if not matching.found and not matching.misshapen:
         raise InputError(
@@ -192,7 +202,7 @@ def _by_name(
 ) -> Matching:
     pairs = _pairs(targets, port, entries)
     unknown = tuple(name for name in port if name not in entries and name != IMAGE)
-    return _arranged(golden, pairs, unknown, how)
+    return arranged(golden, pairs, unknown, how)
 
 
 def _pairs(targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> Pairs:
@@ -212,19 +222,19 @@ def _split(tensor: np.ndarray, entry: Entry) -> list[tuple[str, np.ndarray]]:
     return list(zip(entry.parts, np.split(tensor, len(entry.parts), axis=-1), strict=True))
 
 
-def _arranged(golden: Golden, pairs: Pairs, unknown: tuple[str, ...], how: str) -> Matching:
+def arranged(golden: Golden, pairs: Pairs, unknown: tuple[str, ...], how: str) -> Matching:
     """The matched tensors in our layout; the ones whose shape fits no layout apart."""
     shapes = {path: _fits(golden, path, tensor) for path, (_, tensor) in pairs.items()}
     votes = layouts.vote((kind, fits) for kind, _, fits in shapes.values())
     found: dict[str, Matched] = {}
-    misshapen: dict[str, tuple[str, tuple[int, ...]]] = {}
+    misshapen: dict[str, tuple[str, np.ndarray]] = {}
     for path, (name, tensor) in pairs.items():
         kind, lengths, fits = shapes[path]
         if lengths is None or not fits:
             if tensor.shape == golden.tensors[path].shape:
                 found[path] = Matched(name, tensor, "as it is")
             else:
-                misshapen[path] = name, tensor.shape
+                misshapen[path] = name, tensor
             continue
         layout = layouts.choose(kind, fits, votes)
         found[path] = Matched(name, layouts.arrange(tensor, layout, kind, lengths), layout)
@@ -236,7 +246,17 @@ def _fits(golden: Golden, path: str, tensor: np.ndarray) -> tuple[str, layouts.L
     kind = layouts.kind_of(path, expected)
     heads = golden.config.get("num_attention_heads", 1)
     heads = heads if isinstance(heads, int) else 1
-    return kind, *layouts.fits(kind, expected.shape, tensor.shape, _batch(golden), heads)
+    grid = _grid(golden, path) if kind == layouts.TOKENS else None
+    return kind, *layouts.fits(kind, expected.shape, tensor.shape, _batch(golden), heads, grid)
+
+
+def _grid(golden: Golden, path: str) -> tuple[int, int] | None:
+    """Rows and columns of patches, for what is computed between a block's unfold and its fold."""
+    before = golden.tensors.get(f"{_IN_BLOCK.split(path)[0]}.conv_1x1".removeprefix("."))
+    patch = golden.config.get("patch_size", 2)
+    if before is None or before.ndim != 4 or not isinstance(patch, int) or patch < 1:
+        return None
+    return -(-before.shape[2] // patch), -(-before.shape[3] // patch)
 
 
 def _batch(golden: Golden) -> int:
@@ -249,18 +269,20 @@ def _by_order(
     port: Mapping[str, np.ndarray],
     entries: Mapping[str, Entry],
     network: Network | None,
+    strangers: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> Matching:
     """The known pairs, and the rest aligned between them: by likeness to the golden's tensors, and, where the network
     is there, to what the reference gives for the port's own inputs, which an earlier mistake doesn't change.
+    ``strangers``, our modules that nobody is and the port's that are nobody, can only be each other.
     """
     theirs = [name for name in port if name != IMAGE]
     known = _pairs(targets, port, entries)
     echoes = _echoes(targets).difference(known)
     again = _echoes({name: port[name] for name in theirs}).difference(name for name, _ in known.values())
-    fit = _fitter(golden, targets, port, theirs)
+    fit = _fitter(golden, targets, port, theirs, strangers)
 
     def round_(pairs: Pairs, ours: Sequence[str], left: Sequence[str], sure: Pairs) -> Pairs:
-        matching = _arranged(golden, pairs, (), NAMELESS)
+        matching = arranged(golden, pairs, (), NAMELESS)
         local = reference_tensors(network, golden, matching.tensors, everything=True) if network else {}
         expected = [[each[path] for each in (targets, local) if path in each] for path in ours]
         anchors = {ours.index(path): left.index(sure[path][0]) for path in sure if path in matching.found}
@@ -276,7 +298,7 @@ def _by_order(
             break
     pairs = round_(pairs, list(targets), theirs, pairs)
     taken = {name for name, _ in pairs.values()}
-    matching = _arranged(golden, pairs, tuple(name for name in theirs if name not in taken), NAMELESS)
+    matching = arranged(golden, pairs, tuple(name for name in theirs if name not in taken), NAMELESS)
     weak = {path: replace(pair, firm=path in known) for path, pair in matching.found.items()}
     return replace(matching, found=weak)
 
@@ -306,10 +328,10 @@ def _outputs(
         if (found := plain.fullmatch(entry.choice[0])) and (path := found.expand(after)) in targets
     }
     sure = _pairs(targets, port, {name: entry for name, entry in entries.items() if name not in activated})
-    local = reference_tensors(network, golden, _arranged(golden, sure, (), WEIGHTS).tensors, everything=True)
+    local = reference_tensors(network, golden, arranged(golden, sure, (), WEIGHTS).tensors, everything=True)
 
     def nearness(name: str, path: str) -> float:
-        found = _arranged(golden, {path: (name, port[name])}, (), WEIGHTS).tensors if path in targets else {}
+        found = arranged(golden, {path: (name, port[name])}, (), WEIGHTS).tensors if path in targets else {}
         return max((likeness(each, ours[path]) for each in found.values() for ours in (targets, local)), default=0.0)
 
     outputs: dict[str, Entry] = {}
@@ -349,8 +371,40 @@ def _echoes(targets: Mapping[str, np.ndarray]) -> set[str]:
     return found
 
 
+def _strangers(
+    identity: Identity | None,
+    parameters: Mapping[str, Mapping[str, np.ndarray]],
+    targets: Mapping[str, np.ndarray],
+    port: Mapping[str, np.ndarray],
+) -> tuple[Collection[str], Collection[str]]:
+    """Our modules none of whose weights the port has, and the port's modules that hold none of ours; and the tensors
+    that only show what those give once more.
+    """
+    if identity is None:
+        return (), ()
+    known = {path for paths in identity.modules.values() for path in paths}
+    lost = {name.rpartition(".")[0] for name in identity.never_loaded}
+    unknown = {name.rpartition("/")[0] for name in identity.unknown}
+    return _shown(lost - known, targets), _shown(unknown & (parameters.keys() - identity.modules.keys()), port)
+
+
+def _shown(names: Collection[str], tensors: Mapping[str, np.ndarray]) -> Collection[str]:
+    """These names, and those after them whose tensors are the same."""
+    found: set[str] = set()
+    last: np.ndarray | None = None
+    for name, tensor in tensors.items():
+        last = tensor if name in names else last if last is not None and np.array_equal(last, tensor) else None
+        if last is not None:
+            found.add(name)
+    return found
+
+
 def _fitter(
-    golden: Golden, targets: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], names: Sequence[str]
+    golden: Golden,
+    targets: Mapping[str, np.ndarray],
+    port: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    strangers: tuple[Collection[str], Collection[str]],
 ) -> Callable[[Sequence[str], Sequence[str], int, int], tuple[np.ndarray, bool] | None]:
     """A function that gives the j-th of some names' tensors in the layout of the i-th of some paths, and whether the
     port has it as it has the others of its kind; None where none fits.
@@ -359,7 +413,7 @@ def _fitter(
         (path, name): _fits(golden, path, port[name])
         for path, expected in targets.items()
         for name in names
-        if port[name].size == expected.size
+        if port[name].size == expected.size and (path in strangers[0]) == (name in strangers[1])
     }
     votes = layouts.vote((kind, found) for kind, _, found in fits.values())
 
@@ -368,6 +422,7 @@ def _fitter(
         if (path, left[j]) not in fits:
             return None
         kind, lengths, possible = fits[path, left[j]]
+        possible = [layout for layout in possible if layout not in layouts.IN_MAP]  # any map could be one
         if lengths is None or not possible:
             return (found, True) if found.shape == targets[path].shape else None
         layout = layouts.choose(kind, possible, votes)
@@ -380,8 +435,8 @@ def other_size(golden: Golden, matching: Matching) -> tuple[int, int] | None:
     """Height and width of the input that the port's misshapen maps are of, if most tell the same."""
     height, width = golden.tensors[PIXELS].shape[2:] if PIXELS in golden.tensors else (0, 0)
     told: Counter[tuple[int, int]] = Counter()
-    for path, (_, shape) in matching.misshapen.items():
-        expected = golden.tensors[path].shape
+    for path, (_, tensor) in matching.misshapen.items():
+        shape, expected = tensor.shape, golden.tensors[path].shape
         if path == PIXELS and len(shape) == 4:
             return (shape[1], shape[2]) if shape[1] != expected[1] == shape[3] else (shape[2], shape[3])
         if len(shape) == 4 == len(expected) and expected[1] in (shape[1], shape[3]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from .comparison import Comparison, Row
-from .diagnosis import Diagnosis, Finding, Unexplained
+from .diagnosis import Diagnosis, Finding, Misloaded, Unexplained
 from .file import LOGITS
 from .identity import Identity
 from .measure import LARGEST, allowed, floor
@@ -37,18 +37,32 @@ def comparison_lines(comparison: Comparison, *, everything: bool = False) -> lis
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
-    """Each mistake with its evidence and its remedy, then what stays unexplained."""
+    """What to change first; each mistake with its evidence and its remedy; then what stays unexplained."""
     comparison = diagnosis.comparison
     if diagnosis.clean:
-        return [f"no mistake found: {verdict(comparison)}", "", *remarks(comparison)]
-    lines = [*_size(comparison), *_answer(comparison)]
-    for number, finding in enumerate(diagnosis.findings, 1):
+        return [f"no mistake found: {verdict(comparison)}", "", *remarks(comparison), *_hidden(diagnosis)]
+    lines = [*(_size(comparison) or [f"change first: {first_change(diagnosis)}", ""]), *_answer(comparison)]
+    for number, misloaded in enumerate(diagnosis.misloaded, 1):
+        lines += _misloaded(number, misloaded, len(comparison.bad))
+    for number, finding in enumerate(diagnosis.findings, len(diagnosis.misloaded) + 1):
         lines += _finding(number, finding, len(comparison.bad))
     for unexplained in diagnosis.unexplained:
         lines += _unexplained(unexplained)
     if diagnosis.still_wrong:
         lines.append(f"off as well, and not looked into: {_some(diagnosis.still_wrong)}")
-    return [*lines, *remarks(comparison)]
+    return [*lines, *remarks(comparison), *_hidden(diagnosis)]
+
+
+def first_change(diagnosis: Diagnosis) -> str:
+    """The one thing to do now: load the weights as they should be, then mend the first layer that's wrong."""
+    order = [row.path for row in diagnosis.comparison.rows]
+    steps = [(order.index(finding.path), finding.mistake.remedy) for finding in diagnosis.findings]
+    for each in diagnosis.unexplained:
+        steps.append((order.index(each.path), f"look at {each.path}: {each.hint or 'what is wrong there has no name'}"))
+    if diagnosis.misloaded:
+        first = diagnosis.misloaded[0]
+        return f"load {first.parameters[0]} as it should be ({first.how})"
+    return min(steps)[1]
 
 
 def verdict(comparison: Comparison) -> str:
@@ -171,6 +185,24 @@ def _layouts(comparison: Comparison) -> str:
     return f"layouts: {', '.join(found)}" if found else "layouts as in the golden file"
 
 
+def _hidden(diagnosis: Diagnosis) -> list[str]:
+    """The mistakes that couldn't be seen, by the golden file that would show them."""
+    goldens: dict[str, list[str]] = {}
+    for mistake in diagnosis.hidden:
+        goldens.setdefault(mistake.golden, []).append(mistake.name)
+    told = [f"{', '.join(names)} (trace {golden} shows them)" for golden, names in goldens.items()]
+    return [f"can't be seen with this golden file: {'; '.join(told)}"] if told else []
+
+
+def _misloaded(number: int, misloaded: Misloaded, bad: int) -> list[str]:
+    return [
+        f"{number}. weights: {_some(misloaded.parameters)}: {misloaded.how}",
+        f"   where     {_some(misloaded.paths)}: {len(misloaded.paths)} of the {bad} tensors that are off",
+        "   remedy    load it as the golden file's network has it, in the layout of the port's other weights",
+        "",
+    ]
+
+
 def _finding(number: int, finding: Finding, bad: int) -> list[str]:
     mistake = finding.mistake
     together = f" (together with {', '.join(finding.together_with)})" if finding.together_with else ""
@@ -199,8 +231,6 @@ def _unexplained(unexplained: Unexplained) -> list[str]:
         lines.append(f"   {unexplained.hint}")
     if unexplained.ruled_out:
         lines.append(f"   ruled out (they change it otherwise): {', '.join(unexplained.ruled_out)}")
-    if unexplained.cannot_show:
-        lines.append(f"   can't be seen there: {', '.join(unexplained.cannot_show)}")
     return [*lines, ""]
 
 

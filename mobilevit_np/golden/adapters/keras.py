@@ -57,7 +57,7 @@ def _weights(model: Any, paths: Mapping[int, str]) -> dict[str, np.ndarray]:
         for each in layer.weights:
             if id(each) not in inner and id(layer) in paths:
                 leaf = each.name.rpartition("/")[2].partition(":")[0]
-                found[parameter_name(paths[id(layer)] or LOGITS, leaf)] = np.array(each)
+                found[parameter_name(paths[id(layer)] or LOGITS, leaf)] = _array(each)
     return found
 
 
@@ -96,7 +96,13 @@ def _watched(
             around.pop()
         paths.setdefault(id(layer), path)
         if type(layer).__name__ not in _AGAIN or ".".join(around).endswith(_PROBABILITIES):
-            keep_call(seen, path or LOGITS, np.array(first_of(output)))
+            keep_call(seen, path or LOGITS, _array(first_of(output)))
         return output
 
     return call
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A copy of a tensor's or a variable's numbers; Keras 3 may run on PyTorch, whose tensors remember gradients."""
+    value = getattr(tensor, "value", tensor)
+    return np.array(value.detach().cpu() if hasattr(value, "detach") else tensor)
