@@ -142,16 +142,29 @@ def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matchin
 
 
 def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, Matched]:
+    """The last of the steps that follow each of the port's tensors, at the last path that shows the golden's once more."""
     paths = {pair.name: path for path, pair in matching.found.items()}  # of one name's paths the last
     unknown, steps = set(matching.unknown), {}
+    lasts = _lasts(golden.tensors)
     path = ""
     for name, tensor in port.items():
-        path = paths.get(name, path)
+        path = lasts[paths[name]] if name in paths else path
         if path and name in unknown:
             step = arranged(golden, {path: (name, tensor)}, (), "").found.get(path)
             if step is not None:
                 steps[path] = step
     return steps
+
+
+def _lasts(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """For each path the last of those that follow it with the same numbers, as a layer does its last part's."""
+    lasts: dict[str, str] = {}
+    after = ""
+    for path in reversed(tensors):
+        same = bool(after) and np.array_equal(tensors[path], tensors[after])
+        lasts[path] = lasts[after] if same else path
+        after = path
+    return lasts
 
 
 def _needed(order: list[str], idle: Mapping[str, None], changed: Collection[str]) -> set[str]:

@@ -79,7 +79,7 @@ class Matching:
     def with_others(self, pairs: Mapping[str, Matched]) -> Matching:
         """The same, but for these paths' tensors: those they had count as unknown."""
         names = {pair.name for pair in pairs.values()}
-        given_up = (self.found[path].name for path in pairs)
+        given_up = (self.found[path].name for path in pairs if path in self.found)
         unknown = (*(name for name in self.unknown if name not in names), *given_up)
         return replace(self, found={**self.found, **pairs}, unknown=unknown)
 
