@@ -18,6 +18,8 @@ def main() -> int:
     """Run the command line; the exit code is the answer."""
     try:
         return fenced(_run)
+    except KeyboardInterrupt:  # again, while the first was told
+        return 2
     finally:
         ignore_signals()
 

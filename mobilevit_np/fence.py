@@ -14,7 +14,8 @@ from typing import Any
 
 from .errors import SYSTEM_ERRORS, MobileViTError, MobileViTWarning, one_line, refusal
 
-_ENDING = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK")  # no system has all of them
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # what ends a process, where it's known
 
 
 def fenced(command: Callable[[], int]) -> int:
@@ -49,14 +50,14 @@ def complain(problem: object) -> None:
 
 def signals_interrupt() -> None:
     """From now on what asks the process to end does what Ctrl-C does, unless it's ignored (``nohup``) or handled."""
-    for number in (getattr(signal, name) for name in _ENDING if hasattr(signal, name)):
+    for number in ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
 
 
 def ignore_signals() -> None:
     """All is done but leaving Python, which a signal would only make noisy."""
-    for number in signal.valid_signals():
+    for number in ENDING:
         if signal.getsignal(number) == signal.default_int_handler:
             signal.signal(number, signal.SIG_IGN)
 

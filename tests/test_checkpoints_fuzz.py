@@ -1,11 +1,13 @@
-"""20,000 hostile files and configurations, seeded: anything but MobileViTError, or a message of two lines, fails.
+"""20,000 hostile files and configurations, seeded: anything but MobileViTError, or one that says nothing, fails.
 
 As many more as one likes: ``python tests/fuzz/run.py --count N --seed S``.
 """
 
+import os
+
 import numpy as np
 import pytest
-from fuzz import run, samples, targets
+from fuzz import processes, run, samples, targets
 
 from mobilevit_np.checkpoints.opening import build_checkpoint
 from mobilevit_np.errors import CheckpointError
@@ -21,6 +23,19 @@ def test_nothing_but_our_own_errors(target):
     assert not failures, f"{len(failures)} failures, the first:\n{failures[0]}"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits and signals are POSIX's")
+@pytest.mark.parametrize("number", [2, 4, 7])  # a signal, two, and few open files
+def test_commands_under_limits_and_signals(number, capsys):
+    assert run.run_processes(1, SEED, number) == 0, capsys.readouterr().out
+
+
+def test_a_command_that_ends_badly_is_found(monkeypatch, capsys):
+    for spoil in ("raise ZeroDivisionError", "os.remove('a.png')", "os.mkdir('scrap')", "os.kill(os.getpid(), 9)"):
+        monkeypatch.setattr(processes, "COMMAND", f"import os; print(flush=True); {spoil}")
+        assert run.run_processes(1, SEED) == 1
+        assert "--processes 1 --seed" in capsys.readouterr().out
+
+
 def test_the_shares_make_a_whole():
     assert sum(targets.SHARES.values()) == 100
     assert targets.SHARES.keys() == targets.TARGETS.keys()
@@ -31,15 +46,15 @@ def test_the_harness_finds_a_defect(monkeypatch):
         if random.integers(10) == 0:
             raise ZeroDivisionError
 
-    def two_lines(random):
-        raise CheckpointError("one\ntwo")
+    def nothing_said(random):
+        raise CheckpointError("")
 
     monkeypatch.setitem(targets.TARGETS, "safetensors", defect)
     failures = run.run("safetensors", 100, 0)
     assert 0 < len(failures) < 100
     assert "ZeroDivisionError" in failures[0]
-    monkeypatch.setitem(targets.TARGETS, "safetensors", two_lines)
-    assert "not one line" in run.run("safetensors", 1, 0)[0]
+    monkeypatch.setitem(targets.TARGETS, "safetensors", nothing_said)
+    assert "says nothing" in run.run("safetensors", 1, 0)[0]
 
 
 def test_what_is_spoiled_was_good():

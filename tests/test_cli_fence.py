@@ -207,6 +207,21 @@ def test_nothing_in_a_folder_is_left_out_in_silence(here, monkeypatch):
         assert found == {os.path.join("photos", *name.split("/")): "" for name in names}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for_and_leaves_the_others(here, tiny_classifier):
+    """In a process, which can be ended should it wait."""
+    Path("b.png").unlink()
+    os.mkfifo("b.png")
+    code, out, err = done("classify", ".", "/dev/zero", "--weights", tiny_classifier)
+    assert (code, err.splitlines()) == (1, [
+        "mobilevit-np: ./b.png is not a regular file; copy it to one, or give it through standard input",
+        "mobilevit-np: /dev/zero is not a regular file; copy it to one, or give it through standard input",
+    ])  # fmt: skip
+    assert "a.png" in out
+    code, _, err = done("trace", "b.png", "-o", "g.npz", "--weights", tiny_classifier)
+    assert (code, err.count("\n"), "is not a regular file" in err) == (2, 1, True)
+
+
 # -- what must not be overwritten --------------------------------------------------------------------------------------
 
 

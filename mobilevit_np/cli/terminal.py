@@ -16,6 +16,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PATIENCE = 1.0  # seconds before progress is shown
 _C_BUFFER = 1 << 20  # bytes of what C libraries print: a damaged photo is good for a hundred
 _FULLY_BUFFERED, _UNBUFFERED = 0, 2  # C's _IOFBF and _IONBF, on Linux and macOS
+_LONGEST_LINE = 10_000  # characters; more is a file's doing
 _WIDEST = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
 
 
@@ -36,7 +37,7 @@ def say(text: str, end: str = "\n") -> None:
 
 @contextlib.contextmanager
 def c_libraries_held_back() -> Iterator[None]:
-    """What C libraries print about a damaged photo (libtiff does) is dropped, the last words of one that ends us aren't.
+    """What C libraries print about a damaged photo (libtiff does) is dropped, but for the last words of one that exits.
 
     C's standard error, which isn't Python's, collects it in a buffer: emptied here at the end, written by C's exit().
     """
@@ -105,7 +106,7 @@ def bar(fraction: float, width: int = 24) -> str:
 def printable(text: str) -> str:
     """``text`` safe to print: a file name may hold bytes that no encoding knows, or control characters."""
     encoding = sys.stdout.encoding or "utf-8"
-    return visible(text).encode(encoding, "backslashreplace").decode(encoding)
+    return visible(text, _LONGEST_LINE).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _shortened(label: str) -> str:

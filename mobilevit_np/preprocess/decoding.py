@@ -79,6 +79,7 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                 f"{name[:200]} is an address, and nothing is fetched here: download the photo first (curl -O), or give "
                 "its bytes, urllib.request.urlopen(address).read()"
             )
+        _refuse_pipe(source, name)
         return _from_file(os.fspath(source), name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_file(io.BytesIO(source), name, max_pixels)
@@ -324,6 +325,12 @@ def _name(source: Any) -> str:
     if isinstance(source, Image.Image) or hasattr(source, "read"):
         return "the photo"
     return f"an object of type {type(source).__name__}"
+
+
+def _refuse_pipe(path: Any, name: str) -> None:
+    """A pipe would be waited for until somebody writes to it, a device read for as long as it gives."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ImageError(f"{name} is not a regular file; copy it to one, or give it through standard input")
 
 
 def _seekable(file: Any, name: str) -> Any:
