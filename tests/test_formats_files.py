@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import threading
+import tracemalloc
 
 import pytest
 
@@ -228,3 +229,33 @@ def test_json_that_is_none(text, tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json") as caught:
         files.read_json(tmp_path / "config.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_read_asks_for_what_the_file_holds(tmp_path):
+    (tmp_path / "small").write_bytes(bytes(1000))
+    tracemalloc.start()
+    try:
+        assert len(files.read_bytes(tmp_path / "small")) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_file_is_refused_by_its_size(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(files.MOST_BYTES + 1)
+    with pytest.raises(CheckpointError, match="holds 1,073,741,825 bytes; more than"):
+        files.read_bytes(tmp_path / "sparse")
+
+
+def test_json_that_could_not_be_written_again_is_refused():
+    nested = '{"a":' * files.MOST_NESTED + "{}" + "}" * files.MOST_NESTED
+    assert list(files.parse_json(nested, "x")) == ["a"]
+    with pytest.raises(CheckpointError, match="x is nested more than 32 deep"):
+        files.parse_json('{"a":[' + nested + "]}", "x")
+    assert files.parse_json(r'{"a": "\ud83d\ude00 \\ud800"}', "x") == {"a": "\U0001f600 \\ud800"}
+    for half in (r'{"a": "\ud800"}', r'{"\uDFFF": 1}'):
+        with pytest.raises(CheckpointError, match="x is not JSON"):
+            files.parse_json(half, "x")
+    with pytest.raises(CheckpointError, match="bytes of JSON"):
+        files.parse_json(b" " * (files.MOST_JSON_BYTES + 1), "x")

@@ -1,15 +1,18 @@
 """The hub's cache and download, with a stand-in for huggingface_hub. The real one, against a server, is in parity/."""
 
+import errno
 import os
 import sys
 import types
 
 import pytest
+from tiny import save_tiny
 
-from mobilevit_np.checkpoints import config_fields
+from mobilevit_np.checkpoints import config_fields, open_checkpoint, processor_settings
 from mobilevit_np.checkpoints.sources import locate
-from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError, MobileViTWarning
+from mobilevit_np.errors import CheckpointError, InputError, MissingExtraError, MobileViTWarning, NotFoundError
 from mobilevit_np.formats import hub
+from mobilevit_np.preprocess.settings import DEFAULTS
 
 VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 
@@ -272,3 +275,37 @@ def test_a_folder_of_the_same_name_wins(server, tmp_path, monkeypatch):
     source = locate("apple/m")
     assert (source.kind, source.weights.name) == ("folder", "weights.pt")
     assert server.calls == []
+
+
+@pytest.mark.parametrize("spoiled", ["model.safetensors", "config.json", "preprocessor_config.json"])
+def test_what_is_damaged_in_the_cache_says_what_to_delete(spoiled, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = save_tiny(tmp_path / "made", preprocessing=dict(DEFAULTS))
+    data = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+    assert spoiled in data
+    page = b"<html>sign in to this network</html>" if spoiled.endswith("json") else data[spoiled][:-100]
+    _put(tmp_path / "hub", "some/model", {**data, spoiled: page})
+    readers = {"config.json": config_fields, "preprocessor_config.json": processor_settings}
+    for read in {open_checkpoint, readers.get(spoiled, open_checkpoint)}:
+        with pytest.raises(CheckpointError) as caught:
+            read("some/model", local_files_only=True)
+        assert f"delete the folder {tmp_path}/hub/models--some--model, and it's downloaded again" in str(caught.value)
+        (folder / spoiled).write_bytes(page)
+        with pytest.raises(CheckpointError) as caught:
+            read(folder)
+        assert "delete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_full_disk_is_not_called_the_network(number, server):
+    server.error = OSError(number, os.strerror(number), "blobs/x")
+    with pytest.raises(
+        NotFoundError, match=f"the cache can't be written: {os.strerror(number).lower()}; free some space"
+    ):
+        locate("some/model")
+
+
+@pytest.mark.parametrize("place", [{"revision": 3}, {"revision": []}, {"cache": 3}, {"variant": 3}, {"subfolder": 3}])
+def test_places_that_are_no_names(place):
+    with pytest.raises(InputError):
+        locate("some/model", **place)

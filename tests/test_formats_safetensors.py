@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mobilevit_np.errors import CheckpointError, InputError
-from mobilevit_np.formats import dtypes
+from mobilevit_np.formats import dtypes, safetensors_file
 from mobilevit_np.formats.safetensors_file import serialize
 from mobilevit_np.formats.tensor_file import parse_tensor_file
 
@@ -180,3 +180,9 @@ def test_other_files_are_named_for_what_they_are(start, says):
     with pytest.raises(CheckpointError, match=says) as caught:
         parse_tensor_file(start + bytes(600))
     assert "; " in str(caught.value)  # and what to do
+
+
+def test_a_header_of_a_million_tensors_is_not_read():
+    header = b"{" + b" " * safetensors_file.MOST_HEADER_BYTES + b"}"
+    with pytest.raises(CheckpointError, match="4,194,304 is the most here"):
+        safetensors_file.parse(len(header).to_bytes(8, "little") + header)

@@ -6,6 +6,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import zipfile
 
@@ -484,3 +485,48 @@ def test_a_container_is_looked_into_once_wherever_it_stands():
     for key in range(50):
         tree[key] = tree
     assert flatten({"a": tree, "b": tree}) == ("a.", {"a.w": tree["w"]})
+
+
+# -- numbers and texts that take forever -------------------------------------------------------------------------------
+
+
+def _long(number):
+    data = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8b" + struct.pack("<i", len(data)) + data
+
+
+def test_keys_that_all_have_one_hash_are_refused():
+    """Of 50,000 whole numbers with one hash each is compared with all before it: a minute for a file of a megabyte."""
+    keys = b"".join(_long(factor * ((1 << 61) - 1)) + b"N" for factor in range(1, 50_000))
+    start = time.perf_counter()
+    with pytest.raises(CheckpointError, match="a number that no file needs"):
+        read_pickle(b"\x80\x02}(" + keys + b"u.")
+    assert time.perf_counter() - start < 5
+    assert read_pickle(b"\x80\x02}" + _long(-(1 << 62)) + b"Ns.") == {-(1 << 62): None}
+
+
+@pytest.mark.parametrize(
+    "pickle",
+    [
+        b"\x80\x02}" + _long(1 << 80_000) + b"Ns.",  # the only key
+        b"\x80\x02}X\1\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+        b"X\1\0\0\0" + b"0X\3\0\0\0cpu" + _long(1 << 80_000) + b"tQK\0K\1\x85K\1\x85\x89N}tRs.",  # a storage's count
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_never_printed(pickle):
+    with pytest.raises(CheckpointError) as caught:
+        parse_tensor_file(torch_file_of(pickle, {"0": bytes(4)}))
+    assert len(str(caught.value)) < 300
+
+
+def test_a_text_that_is_no_unicode_is_read_over_and_names_no_tensor():
+    half = b"X\3\0\0\0\xed\xa0\x80"
+    assert repr(read_pickle(b"\x80\x02}X\1\0\0\0a" + half + b"s.")) == "{'a': OPAQUE}"
+    with pytest.raises(CheckpointError, match="entry that is none"):
+        read_pickle(b"\x80\x02}" + half + b"Ns.")
+
+
+def test_a_directory_of_a_million_entries_is_not_read():
+    archive = zip_file({"archive/data.pkl": b"x"})
+    with pytest.raises(CheckpointError, match="over 65,536 entries"):
+        parse_tensor_file(archive + b"PK\1\2" * (1 << 16))

@@ -4,8 +4,9 @@ import hashlib
 import io
 import json
 import re
+import tracemalloc
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ from tiny import open_tiny, save_photo, save_tiny
 from mobilevit_np.checkpoints import save_checkpoint
 from mobilevit_np.cli import run
 from mobilevit_np.errors import CheckpointError, InputError, MobileViTError, OutputError
+from mobilevit_np.formats.safetensors_file import serialize
 from mobilevit_np.golden import file, read_golden, trace, write_golden
 from mobilevit_np.golden.file import METADATA, read_tensors
 from mobilevit_np.golden.measure import error
-from mobilevit_np.golden.network import make_pixel_values, network_for, profile_of
+from mobilevit_np.golden.network import make_pixel_values, network_for, paths_of, profile_of
 from mobilevit_np.golden.operators import make_operator
+from mobilevit_np.preprocess import named_profile
 from mobilevit_np.scope import Scope
 
 
@@ -362,3 +365,108 @@ def test_weights_have_one_sum_whatever_file_they_came_in():
     golden, _ = golden_and_network()
     assert network_for(golden, {name: tensor.astype(np.float64) for name, tensor in backwards.items()})
     assert len(golden.weights["sha256"]) == len(hashlib.sha256().hexdigest())
+
+
+# -- checked completely on reading -------------------------------------------------------------------------------------
+
+PROFILE = asdict(named_profile("timm"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about["config"].update(color="red"),
+        lambda about: about["config"].update(num_attention_heads=True),
+        lambda about: about["config"].update(hidden_sizes=[1 << 18] * 3, num_attention_heads=1),  # a trillion weights
+        lambda about: about["config"].update(num_channels=4),
+        lambda about: about.update(task="detector"),
+        lambda about: about.update(task=["classifier"]),
+        lambda about: about.update(task="operator"),
+        lambda about: about.update(profile=3),
+        lambda about: about.update(profile={"name": "x"}),
+        lambda about: about.update(profile={**PROFILE, "crop": [1, 2, 3]}),
+        lambda about: about.update(profile={**PROFILE, "size": {}}),
+        lambda about: about.update(profile={**PROFILE, "resample": {}}),
+        lambda about: about["order"].remove("pixel_values"),
+        lambda about: about["noise"].update(pixel_values=0.0),
+        lambda about: about["noise"].update(ghost=0.0),
+        lambda about: about.update(order=[["logits"]]),
+        lambda about: about.update(dtype="int8"),
+        lambda about: about["weights"].update(name={"a": []}),
+        lambda about: about["input"].update(name=["a"]),
+    ],
+)
+def test_whatever_is_wrong_in_a_golden_is_found_on_reading(tmp_path, change):
+    with pytest.raises(CheckpointError, match=r"golden\.npz is a damaged golden file: .*; make it anew"):
+        read_golden(damaged(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"pixel_values": np.array(0.5)},
+        {"pixel_values": np.zeros((1, 3, 0, 8))},
+        {"pixel_values": np.zeros((1, 3, 8, 8), np.int8)},
+        {"image": np.zeros(5, np.uint8)},
+        {"logits": np.zeros((1, 5), complex)},
+    ],
+)
+def test_tensors_that_are_not_what_they_are_called_are_found_on_reading(tmp_path, tensors):
+    golden = golden_and_network("odd")[0]
+    changed = {**golden.tensors, **tensors}
+    path = write_golden(tmp_path / "golden.npz", replace(golden, tensors=changed))
+    with pytest.raises(CheckpointError, match="is a damaged golden file"):
+        read_golden(path)
+
+
+def test_what_an_npz_unpacks_to_has_a_bound(tmp_path, monkeypatch):
+    """Of zeros, a hundred times the file's size is no more than a port of zeros; a thousand times is refused."""
+    np.savez_compressed(tmp_path / "zeros.npz", a=np.zeros(1 << 20))
+    assert not read_tensors(tmp_path / "zeros.npz")[0]["a"].any()
+    monkeypatch.setattr(file, "MOST_UNPACKED", 16 << 20)
+    entry = io.BytesIO()
+    np.save(entry, np.zeros(1 << 19))
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"{number}.npy", entry.getvalue())
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"bomb\.npz: its zip would unpack"):
+            read_tensors(tmp_path / "bomb.npz")
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_claims_more_than_there_is_asks_for_no_memory(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000,), }"
+    (tmp_path / "port.npy").write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(64))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="damaged array"):
+            read_tensors(tmp_path / "port.npy")
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_tensor_called_module_and_nothing_else(tmp_path):
+    for names, read in (
+        (["module." * 1500], ["module." * 1500]),
+        (["module.module.x", "module.module.y"], ["x", "y"]),
+        (["module._orig_mod.x", "module.x"], ["_orig_mod.x", "x"]),
+    ):
+        (tmp_path / "port.safetensors").write_bytes(serialize({name: np.zeros(3) for name in names}))
+        assert sorted(read_tensors(tmp_path / "port.safetensors")[0]) == read
+
+
+def test_half_a_character_in_the_metadata_is_refused(tmp_path):
+    path = damaged(tmp_path, lambda about: about["weights"].update(name="\ud800"))
+    with pytest.raises(CheckpointError, match=r"the metadata of .*golden\.npz is not JSON"):
+        read_golden(path)
+
+
+def test_the_paths_of_a_golden_do_not_depend_on_its_widths():
+    golden = golden_and_network("odd")[0]
+    wide = replace(golden, config={**golden.config, "hidden_sizes": [1 << 10] * 3, "aspp_out_channels": 1 << 12})
+    assert paths_of(wide) == paths_of(golden) >= set(golden.tensors)

@@ -1,8 +1,11 @@
 """Photos as a viewer would show them: made here in every mode, and damaged in every way; nothing but ImageError."""
 
+import contextlib
 import io
 import struct
 import threading
+import time
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
 from mobilevit_np.errors import ImageError, MissingImageError
-from mobilevit_np.preprocess import MAX_PIXELS, decode
+from mobilevit_np.preprocess import MAX_PIXELS, budget, decode, decoding
 from mobilevit_np.preprocess.decoding import FORMATS, as_array
 
 RGB = np.random.default_rng(0).integers(0, 256, (11, 17, 3), dtype=np.uint8)
@@ -426,6 +429,161 @@ def test_warnings_are_as_before_after_many_threads_have_decoded():
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+# -- what decoding may take --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file_format", ["BMP", "PPM", "TIFF", "LZW TIFF"])
+@pytest.mark.parametrize("given_as", ["path", "file"])
+def test_a_file_cut_short_while_it_is_read_ends_no_process(tmp_path, monkeypatch, file_format, given_as):
+    """Pillow maps such files where it gets a path, libtiff where it gets a descriptor; a map cut short is a SIGBUS."""
+    options = {"compression": "tiff_lzw"} if file_format == "LZW TIFF" else {}
+    path, real = tmp_path / "photo", Image.open
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)).save(
+        path, file_format.split()[-1], **options
+    )
+
+    def cut(source, **options):
+        assert not hasattr(source, "fileno")
+        assert not isinstance(source, (str, Path))
+        image = real(source, **options)
+        assert not image.filename
+        with open(path, "r+b") as file:
+            file.truncate(20_000)
+        return image
+
+    monkeypatch.setattr(Image, "open", cut)
+    with pytest.raises(ImageError, match="can't be read"), open(path, "rb") as file:
+        decode(path if given_as == "path" else file)
+
+
+LARGEST = {  # millions of pixels, as README.md says them
+    "PNG": 134, "JPEG": 134, "GIF": 134, "BMP": 134, "progressive JPEG": 89, "WEBP": 67, "AVIF": 45, "JPEG2000": 45,
+    "QOI": 2, "run-length BMP": 2, "plain PPM": 2,
+}  # fmt: skip
+QOI = b"qoif" + struct.pack(">II", 17, 11) + b"\3\0" + b"\xfd" * 4 + bytes(7) + b"\1"
+RUNS = struct.pack("<HIHHIIiiHHIIiiII", 19778, 1084, 0, 0, 1078, 40, 17, 11, 1, 8, 1, 6, 0, 0, 256, 0) + bytes(1024)
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_photo_of_a_format(name):
+    Image.init()
+    kind = name.split()[-1]
+    data = {
+        "QOI": QOI,
+        "run-length BMP": RUNS + b"\x11\0\0\0" * 11 + b"\0\1",
+        "plain PPM": b"P3 17 11 255 " + b"0 " * 17 * 11 * 3,
+        "progressive JPEG": saved(Image.fromarray(RGB), "JPEG", progressive=True),
+    }.get(name)
+    if data is None:
+        if kind not in Image.SAVE:
+            assert kind == "AVIF"  # older versions have none
+            return
+        data = saved(Image.fromarray(RGB), kind)
+    file = io.BytesIO(data)
+    assert round(budget.cost(Image.open(file), file)[0] / 1e6) == LARGEST[name]
+    assert decode(data).shape == (11, 17, 3)
+
+
+def test_a_photo_over_its_formats_limit_is_named(monkeypatch):
+    monkeypatch.setattr(budget, "MAX_BYTES", 10_000)
+    assert decode(PNG).shape == RGB.shape
+    with pytest.raises(ImageError, match="60x17 pixels, more than the limit of 0 million for WEBP: scale it down"):
+        decode(saved(Image.new("RGB", (60, 17)), "WEBP"))
+
+
+def _icon(picture):
+    return b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(picture), 22) + picture
+
+
+def _jpeg2000(change=lambda data, at: None, **options):
+    data = bytearray(saved(Image.fromarray(RGB).resize((64, 64)), "JPEG2000", **options))
+    change(data, data.index(b"\xff\x4f\xff\x51") + 2)
+    return bytes(data)
+
+
+def _much_larger(data, at):
+    data[at + 6 : at + 14] = data[at + 22 : at + 30] = struct.pack(">II", 6000, 6000)
+
+
+def _scans(data, count):
+    at = data.rindex(b"\xff\xda")
+    return data[:at] + data[at:-2] * count + b"\xff\xd9"
+
+
+def _tiled(side):
+    """A TIFF of 16x16 pixels with one tile that claims ``side`` x ``side``."""
+    content = zlib.compress(bytes(16 * 16))
+    tags = [(256, 16), (257, 16), (258, 8), (259, 8), (262, 1), (277, 1), (322, side), (323, side), (324, 134),
+            (325, len(content))]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + directory + bytes(4) + content
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "says"),
+    [
+        (_icon(PNG), lambda: _icon(bomb(8000, 8000)), "the picture inside is larger than icons are"),
+        (_jpeg2000(), lambda: _jpeg2000(_much_larger), "what's inside is larger than it claims"),
+        (_jpeg2000(), lambda: _jpeg2000(tile_size=(8, 8)), "its tiles are too small"),
+        (_jpeg2000(), lambda: _jpeg2000(codeblock_size=(4, 4)), "its blocks are too small"),
+        (_jpeg2000(precinct_size=(128, 128)), lambda: _jpeg2000(precinct_size=(16, 16)), "its blocks are too small"),
+        (
+            saved(Image.fromarray(RGB), "JPEG", progressive=True),
+            lambda: _scans(saved(Image.fromarray(RGB), "JPEG", progressive=True), 101),
+            "it has over 100 scans",
+        ),
+        (
+            saved(Image.fromarray(RGB), "JPEG"),
+            lambda: _scans(saved(Image.fromarray(RGB), "JPEG"), 101),
+            "it has over 100 scans",
+        ),
+        (_tiled(16), lambda: _tiled(40_000), "too large"),
+    ],
+)
+def test_a_file_that_asks_for_more_than_it_claims_is_refused(good, bad, says):
+    assert decode(good).ndim == 3
+    with pytest.raises(ImageError, match=says):
+        decode(bad())
+
+
+def test_the_range_of_a_deep_photo_takes_no_copy_of_it(monkeypatch):
+    monkeypatch.setattr(decoding, "_STRIP", 2**16)
+    data = saved(Image.fromarray(np.random.default_rng(0).normal(0, 900, (2000, 1500)).astype(np.float32)), "TIFF")
+    decode(data)
+    tracemalloc.start()
+    try:
+        decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 2000 * 1500 * 3 + 5e6  # NumPy's: the result, and strips
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_photos_wait_for_each_other(monkeypatch):
+    """Three threads, each of whose photos takes more than half of what there is; and what was taken is given back."""
+    monkeypatch.setattr(budget, "MAX_BYTES", 2500)
+    inside, most, real = [], [], decoding._from_pil
+
+    def watched(*arguments):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(decoding, "_from_pil", watched)
+    threads = [threading.Thread(target=lambda: [decode(PNG) for _ in range(4)]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 12
+    assert max(most) == 1
+    with contextlib.ExitStack() as until:
+        decode(PNG, until=until)
+        assert budget._purse._taken > 1000
+    assert budget._purse._taken == 0
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from ..config import VARIANTS, NetworkConfig, plain_fields
@@ -124,14 +125,21 @@ def timm_training(saved: Mapping[str, Any]) -> dict[str, Any] | None:
     arguments = saved.get("args")
     if not isinstance(arguments, dict) or not {"model", "gp"} <= arguments.keys():
         return None
+    arguments = {name: value for name, value in arguments.items() if _is_plain(value)}
     given = {name: arguments[name] for name in _PREPARING if arguments.get(name)}
     if side := arguments.get("img_size"):
         given.setdefault("input_size", [arguments.get("in_chans") or 3, side, side])
     return {
-        "global_pool": arguments["gp"],
+        "global_pool": arguments.get("gp"),
         "model_args": arguments.get("model_kwargs"),
         "pretrained_cfg": {**TIMM_PREPROCESSING, **given} if given else {},
     }
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it's what a command line gives: a pickle's lists may hold each other, and print without end."""
+    parts = [*value.values()] if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(part, (str, int, float, NoneType)) for part in parts)
 
 
 def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:

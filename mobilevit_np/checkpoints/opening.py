@@ -38,7 +38,7 @@ from .parameters import (
     count_parameters,
     parameter_shapes,
 )
-from .sources import Source, locate
+from .sources import Source, as_text, locate
 from .wrappers import Found, find_network
 
 _NO_PROCESSOR = (
@@ -156,7 +156,8 @@ def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, *
     """
     source = locate(where, needs="config", **place)
     if source.config is not None:
-        config = files.read_json(source.config)
+        with source.being_read():
+            config = files.read_json(source.config)
         with naming(source.config), naming(source.config, ConfigError):
             configurations.network_fields(config)  # another network's is refused here
             if not is_timm_config(config):
@@ -172,12 +173,15 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
     Where it leaves the channels' order to be guessed, it gets that of the weights beside it, as the checkpoint has it;
     without weights it stays as it is. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
-    if not os.path.isdir(where) and not os.path.isfile(where) and not str(where).endswith(".json"):
+    text = as_text(where)
+    if not os.path.isdir(text) and not os.path.isfile(text) and not text.endswith(".json"):
         source = locate(where, needs="preprocessor", **place)
         if source.preprocessor is None:
             raise NotFoundError(_NO_PROCESSOR.format(source.name))
         path = source.preprocessor
-        if source.kind == "hub" and _leaves_order_open(files.read_json(path)):
+        with source.being_read():
+            settings = files.read_json(path)
+        if source.kind == "hub" and _leaves_order_open(settings):
             with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
                 locate(where, **place)
     else:
@@ -249,9 +253,10 @@ def open_as_stored(
     source = locate(where, **place)
     if source.weights is None:
         raise NotFoundError(f"{where} holds a configuration but no weights")
-    weights = open_weights(source.weights)
-    config = files.read_json(source.config) if source.config else None
-    preprocessing = files.read_json(source.preprocessor) if source.preprocessor else None
+    with source.being_read():
+        weights = open_weights(source.weights)
+        config = files.read_json(source.config) if source.config else None
+        preprocessing = files.read_json(source.preprocessor) if source.preprocessor else None
     return build_checkpoint(source, weights, config, preprocessing, task=task, use_ema=use_ema, prefix=prefix)
 
 

@@ -14,12 +14,15 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 from ..errors import CheckpointError, InputError, MobileViTWarning, NotFoundError
@@ -57,6 +60,19 @@ class Source:
         """All of them, the shards of an index included. Raises CheckpointError."""
         shards = shards_of(self.weights) if self.weights and is_index(self.weights) else []
         return [path for path in (self.weights, *shards, self.config, self.preprocessor) if path is not None]
+
+    @contextlib.contextmanager
+    def being_read(self) -> Iterator[None]:
+        """What came damaged from the hub would stay in its cache: an error inside says what to delete."""
+        try:
+            yield
+        except CheckpointError as error:
+            file = self.weights or self.config or self.preprocessor or Path()
+            folder = next((path for path in file.parents if path.name.startswith("models--")), None)
+            if self.kind != "hub" or folder is None or isinstance(error, NotFoundError):
+                raise
+            remedy = f"if its download went wrong, delete the folder {folder}, and it's downloaded again"
+            raise type(error)(f"{error}; {remedy}") from None
 
 
 @dataclass(frozen=True)
@@ -100,12 +116,10 @@ def locate(
     files are fetched too, for its ``config`` or ``preprocessor`` that file alone. Of what's on the disk all is given
     that is there. Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
     """
-    try:
-        text = os.fspath(where)
-    except TypeError:
-        raise InputError(f"a checkpoint is given as a path or a name, not as a {type(where).__name__}") from None
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise InputError("a checkpoint is given as a path or a name; this is neither")
+    text = as_text(where)
+    for name, value in {"revision": revision, "cache": cache}.items():
+        if not isinstance(value, (str, os.PathLike, NoneType)):
+            raise InputError(f"{name} must be a name or a path, not {value!r:.60}")
     options = {"token": token} if token is not None else {}
     options |= {"force_download": True} if force_download else {}
     place = _Place(needs, _checked(subfolder), variant, revision or hub.MAIN, cache, local_files_only, options)
@@ -118,6 +132,17 @@ def locate(
         return _of_hub(text, place)
     known = f"shipped models are {', '.join(models)}; " if models else ""
     raise NotFoundError(f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small")
+
+
+def as_text(where: Any) -> str:
+    """A checkpoint's path or name. Raises InputError where it can be neither."""
+    try:
+        text = os.fspath(where)
+    except TypeError:
+        raise InputError(f"a checkpoint is given as a path or a name, not as a {type(where).__name__}") from None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError("a checkpoint is given as a path or a name; this is neither")
+    return text
 
 
 def _checked(subfolder: str) -> str:

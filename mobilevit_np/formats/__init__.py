@@ -4,8 +4,8 @@
 - ``dtypes``: the number formats of checkpoints, bfloat16 included, as NumPy arrays.
 - ``weights_file``: a checkpoint's weights, whole or in shards; start here. ``tensor_file``: one file, whatever its
   format. ``contents``: what comes out.
-- ``safetensors_file``; ``torch_zip``, and ``torch_legacy`` from before 1.6, with ``torch_pickle`` inside both and
-  ``torch_tensors`` out of it; ``foreign``: what any other file is.
+- ``safetensors_file``; ``torch_zip`` in a ``zip_archive``, and ``torch_legacy`` from before 1.6, with ``torch_pickle``
+  inside both and ``torch_tensors`` out of it; ``foreign``: what any other file is.
 - ``hub``: the local cache of the Hugging Face hub, and the download through ``huggingface_hub``.
 
 Explained in tutorials/10-checkpoints.md.

@@ -16,15 +16,15 @@ import shutil
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError, visible
-from ..fence import ENDING
 
-MOST_BYTES = 4 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
+MOST_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MOST_JSON_BYTES = 16 << 20
+MOST_NESTED = 32  # a config.json is three deep
 _STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -35,27 +35,41 @@ def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
     ``most``.
     """
     try:
-        with open(path, "rb", opener=open_at_once) as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CheckpointError(f"{path} is not a regular file; copy it to one")
             if status.st_size > most:
                 raise CheckpointError(f"{path} holds {status.st_size:,} bytes; more than the {most:,} it may")
-            return file.read(most)
+            return file.read(status.st_size)  # no more: as much as it may return, read asks of memory at once
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         if isinstance(error, MobileViTError):
             raise
         raise NotFoundError(f"can't read {path}: {reason(error)}") from None
 
 
-def parse_json(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in ``data``. Raises CheckpointError, calling the text ``name``, where it is none."""
+def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
+    """The JSON object in ``data``, which can be written again: nested ``MOST_NESTED`` deep at most, all text Unicode.
+
+    Raises CheckpointError, calling the text ``name``, where it is none.
+    """
+    if len(data) > MOST_JSON_BYTES:
+        raise CheckpointError(f"{name} holds {len(data):,} bytes of JSON; more than the {MOST_JSON_BYTES:,} it may")
     try:
-        value = json.loads(data.decode("utf-8"))
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        value = json.loads(text)
+        if "\\u" in text:  # half of a pair, which is no character and can't be printed, is only written so
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:  # both JSON's and UTF-8's errors are ValueErrors
         raise CheckpointError(f"{name} is not JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} holds a JSON {type(value).__name__}, not an object")
+    level: list[Any] = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole)
+                 if isinstance(part, (dict, list))]  # fmt: skip
+    if level:
+        raise CheckpointError(f"{name} is nested more than {MOST_NESTED} deep, which no such file needs")
     return value
 
 
@@ -106,7 +120,10 @@ def write_files(
         except (OSError, ValueError) as error:
             raise OutputError(f"can't write {target}: {reason(error)}") from None
         finally:
-            _clear_away([temporary.unlink for temporary, _ in staged])
+            with _signals_wait():
+                for temporary, _ in staged:
+                    with contextlib.suppress(OSError):
+                        temporary.unlink()
     return targets
 
 
@@ -128,7 +145,10 @@ def _made(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
                 raise OutputError(f"can't make the folder {folder}: {reason(error)}") from None
         yield
     except BaseException:
-        _clear_away([path.rmdir for path in reversed(made)])
+        with _signals_wait():
+            for path in reversed(made):
+                with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
+                    path.rmdir()
         raise
 
 
@@ -165,7 +185,7 @@ def _signals_wait() -> Iterator[None]:
     waiting: list[tuple[Any, ...]] = []
     try:
         if threading.current_thread() is threading.main_thread():
-            for number in ENDING:
+            for number in signal.valid_signals():
                 if callable(handler := signal.getsignal(number)):
                     handlers[number] = handler
                     signal.signal(number, lambda *arguments: waiting.append(arguments))
@@ -177,22 +197,7 @@ def _signals_wait() -> Iterator[None]:
             handlers[waiting[0][0]](*waiting[0])
 
 
-def _clear_away(steps: Iterable[Callable[[], None]]) -> None:
-    """Take each step, whoever presses Ctrl-C again. What was never made, or holds something by now, is no error."""
-    interrupted = None
-    for _ in range(2):  # a signal may come just before they wait
-        try:
-            with _signals_wait():
-                for step in steps:
-                    with contextlib.suppress(OSError, ValueError):
-                        step()
-        except KeyboardInterrupt as error:
-            interrupted = error
-    if interrupted is not None:
-        raise interrupted
-
-
-def open_at_once(path: str, flags: int) -> int:
+def _open_at_once(path: str, flags: int) -> int:
     """The file's descriptor. Without the flag, which Windows hasn't, a pipe would be opened once somebody writes."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

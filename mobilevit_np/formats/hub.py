@@ -10,6 +10,7 @@ Explained in tutorials/10-checkpoints.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, NotDownloadedError, NotFoundError
-from .files import first_line
+from .files import first_line, reason
 
 MAIN = "main"
 WEIGHTS_FILE = "model.safetensors"  # what a checkpoint's files are called there
@@ -27,6 +28,22 @@ CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
+_OF_THE_DISK = {
+    getattr(errno, name, None)  # Windows hasn't all of them
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EIO",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "ENOTDIR",
+        "EISDIR",
+        "EMFILE",
+        "ENAMETOOLONG",
+    )
+} - {None}
 _YES = ("1", "true", "yes", "on")
 
 
@@ -147,6 +164,10 @@ def _why(error: Exception, kinds: set[str], revision: str) -> str:
         return f"it has no revision {revision!r}"
     if "RepositoryNotFoundError" in kinds:
         return "the hub has no such public repository; check its name (private ones need `hf auth login`)"
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return (
+            f"the cache can't be written: {reason(error)}; free some space there, or set HF_HUB_CACHE to another folder"
+        )
     if "LocalEntryNotFoundError" in kinds or isinstance(error, OSError):
         return f"the hub can't be reached ({first_line(error)}); check the network, or HF_ENDPOINT"
     return first_line(error)

@@ -21,6 +21,8 @@ from .files import first_line, shown
 
 MOST_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
 MOST_OPCODES = 1_000_000
+MOST_INT = 1 << 512  # seeds and magic numbers have 128 bits at most; printing a long one takes forever
+MOST_KEY = 1 << 63  # beyond, all of many numbers may have one hash, and a dictionary of them takes forever too
 KEY_TYPES = (str, int, float, bool, bytes, type(None))  # hashing a nested tuple could take forever
 STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -263,6 +265,8 @@ def _put(target: Any, key: Any, value: Any) -> None:
         return
     if not isinstance(target, dict) or not isinstance(key, KEY_TYPES):
         raise ValueError("a dictionary's entry that is none")
+    if isinstance(key, int) and abs(key) > MOST_KEY:
+        raise ValueError("a dictionary's key is a number that no file needs")
     target[key] = value
 
 
@@ -322,6 +326,23 @@ def _push_argument(machine: _Machine, argument: Any) -> None:
     machine.push(argument)
 
 
+def _push_int(machine: _Machine, argument: int) -> None:
+    machine.push(argument if abs(argument) <= MOST_INT else OPAQUE)
+
+
+def _push_text(machine: _Machine, argument: str) -> None:
+    """What no UTF-8 can hold, as a pickle's text may be, could be neither printed nor written."""
+    machine.push(argument if argument.isascii() or _is_unicode(argument) else OPAQUE)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _ignore(machine: _Machine, argument: Any) -> None:
     """Protocol numbers and frames, which only help a reader of streams."""
 
@@ -330,8 +351,9 @@ _Step = Callable[[_Machine, Any], None]
 
 _STEPS: dict[str, _Step] = {
     **dict.fromkeys(["PROTO", "FRAME"], _ignore),
-    **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"], _push_argument),
-    **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"], _push_argument),
+    **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "LONG4"], _push_int),
+    **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"], _push_text),
+    "BINFLOAT": _push_argument,
     **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"], _push_argument),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),

@@ -22,8 +22,8 @@ from . import dtypes
 from .contents import Listing, TensorFile
 from .files import naming, shown
 from .torch_pickle import StorageRef, TensorRef
+from .zip_archive import MOST_EXPANSION
 
-MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
 _DEEPEST = 8  # Lightning's optimizer_states.0.state.0.exp_avg is five deep
 _LONGEST = 500  # characters of a path: one long key above many tensors would be copied into every name
 

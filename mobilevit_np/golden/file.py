@@ -19,26 +19,34 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
+from ..checkpoints import parameter_shapes
+from ..config import NetworkConfig, check_pixel_values
 from ..errors import CheckpointError, InputError, OutputError
 from ..formats import files
 from ..formats.safetensors_file import serialize
 from ..formats.tensor_file import Listing, list_tensor_file
-from ..formats.torch_zip import ZIP_ERRORS
+from ..formats.zip_archive import Archive
+from ..preprocess import Profile
 
 VERSION = 1
 METADATA = "mobilevit_np.golden"
 LAYOUT = "NCHW"
 IMAGE, PIXELS, LOGITS, OUTPUT = "image", "pixel_values", "logits", "output"
 OPERATOR = "operator"  # the task of a golden that is no network's
+MOST_UNPACKED = 256 << 20  # bytes that an .npz may always unpack to, however small it is
 _NPZ_METADATA = "__metadata__"
+_FORMER = {"centre": "center"}  # a profile's fields under the names that golden files of 0.1 have
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def read_golden(path: str | Path) -> Golden:
     tensors, metadata = read_tensors(path)
     if METADATA not in metadata:
         raise CheckpointError(f"{path} is no golden file; make one with `mobilevit-np trace`")
-    about = files.parse_json(metadata[METADATA].encode("utf-8"), f"the metadata of {path}")
+    about = files.parse_json(metadata[METADATA], f"the metadata of {path}")
     if about.get("version") != VERSION:
         raise CheckpointError(
             f"{path} has version {about.get('version')!r} of the format, and {VERSION} is known here; make it anew"
@@ -115,16 +123,56 @@ def read_golden(path: str | Path) -> Golden:
             tensors={name: tensors[name] for name in _typed(about, "order", list)},
             noise={str(name): float(noise) for name, noise in _typed(about, "noise", dict).items()},
             dtype=_typed(about, "dtype", str),
-            profile=about.get("profile"),
+            profile=None if about.get("profile") is None else _typed(about, "profile", dict),
             weights=_typed(about, "weights", dict),
             input=_typed(about, "input", dict),
             name=Path(path).stem,
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        _check(golden)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:  # ours are ValueErrors too
         raise CheckpointError(f"{path} is a damaged golden file: {files.first_line(error)}; make it anew") from None
     if flaw := _flaw(golden):
         raise CheckpointError(f"{path}: {flaw}, and no port can be held against that; make it anew")
     return golden
+
+
+def _check(golden: Golden) -> None:
+    """Raise ValueError, KeyError or TypeError unless all is there that will be asked of it, each of its kind."""
+    for name, tensor in golden.tensors.items():
+        kinds = "f" if name in golden.noise or name == PIXELS else "biuf"
+        if tensor.dtype.kind not in kinds or tensor.dtype.itemsize > 8:
+            raise TypeError(f"{name[:200]} holds {tensor.dtype}")
+    if golden.dtype not in ("float64", "float32") or not golden.noise.keys() < golden.tensors.keys():
+        raise ValueError("its dtype or its noise floors aren't those of its tensors")
+    for value in (*golden.weights.values(), *golden.input.values()):
+        if not isinstance(value, (str, int, float, NoneType)):
+            raise TypeError("what it says of its weights and its input is no plain value")
+    if golden.task == OPERATOR:
+        for field_, kind in {"operator": str, "arguments": dict, "network": dict}.items():
+            _typed(golden.config, field_, kind)
+        NetworkConfig(**golden.config["network"])
+        return
+    config = NetworkConfig(**golden.config)
+    parameter_shapes(config, golden.task)  # raises where there's no such task, or the network is enormous
+    check_pixel_values(golden.inputs[PIXELS], config)
+    image = golden.tensors.get(IMAGE)
+    if image is not None and (image.ndim != 3 or image.dtype != np.uint8):
+        raise ValueError("its image is no photo")
+    profile_of(golden)
+
+
+def profile_of(golden: Golden) -> Profile | None:
+    """How the golden's photo was prepared. Raises CheckpointError where the file doesn't say it rightly."""
+    if golden.profile is None:
+        return None
+    try:
+        return Profile(**{_FORMER.get(name, name): _hashable(value) for name, value in golden.profile.items()})
+    except TypeError:
+        raise CheckpointError("the golden file's profile has fields that no profile has; make it anew") from None
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _flaw(golden: Golden) -> str | None:
@@ -144,9 +192,12 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
     """
     data = files.read_bytes(path)
     if data.startswith(b"\x93NUMPY"):
-        return {Path(path).stem: _read_array(io.BytesIO(data), str(path))}, {}
-    if data.startswith(b"PK") and _is_npz(data):
-        return _read_npz(data, str(path))
+        return {Path(path).stem: _read_array(data, str(path))}, {}
+    if data.startswith(b"PK"):
+        with files.naming(path):
+            archive = Archive(data, least=MOST_UNPACKED)
+        if all(entry.endswith(".npy") for entry in archive.entries):
+            return _read_npz(archive, str(path))
     listing = list_tensor_file(data, str(path))
     file = listing.load(_short_names(listing))
     return file.tensors, file.metadata
@@ -155,9 +206,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
 def _short_names(listing: Listing) -> dict[str, str]:
     """{name in the file: name} without the container that holds all of them, and without what wraps a whole network."""
     names = {name: name.removeprefix(listing.container) for name in listing.names}
-    while wrapper := next((each for each in _WRAPPERS if all(name.startswith(each) for name in names.values())), ""):
-        names = {name: short.removeprefix(wrapper) for name, short in names.items()}
-    return names
+    shared = os.path.commonprefix(list(names.values()))  # noqa: RUF071  # of texts, which are no paths
+    wrappers = _WRAPPED.match(shared)
+    return {name: short[wrappers.end() if wrappers else 0 :] or short for name, short in names.items()}
 
 
 def _about(golden: Golden) -> str:
@@ -193,42 +244,29 @@ def _to_npz(golden: Golden) -> bytes:
     return out.getvalue()
 
 
-_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+_WRAPPED = re.compile(r"(?:(?:module|_orig_mod)\.)*")  # DataParallel, torch.compile
 _SERIALIZE = {".safetensors": _to_safetensors, ".npz": _to_npz}
 
 
-def _is_npz(data: bytes) -> bool:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
-    except ZIP_ERRORS:
-        return False
-
-
-def _read_npz(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    tensors: dict[str, np.ndarray] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > files.MOST_BYTES:
-                raise CheckpointError(f"{name} unpacks to more than {files.MOST_BYTES:,} bytes; store fewer tensors")
-            for entry in archive.infolist():
-                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise CheckpointError(f"{name} is packed in a way that NumPy doesn't; write it with numpy.savez")
-                tensors[entry.filename.removesuffix(".npy")] = _read_array(io.BytesIO(archive.read(entry)), name)
-    except CheckpointError:  # which is a ValueError
-        raise
-    except ZIP_ERRORS as error:
-        raise CheckpointError(f"{name} is a damaged .npz: {files.first_line(error)}; make it anew") from None
+def _read_npz(archive: Archive, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    tensors = {entry.removesuffix(".npy"): _read_array(archive.read(entry), name) for entry in archive.entries}
     about = tensors.pop(_NPZ_METADATA, None)
     return tensors, {} if about is None else _texts(files.parse_json(about.tobytes(), f"the metadata of {name}"))
 
 
-def _read_array(file: io.BytesIO, name: str) -> np.ndarray:
+def _read_array(data: bytes, name: str) -> np.ndarray:
+    """The array in a .npy's bytes. NumPy's own reader asks for the memory that the header claims."""
+    stream = io.BytesIO(data)
     try:
-        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        version = np.lib.format.read_magic(stream)
+        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+        shape, reverse, dtype = read_header(stream)
+        if dtype.kind not in "biufc":
+            raise TypeError(f"it holds {dtype}")
+        array = np.frombuffer(data, dtype, math.prod(shape), stream.tell()) if 0 not in shape else np.empty(0, dtype)
+        return array.reshape(shape, order="F" if reverse else "C").copy(order="K")
     except Exception as error:  # a damaged header goes to Python's own parser, which may raise anything
         raise CheckpointError(f"{name} holds a damaged array, or one of objects: {files.first_line(error)}") from None
-    return array
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -24,9 +24,12 @@ from ..errors import CheckpointError, InputError
 from ..model import NETWORKS
 from ..preprocess import Profile, preprocess
 from ..scope import Scope
-from .file import IMAGE, LOGITS, PIXELS, Golden
+from .file import IMAGE, LOGITS, PIXELS, Golden, profile_of
 
-_FORMER = {"centre": "center"}  # a profile's fields under the names that golden files of 0.1 have
+_SMALLEST: dict[str, Any] = {  # widths: paths don't depend on them
+    "hidden_sizes": [4] * 3, "neck_hidden_sizes": [4] * 7, "expand_ratio": 1.0, "aspp_out_channels": 4,
+    "num_labels": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,6 @@ def network_for(golden: Golden, tensors: Mapping[str, np.ndarray]) -> Network:
     return Network(golden.task, config, checked, expand, profile_of(golden), dict(golden.weights))
 
 
-def profile_of(golden: Golden) -> Profile | None:
-    """How the golden's photo was prepared. Raises CheckpointError where the file doesn't say it rightly."""
-    if golden.profile is None:
-        return None
-    try:
-        return Profile(**{_FORMER.get(name, name): _hashable(value) for name, value in golden.profile.items()})
-    except TypeError:
-        raise CheckpointError("the golden file's profile has fields that no profile has; make it anew") from None
-
-
 def profile_fields(profile: Profile | None) -> dict[str, Any] | None:
     """A profile as plain values, for the metadata."""
     return None if profile is None else dataclasses.asdict(profile)
@@ -149,7 +142,7 @@ def check_memory(shape: tuple[int, ...], config: NetworkConfig) -> None:
 
 def paths_of(golden: Golden) -> set[str]:
     """What a whole golden file of this one's network would name, whichever tensors this one keeps."""
-    config = NetworkConfig(**golden.config)
+    config = NetworkConfig(**{**_SMALLEST, "output_stride": golden.config.get("output_stride", 32)})
     prefix = PREFIX if golden.task == "backbone" else ""
     shapes = parameter_shapes(config, golden.task, expand_output=True)
     found = {IMAGE, PIXELS}
@@ -181,7 +174,3 @@ def input_facts(tensors: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     """What the metadata say about the input."""
     given = {key: tensors[key] for key in (IMAGE, PIXELS) if key in tensors}
     return {"name": name, **{f"{key}_sha256": digest({key: tensor}) for key, tensor in given.items()}}
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

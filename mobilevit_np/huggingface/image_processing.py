@@ -24,7 +24,7 @@ from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
 from ..formats.files import read_json, write_file, write_files
 from ..formats.hub import PREPROCESSOR_FILE
 from ..ops.resize import best_class_at_size, resize_bilinear
-from ..preprocess.decoding import as_array, as_rgb, decode
+from ..preprocess.decoding import MAX_PIXELS, as_array, as_rgb, decode
 from ..preprocess.profiles import Profile
 from ..preprocess.settings import (
     CONVERT,
@@ -452,6 +452,8 @@ def _segmented(logits: np.ndarray) -> BatchFeature:
 
 def _pair(size: Any) -> tuple[int, int]:
     pair = np.asarray(size)
-    if pair.shape != (2,) or pair.dtype.kind not in "iu" or pair.min() < 1:
-        raise InputError(f"a target size must be (height, width) in whole pixels, not {size!r}")
+    if pair.shape != (2,) or pair.dtype.kind not in "iu" or pair.min() < 1 or int(pair[0]) * int(pair[1]) > MAX_PIXELS:
+        raise InputError(
+            f"a target size must be (height, width) in whole pixels, {MAX_PIXELS:,} at most, not {size!r:.80}"
+        )
     return int(pair[0]), int(pair[1])

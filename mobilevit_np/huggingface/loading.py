@@ -96,6 +96,8 @@ def _open(request: Request, dtype: np.dtype | None, place: dict[str, Any]) -> Ch
 
 def _given(state_dict: Mapping[str, Any], dtype: np.dtype | None) -> dict[str, np.ndarray]:
     """The tensors of a state_dict, PyTorch's included, their floats in ``dtype`` or in the widest among them."""
+    if not isinstance(state_dict, Mapping):
+        raise InputError(f"state_dict must hold tensors by name, not be a {type(state_dict).__name__}")
     tensors = {name: as_numbers(tensor, name) for name, tensor in state_dict.items()}
     floats = [tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f"]
     target = np.result_type(np.float32, *floats) if dtype is None else dtype

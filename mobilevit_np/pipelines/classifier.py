@@ -6,7 +6,7 @@ Explained in tutorials/00-ten-lines.md.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -122,11 +122,12 @@ class Classifier(Pipeline):
                 yield from zip(images, self._classify(pixel_values, top), strict=True)
 
     def _prepare(self, image: Any) -> np.ndarray:
-        photo = with_channels(decode(image), self.checkpoint.config.num_channels)
-        size = _input_size(photo.shape, self.profile)
-        check_size(*size)
-        check_memory(*size, self.checkpoint)
-        return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
+        with ExitStack() as until:  # the photo's memory is taken until there's no photo any more
+            photo = with_channels(decode(image, until=until), self.checkpoint.config.num_channels)
+            size = _input_size(photo.shape, self.profile)
+            check_size(*size)
+            check_memory(*size, self.checkpoint)
+            return preprocess(photo, self.profile, dtype=self.checkpoint.dtype)
 
     def _classify(
         self, prepared: Sequence[np.ndarray | MobileViTError], top: int

@@ -3,16 +3,18 @@
 Turned upright (EXIF), first frame, transparency on white, gray and palettes and CMYK as RGB, deep pixels brought down
 to eight bits. Color profiles are not applied: no preprocessing that the checkpoints know applies them.
 
-Pillow reads the formats; four things about it are handled here on purpose:
+Pillow reads the formats; five things about it are handled here on purpose:
 
 - Only the formats in ``FORMATS`` are tried. The others are no photos, and one of them (EPS) would start Ghostscript.
 - Its guard against decompression bombs is process-wide, a warning at first and an error later. Here the limit is
   ``MAX_PIXELS``, checked on the header before any pixel is decoded, and always an ``ImageError``.
 - It refuses a PNG for a long text, which says nothing about the pixels: such a file is read without its texts.
 - Its warnings are silenced, and whatever it raises on a broken file becomes an ``ImageError``.
+- It gets neither a path nor a file's descriptor: it would map the file, and one that is cut short meanwhile would end
+  the process without a word.
 
-Memory: four bytes a pixel for Pillow and three for the result, so at most 0.94 GB at the limit; conversions run in
-strips. JPEG's draft mode (decoding at half size) is never used, as it changes the values.
+Memory: a gigabyte, for all photos that are being decoded at the time (``budget``); conversions run in strips. JPEG's
+draft mode (decoding at half size) is never used, as it changes the values.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -26,15 +28,17 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImageError, InputError, MissingImageError
+from . import budget
 
 PHOTO_CHANNELS = (1, 3)
-MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits, and decoding it stays below 1 GB
+MAX_PIXELS = 2**27  # 134 million: a 100-megapixel photo fits. Some formats' largest are smaller, see budget.py
 FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by which a folder's photos are known
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png",),
@@ -47,7 +51,7 @@ FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by whic
     "JPEG2000": (".jp2",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "TGA": (".tga",),
-    **dict.fromkeys(("DIB", "PCX", "ICO", "ICNS", "SGI", "QOI"), ()),  # read where named, seldom photos
+    **dict.fromkeys(("DIB", "PCX", "ICO", "SGI", "QOI"), ()),  # read where named, seldom photos
 }
 _MAX_STREAM = 2**30  # bytes read from a pipe, which can't say how long it is
 _STRIP = 2**20  # pixels converted at a time
@@ -58,17 +62,23 @@ _LONGEST_NAME = 1000  # what is longer is no path, but a photo given as text
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
 
 
-def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode(source: Any, *, max_pixels: int = MAX_PIXELS, until: contextlib.ExitStack | None = None) -> np.ndarray:
     """The photo as uint8 RGB, as a viewer would show it.
 
     ``source`` is a path, bytes, a binary file object (seekable or not; left open), a PIL image, or an array:
     (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, bool, uint16 (the high byte), another integer in 0..255, or
     floats in 0..1 or 0..255.
 
+    Where other threads are decoding large photos, it waits until there's memory (``budget``). What it takes is given
+    back at once, or when ``until`` is closed.
+
     Shape: anything -> (H, W, 3), uint8, contiguous. Raises ImageError, in one line; MissingImageError, which is an
     OSError too, where there is no such file.
     """
     name = _name(source)
+    if until is None:
+        with contextlib.ExitStack() as until:
+            return decode(source, max_pixels=max_pixels, until=until)
     if isinstance(source, Image.Image):
         return _from_pil(source, name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
@@ -80,11 +90,12 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
                 "its bytes, urllib.request.urlopen(address).read()"
             )
         _refuse_pipe(source, name)
-        return _from_file(os.fspath(source), name, max_pixels)
+        with _reading(name):
+            source = until.enter_context(open(source, "rb"))  # noqa: SIM115  # closed with the rest
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _from_file(io.BytesIO(source), name, max_pixels)
+        source = io.BytesIO(source)
     if hasattr(source, "read"):
-        return _from_file(_seekable(source, name), name, max_pixels)
+        return _from_file(_seekable(source, name), name, max_pixels, until)
     return _from_array(as_array(source), name, max_pixels)
 
 
@@ -137,22 +148,32 @@ def with_channels(photo: np.ndarray, channels: int) -> np.ndarray:
     return photo if channels == photo.shape[2] else np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
 
 
-def _from_file(source: Any, name: str, max_pixels: int) -> np.ndarray:
+def _from_file(file: Any, name: str, max_pixels: int, until: contextlib.ExitStack) -> np.ndarray:
     try:
-        with _reading(name), _opened(source) as image:
-            return _from_pil(image, name, max_pixels)
+        with _reading(name), _opened(file) as image, contextlib.ExitStack() as taken:
+            most, needed = budget.cost(image, file)
+            _check_size(
+                image.width, image.height, name, min(max_pixels, most), f" for {image.format}" * (most < MAX_PIXELS)
+            )
+            taken.enter_context(budget.taking(needed))
+            photo = _from_pil(image, name, max_pixels)
+            until.enter_context(taken.pop_all())
+            return photo
     except _LongTextError:
-        return _from_file(io.BytesIO(_without_texts(_whole(source))), name, max_pixels)
+        return _from_file(io.BytesIO(_without_texts(budget.whole(file))), name, max_pixels, until)
 
 
-def _opened(source: Any) -> Image.Image:
+def _opened(file: Any) -> Image.Image:
     """The photo, not yet decoded. Pillow's usual formats are tried before its plugins for thirty more are loaded."""
+    budget.check_icon(file)
+    file.seek(0)
+    anonymous: Any = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
     Image.preinit()
     try:
-        return Image.open(source, formats=_formats())
+        return Image.open(anonymous, formats=_formats())
     except UnidentifiedImageError:
         Image.init()
-        return Image.open(source, formats=_formats())
+        return Image.open(anonymous, formats=_formats())
 
 
 def _formats() -> list[str]:
@@ -167,23 +188,14 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
         return np.ascontiguousarray(_upright(_rgb(image), _orientation(image)))
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+def _check_size(width: int, height: int, name: str, max_pixels: int, kind: str = "") -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}x{height})")
     if width * height > max_pixels:
         raise ImageError(
-            f"{name} has {width}x{height} pixels, more than the limit of {max_pixels / 1e6:.0f} million: "
+            f"{name} has {width}x{height} pixels, more than the limit of {max_pixels / 1e6:.0f} million{kind}: "
             "scale it down first"
         )
-
-
-def _whole(source: Any) -> bytes:
-    if isinstance(source, str):
-        with open(source, "rb") as file:
-            return file.read()
-    source.seek(0)
-    data: bytes = source.read()
-    return data
 
 
 def _without_texts(png: bytes) -> bytes:
@@ -202,16 +214,19 @@ def _without_texts(png: bytes) -> bytes:
 
 def _rgb(image: Image.Image) -> np.ndarray:
     """A loaded PIL image of any mode as (H, W, 3), strip by strip, so that no second whole copy is needed."""
-    width, height = image.size
-    out = np.empty((height, width, 3), np.uint8)
+    out = np.empty((image.height, image.width, 3), np.uint8)
     deep = _is_deep(image.mode)
     offset, scale = _levels(image) if deep else (0.0, 1.0)
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        strip = image.crop((0, top, width, bottom))
-        out[top:bottom] = _gray_strip(np.asarray(strip), offset, scale) if deep else _color_strip(strip)
+    for rows, strip in _strips(image):
+        out[rows] = _gray_strip(np.asarray(strip), offset, scale) if deep else _color_strip(strip)
     return out
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    count = max(1, _STRIP // image.width)
+    for top in range(0, image.height, count):
+        bottom = min(top + count, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
 def _color_strip(strip: Image.Image) -> np.ndarray:
@@ -234,9 +249,8 @@ def _levels(image: Image.Image) -> tuple[float, float]:
     """
     if image.mode.startswith("I;16") or image.format == "PNG":
         return _HIGH_BYTE
-    pixels = np.asarray(image)
-    pixels = pixels[np.isfinite(pixels)] if image.mode == "F" else pixels
-    low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 0.0)
+    ends = [end for _, strip in _strips(image) for end in _ends(np.asarray(strip))]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
     if image.mode == "F" and low >= 0 and high <= 1:
         return 0.0, 255.0
     if low >= 0 and high <= 255:
@@ -244,6 +258,12 @@ def _levels(image: Image.Image) -> tuple[float, float]:
     if image.mode == "I" and low >= 0 and high <= 65535:
         return _HIGH_BYTE
     return low, 255 / (high - low) if high > low else 0.0
+
+
+def _ends(pixels: np.ndarray) -> tuple[float, ...]:
+    """The least and the greatest of those that are numbers, if any."""
+    finite = pixels[np.isfinite(pixels)]
+    return (float(finite.min()), float(finite.max())) if finite.size else ()
 
 
 def _gray_strip(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:
@@ -354,8 +374,10 @@ def _reading(name: str) -> Iterator[None]:
     try:
         with _quiet:
             yield
-    except ImageError:
-        raise
+    except ImageError as error:
+        if str(error).startswith(name):
+            raise
+        raise ImageError(f"{name} can't be read: {error}") from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{name} is not a photo in a format that can be read here (JPEG, PNG, WebP, GIF, TIFF, BMP and others): "

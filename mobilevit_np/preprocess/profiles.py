@@ -41,6 +41,8 @@ class Profile:
             _check_sides("size", (self.size,) if isinstance(self.size, int) else self.size)
         if self.crop is not None:
             _check_sides("crop_size", self.crop)
+            if len(self.crop) != 2:
+                raise ConfigError(f"crop_size must be (height, width), not {self.crop!r:.80}")
         if self.resample not in RESAMPLES:
             raise ConfigError(f"resample must be one of {', '.join(RESAMPLES)}, not {self.resample!r}")
         if self.center not in CENTERS:
@@ -57,6 +59,8 @@ class Profile:
 
 
 def _check_sides(name: str, sides: tuple[int, ...]) -> None:
+    if not isinstance(sides, (list, tuple)) or len(sides) > 2:
+        raise ConfigError(f"{name} must be (height, width), not {sides!r:.80}")
     for side in sides:
         if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= LONGEST:
             raise ConfigError(f"{name} must be made of whole numbers from 1 to {LONGEST}, not {side!r}")
