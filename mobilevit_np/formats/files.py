@@ -16,11 +16,12 @@ import shutil
 import signal
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError, visible
+from ..fence import ENDING
 
 MOST_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MOST_JSON_BYTES = 16 << 20
@@ -35,7 +36,7 @@ def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
     ``most``.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CheckpointError(f"{path} is not a regular file; copy it to one")
@@ -120,10 +121,7 @@ def write_files(
         except (OSError, ValueError) as error:
             raise OutputError(f"can't write {target}: {reason(error)}") from None
         finally:
-            with _signals_wait():
-                for temporary, _ in staged:
-                    with contextlib.suppress(OSError):
-                        temporary.unlink()
+            _clear_away([temporary.unlink for temporary, _ in staged])
     return targets
 
 
@@ -145,10 +143,7 @@ def _made(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
                 raise OutputError(f"can't make the folder {folder}: {reason(error)}") from None
         yield
     except BaseException:
-        with _signals_wait():
-            for path in reversed(made):
-                with contextlib.suppress(OSError, ValueError):  # never made, or no longer empty
-                    path.rmdir()
+        _clear_away([path.rmdir for path in reversed(made)])
         raise
 
 
@@ -185,7 +180,7 @@ def _signals_wait() -> Iterator[None]:
     waiting: list[tuple[Any, ...]] = []
     try:
         if threading.current_thread() is threading.main_thread():
-            for number in signal.valid_signals():
+            for number in ENDING:
                 if callable(handler := signal.getsignal(number)):
                     handlers[number] = handler
                     signal.signal(number, lambda *arguments: waiting.append(arguments))
@@ -197,7 +192,22 @@ def _signals_wait() -> Iterator[None]:
             handlers[waiting[0][0]](*waiting[0])
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _clear_away(steps: Iterable[Callable[[], None]]) -> None:
+    """Take each step, whoever presses Ctrl-C again. What was never made, or holds something by now, is no error."""
+    interrupted = None
+    for _ in range(2):  # a signal may come just before they wait
+        try:
+            with _signals_wait():
+                for step in steps:
+                    with contextlib.suppress(OSError, ValueError):
+                        step()
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+
+
+def open_at_once(path: str, flags: int) -> int:
     """The file's descriptor. Without the flag, which Windows hasn't, a pipe would be opened once somebody writes."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
