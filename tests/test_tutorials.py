@@ -19,6 +19,7 @@ from tiny import REPOSITORY
 
 from mobilevit_np import fast
 from mobilevit_np.checkpoints import init_parameters, open_checkpoint, save_checkpoint, shipped
+from mobilevit_np.golden.file import VERSION
 from tutorials import (
     CHAPTERS,
     ENOUGH,
@@ -57,6 +58,16 @@ def test_every_output_is_true(chapter):
         warnings.simplefilter("error")
         found = differences(chapter)
     assert not found, "\n".join(map(str, found))
+
+
+def test_the_golden_file_s_page_is_true_and_whole():
+    page = TUTORIALS / "golden-file.md"
+    found = differences(page)
+    assert not found, "\n".join(map(str, found))
+    text = page.read_text(encoding="utf-8")
+    (fields,) = re.findall(r"^>>> print\(\*about, sep=\", \"\)\n(.*)$", text, re.MULTILINE)
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == fields.split(", ")
+    assert f"format, version {VERSION}" in text
 
 
 @by_name
