@@ -47,6 +47,8 @@ def c_libraries_held_back() -> Iterator[None]:
         libc = ctypes.CDLL(None)
         stream = ctypes.c_void_p.in_dll(libc, "__stderrp" if sys.platform == "darwin" else "stderr")
         drop = libc.fpurge if sys.platform == "darwin" else libc.__fpurge
+        # before the library that exits is taken down, which its other threads may not survive
+        libc.__cxa_atexit(ctypes.cast(libc.fflush, ctypes.c_void_p), stream, None)
     except (ImportError, OSError, TypeError, ValueError, AttributeError):  # another C: its libraries are heard
         yield
         return
