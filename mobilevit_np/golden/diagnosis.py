@@ -28,7 +28,7 @@ from .comparison import Comparison, Row, compare_matched, pair_up
 from .description import describe
 from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
 from .matching import Matching, arranged
-from .measure import MULTIPLE, allowed, error
+from .measure import MULTIPLE, allowed, error, floor
 from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values
 from .replay import reference_tensors
@@ -147,17 +147,23 @@ class _Case:
             )
         except (MobileViTError, ValueError):
             return set(), set(self.rows) - set(self.bad)
-        right = {path for path in self.rows if path in ours and self.fits(path, self._error(path, ours[path]))}
+        right = {
+            path for path in self.rows if path in ours and self.fits(path, self._error(path, ours[path]), mistakes)
+        }
         return right & set(self.bad), set(self.rows) - set(self.bad) - right
 
-    def fits(self, path: str, found: float) -> bool:
+    def fits(self, path: str, found: float, mistakes: Mistakes = ()) -> bool:
         """Whether an error is within the tolerance at ``path``."""
-        return found <= self.allowed(path)
+        return found <= self.allowed(path, mistakes)
 
-    def allowed(self, path: str) -> float:
-        """The tolerance at ``path``; of a tensor that only has the right shape with the mistake, the golden's."""
-        noise = self.golden.noise.get(path, 0.0) if path in self.misshapen else self.rows[path].noise
-        return allowed(noise, self.replayed.multiple)
+    def allowed(self, path: str, mistakes: Mistakes = ()) -> float:
+        """The tolerance at ``path``, more where implementations of a mistake differ; of a tensor that only has the
+        right shape with the mistake, the golden's.
+        """
+        goldens = floor(self.golden.noise.get(path, 0.0), self.replayed.precision)
+        noise = goldens if path in self.misshapen else self.rows[path].noise
+        slack = max((mistake.slack for mistake in mistakes), default=0.0) if path == PIXELS else 0.0
+        return max(slack, allowed(noise, self.replayed.multiple))
 
     def finite(self, path: str) -> bool:
         """Whether the port's tensor is made of numbers: no mistake is named for one that isn't."""
@@ -321,7 +327,7 @@ def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[
 def _fitting(case: _Case, path: str, tries: Iterable[Mistakes]) -> list[tuple[Mistakes, float]]:
     """Those of the tries that give the port's tensor, with its distance."""
     found = ((each, case.attempt(each, path)) for each in tries)
-    return [(each, tried.error) for each, tried in found if case.fits(path, tried.error)]
+    return [(each, tried.error) for each, tried in found if case.fits(path, tried.error, each)]
 
 
 def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator[Mistakes]:
@@ -355,7 +361,7 @@ def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]],
             path,
             case.attempt((), path).error,
             found,
-            case.allowed(path),
+            case.allowed(path, chosen),
             layers,
             tuple(sorted(also)),
             tuple(other.name for other in chosen if other is not mistake),

@@ -29,6 +29,7 @@ class Mistake:
     remedy: str  # what to do
     golden: str = "--formula xx_small"  # what ``trace`` makes a golden file of, on which it shows
     source: str = "imagined"  # the public port or report where it was made
+    slack: float = 0.0  # of pixel values: how far apart they are in different implementations of the mistake
 
     def plant(self, scope: Scope) -> Scope:
         """``scope`` with the mistake in it."""
@@ -298,6 +299,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "a bilinear resize of the nearest four pixels",
         "resize with Pillow's BILINEAR, or with antialias=True: what is made smaller must be averaged",
         golden="PHOTO",
+        slack=2 / 255,  # some round to whole levels, halves up or down; some don't
     ),
     Mistake(
         "squashed",

@@ -66,7 +66,7 @@ def squash(compute: Compute, image: np.ndarray, scope: Scope, profile: Profile, 
 
 
 def exchange_sides(compute: Compute, image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.ndarray:
-    return compute(image.swapaxes(1, 2), scope, profile, dtype)
+    return compute(image, scope, profile, dtype).swapaxes(1, 2)
 
 
 def crop_corner(compute: Compute, image: np.ndarray, scope: Scope, size: tuple[int, int], *center: Any) -> np.ndarray:
@@ -300,7 +300,10 @@ def attend_within_patches(
         each.reshape(rows // pixels, pixels, N, D).swapaxes(1, 2).reshape(-1, pixels, D)
         for each in _projections(x, scope, config)
     )
-    gathered, _ = ops.multi_head_attention(query, key, value, config.num_attention_heads, scale=scale)
+    weights = model.attention_probabilities(
+        query, scope / "probabilities", key, config.num_attention_heads, scale=scale
+    )
+    gathered = ops.attend(weights, value)
     return gathered.reshape(rows // pixels, N, pixels, D).swapaxes(1, 2).reshape(rows, N, D)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -19,37 +19,73 @@ if __name__ == "__main__":
 import numpy as np
 import oracle
 import torch
-from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, UNSEPARABLE, golden_and_network, setting_of
+from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, golden_and_network, separable, setting_of
 from hooks import of_transformers, outputs_of
 from torch import nn
 from torch.nn import functional
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
 
 from mobilevit_np.golden import Diagnosis, Golden, Network, diagnose
+from mobilevit_np.golden.adapters import record_torch
 
 Plant = Callable[[nn.Module], None]
-PROCESSORS = {  # the settings of transformers' image processor that a mistake changes
-    "rgb_for_bgr": {"do_flip_channel_order": False},
-    "nearest_resize": {"resample": 0},
-    "bicubic_resize": {"resample": 3},
+WAYS = {  # what a port tells besides its activations
+    "names": "its modules' own names, in order of execution",
+    "shuffled": "its weights; the names are invented, and in no order",
+    "nameless": "its weights, in order of execution",
+    "weightless": "the order of execution alone",
 }
+CLASSIFIERS = PREPROCESSING | {"layer_norm_over_tokens", "max_pooling"}  # shown by the setting "classifier" alone
+SILU = ("SiLU", "SiLUActivation")  # the activation by its classes' names
+
+
+def processor_settings(mistake: str | None, side: int) -> dict[str, object]:
+    """The settings of transformers' image processor, with the mistake or without."""
+    settings: dict[str, object] = {"size": {"shortest_edge": side * 9 // 8}, "resample": 2}
+    settings |= {"crop_size": {"height": side, "width": side}, "do_flip_channel_order": True}
+    changes: dict[str, dict[str, object]] = {
+        "rgb_for_bgr": {"do_flip_channel_order": False},
+        "rows_flipped": {"do_flip_channel_order": False},
+        "nearest_resize": {"resample": 0},
+        "lanczos_resize": {"resample": 1},
+        "bicubic_resize": {"resample": 3},
+        "no_288_step": {"size": {"shortest_edge": side}},
+        "squashed": {"size": {"height": side, "width": side}},
+        "no_antialias": {"do_resize": False},
+        "corner_crop": {"do_center_crop": False},
+        "crop_off_by_one": {"do_center_crop": False},
+        "not_rescaled": {"do_rescale": False},
+        "rescaled_twice": {"rescale_factor": 1 / 255**2},
+        "minus_one_to_one": {"rescale_factor": 2 / 255},
+    }
+    return settings | changes.get(mistake or "", {})
 
 
 def pixel_values(photo: np.ndarray, mistake: str | None, side: int) -> np.ndarray:
     """What transformers' image processor makes of a photo, with the mistake or without."""
-    settings = {"size": {"shortest_edge": side * 9 // 8}, "crop_size": {"height": side, "width": side}, "resample": 2}
-    settings |= {"do_flip_channel_order": True} | PROCESSORS.get(mistake or "", {})
-    if mistake == "no_288_step":
-        settings["size"] = {"shortest_edge": side}
-    if mistake in ("rows_flipped", "mean_and_std"):
-        settings["do_flip_channel_order"] = False
-    found = np.asarray(MobileViTImageProcessorPil(**settings)(photo, return_tensors="np")["pixel_values"])
-    if mistake == "rows_flipped":
-        return found[:, :, ::-1].copy()
-    if mistake == "mean_and_std":
-        mean, std = (np.float32(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        return ((found - mean) / std)[:, ::-1].copy()
-    return found
+    if mistake == "no_antialias":
+        photo = without_antialias(photo, side * 9 // 8)
+    processor = MobileViTImageProcessorPil(**processor_settings(mistake, side))
+    found = np.asarray(processor(photo, return_tensors="np")["pixel_values"]).astype(np.float32)
+    top, left = ((n - side) // 2 + 1 for n in found.shape[2:])
+    mean, std = (np.float32(v).reshape(3, 1, 1) for v in ((0.406, 0.456, 0.485), (0.225, 0.224, 0.229)))
+    changes: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "rows_flipped": lambda x: x[:, :, ::-1],
+        "sides_exchanged": lambda x: x.swapaxes(2, 3),
+        "corner_crop": lambda x: x[:, :, :side, :side],
+        "crop_off_by_one": lambda x: x[:, :, top : top + side, left : left + side],
+        "minus_one_to_one": lambda x: x - 1,
+        "mean_and_std": lambda x: (x - mean) / std,
+    }
+    return changes[mistake](found).copy() if mistake in changes else found
+
+
+def without_antialias(photo: np.ndarray, short: int) -> np.ndarray:
+    """The short side brought to this length by PyTorch's interpolation, which looks at the nearest four pixels."""
+    size = [n * short // min(photo.shape[:2]) for n in photo.shape[:2]]
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
+    resized = functional.interpolate(pixels, size, mode="bilinear", align_corners=False)
+    return resized[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
 
 
 def of_kind(model: nn.Module, kind: type, name: str = "") -> Iterator[nn.Module]:
@@ -87,6 +123,11 @@ def after(model: nn.Module, name: str, change: Callable[[nn.Module, torch.Tensor
     """Change what the modules of that name give."""
     for module in of_kind(model, nn.Module, name):
         module.register_forward_hook(lambda module, _, output: change(module, output))
+
+
+def replace_forward(modules: Iterable[nn.Module], forward: Callable) -> None:
+    for module in modules:
+        module.forward = functools.partial(forward, module)
 
 
 def silu_after_reduce(model: nn.Module) -> None:
@@ -170,44 +211,259 @@ def layer_norm_eps(model: nn.Module) -> None:
         norm.eps = 1e-6
 
 
-def scale_by_width(model: nn.Module) -> None:
-    def forward(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (
-            layer(x).unflatten(-1, (module.num_attention_heads, -1)).transpose(1, 2)
-            for layer in (module.query, module.key, module.value)
-        )
-        probabilities = module.dropout((q @ k.mT / math.sqrt(x.shape[-1])).softmax(-1))
-        return (probabilities @ v).transpose(1, 2).flatten(2)
+def by_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
-    for module in model.modules():
-        if hasattr(module, "query"):
-            module.forward = functools.partial(forward, module)
+
+def side_by_side(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+def by_reshape(x: torch.Tensor, heads: int) -> torch.Tensor:
+    return x.reshape(x.shape[0], heads, x.shape[1], -1)
+
+
+def merge_by_reshape(x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(x.shape[0], x.shape[2], -1)
+
+
+def weigh(query: torch.Tensor, key: torch.Tensor, width: int) -> torch.Tensor:
+    return (query @ key.mT / math.sqrt(query.shape[-1])).softmax(-1)
+
+
+def attention_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """transformers' self-attention modules."""
+    return (m for m in model.modules() if hasattr(m, "query"))
+
+
+def attend(model: nn.Module, **changes: Callable) -> None:
+    """Attention written anew, with its ``split``, ``weigh`` or ``merge`` changed."""
+
+    def forward(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        split, weigh, merge = (module.parts[name] for name in ("split", "weigh", "merge"))
+        q, k, v = (split(layer(x), module.num_attention_heads) for layer in (module.query, module.key, module.value))
+        return merge(module.dropout(weigh(q, k, x.shape[-1])) @ v)
+
+    for module in attention_modules(model):
+        right = {"split": by_heads, "weigh": weigh, "merge": side_by_side}
+        module.parts = {**getattr(module, "parts", right), **changes}
+        module.forward = functools.partial(forward, module)
+
+
+def scale_by_width(model: nn.Module) -> None:
+    attend(model, weigh=lambda q, k, width: (q @ k.mT / math.sqrt(width)).softmax(-1))
+
+
+def no_scale(model: nn.Module) -> None:
+    attend(model, weigh=lambda q, k, _: (q @ k.mT).softmax(-1))
+
+
+def softmax_over_queries(model: nn.Module) -> None:
+    attend(model, weigh=lambda q, k, _: (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-2))
+
+
+def queries_for_keys(model: nn.Module) -> None:
+    attend(model, weigh=lambda q, k, width: weigh(k, q, width))
+
+
+def heads_by_reshape(model: nn.Module) -> None:
+    attend(model, split=by_reshape, merge=merge_by_reshape)
+
+
+def heads_merged_by_reshape(model: nn.Module) -> None:
+    attend(model, merge=merge_by_reshape)
+
+
+def with_heads(model: nn.Module, heads: int) -> None:
+    for module in attention_modules(model):
+        module.num_attention_heads, module.attention_head_size = heads, module.all_head_size // heads
+
+
+def one_head(model: nn.Module) -> None:
+    with_heads(model, 1)
+
+
+def eight_heads(model: nn.Module) -> None:
+    with_heads(model, 8)
+
+
+def attention_within_patches(model: nn.Module) -> None:
+    def split(x: torch.Tensor, heads: int) -> torch.Tensor:  # (B*4, N, D) -> (B, N, h, 4, d)
+        return x.unflatten(0, (-1, 4)).unflatten(-1, (heads, -1)).permute(0, 2, 3, 1, 4)
+
+    attend(model, split=split, merge=lambda x: x.permute(0, 3, 1, 2, 4).flatten(0, 1).flatten(2))
 
 
 def interleaved_qkv(model: nn.Module) -> None:
-    for module in model.modules():
-        if hasattr(module, "query"):
-            parts = (module.query, module.key, module.value)
-            for leaf in ("weight", "bias"):
-                fused = torch.cat([getattr(part, leaf).data for part in parts])
-                for i, part in enumerate(parts):
-                    setattr(part, leaf, nn.Parameter(fused[i::3].clone()))
+    for module in attention_modules(model):
+        parts = (module.query, module.key, module.value)
+        for leaf in ("weight", "bias"):
+            fused = torch.cat([getattr(part, leaf).data for part in parts])
+            for i, part in enumerate(parts):
+                setattr(part, leaf, nn.Parameter(fused[i::3].clone()))
+
+
+def square_weights_transposed(model: nn.Module) -> None:
+    for name in (".query", ".key", ".value", ".attention.output.dense"):
+        replace_forward(of_kind(model, nn.Linear, name), lambda linear, x: x @ linear.weight + linear.bias)
 
 
 def gelu_for_silu(model: nn.Module) -> None:
-    exchange(model, ("SiLU", "SiLUActivation"), nn.GELU)
+    exchange(model, SILU, nn.GELU)
+
+
+def relu_for_silu(model: nn.Module) -> None:
+    exchange(model, SILU, nn.ReLU)
+
+
+def relu6_for_silu(model: nn.Module) -> None:
+    exchange(model, SILU, nn.ReLU6)
+
+
+def hardswish_for_silu(model: nn.Module) -> None:
+    exchange(model, SILU, nn.Hardswish)
+
+
+def gelu_in_feed_forward(model: nn.Module) -> None:
+    for module in of_kind(model, nn.Module, ".intermediate"):
+        exchange(module, SILU, nn.GELU)
+
+
+def gelu_tanh_in_feed_forward(model: nn.Module) -> None:
+    for module in of_kind(model, nn.Module, ".intermediate"):
+        exchange(module, SILU, lambda: nn.GELU(approximate="tanh"))
 
 
 def silu_for_relu(model: nn.Module) -> None:
     exchange(model.segmentation_head, ("ReLU",), nn.SiLU)
 
 
-def exchange(model: nn.Module, names: tuple[str, ...], other: type[nn.Module]) -> None:
+def exchange(model: nn.Module, names: tuple[str, ...], other: Callable[[], nn.Module]) -> None:
     """Put other activations in place of those of these classes."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child).__name__ in names:
                 setattr(parent, name, other())
+
+
+def kernels_flipped(model: nn.Module) -> None:
+    replace_forward(of_kind(model, nn.Conv2d), lambda conv, x: conv._conv_forward(x, conv.weight.flip(2, 3), conv.bias))
+
+
+def stride_in_expand(model: nn.Module) -> None:
+    for module in model.modules():
+        if hasattr(module, "expand_1x1"):
+            first, second = module.expand_1x1.convolution, module.conv_3x3.convolution
+            first.stride, second.stride = second.stride, first.stride
+
+
+def no_residual(model: nn.Module) -> None:
+    for module in model.modules():
+        if hasattr(module, "use_residual"):
+            module.use_residual = False
+
+
+def batch_statistics(model: nn.Module) -> None:
+    def forward(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        return functional.batch_norm(x, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+
+    replace_forward(of_kind(model, nn.BatchNorm2d), forward)
+
+
+def divide_by(model: nn.Module, deviation: Callable[[nn.BatchNorm2d], torch.Tensor]) -> None:
+    """Batch norm written by hand."""
+
+    def forward(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        parts = (norm.running_mean, deviation(norm), norm.weight, norm.bias)
+        mean, divisor, weight, bias = (part[:, None, None] for part in parts)
+        return (x - mean) / divisor * weight + bias
+
+    replace_forward(of_kind(model, nn.BatchNorm2d), forward)
+
+
+def variance_for_deviation(model: nn.Module) -> None:
+    divide_by(model, lambda norm: norm.running_var + norm.eps)
+
+
+def eps_outside_the_root(model: nn.Module) -> None:
+    divide_by(model, lambda norm: norm.running_var.sqrt() + norm.eps)
+
+
+def unfold_as_channels_last(model: nn.Module) -> None:
+    def unfolding(x: torch.Tensor) -> tuple[torch.Tensor, torch.Size]:
+        B, D, H, W = x.shape
+        patches = x.reshape(B, H // 2, 2, W // 2, 2, D).permute(0, 2, 4, 1, 3, 5)
+        return patches.reshape(B * 4, H * W // 4, D), x.shape
+
+    def folding(patches: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        B, D, H, W = shape
+        return patches.reshape(B, 2, 2, H // 2, W // 2, D).permute(0, 3, 1, 4, 2, 5).reshape(shape)
+
+    for block in blocks(model):
+        block.unfolding, block.folding = unfolding, folding
+
+
+def transformer_layers(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if hasattr(m, "layernorm_before")]
+
+
+def no_norm_before_attention(model: nn.Module) -> None:
+    for layer in transformer_layers(model):
+        layer.layernorm_before = nn.Identity()
+
+
+def no_norm_before_feed_forward(model: nn.Module) -> None:
+    for layer in transformer_layers(model):
+        layer.layernorm_after = nn.Identity()
+
+
+def post_norm(model: nn.Module) -> None:
+    def forward(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        x = layer.layernorm_before(x + layer.attention(x))
+        return layer.layernorm_after(layer.output(layer.intermediate(x), x))
+
+    replace_forward(transformer_layers(model), forward)
+
+
+def no_attention_residual(model: nn.Module) -> None:
+    def forward(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        x = layer.attention(layer.layernorm_before(x))
+        return layer.output(layer.intermediate(layer.layernorm_after(x)), x)
+
+    replace_forward(transformer_layers(model), forward)
+
+
+def no_feed_forward_residual(model: nn.Module) -> None:
+    replace_forward((layer.output for layer in transformer_layers(model)), lambda output, x, _: output.dense(x))
+
+
+def max_pooling(model: nn.Module) -> None:
+    def pool(module: nn.Module, _: object, output: dict[str, torch.Tensor]) -> None:
+        output["pooler_output"] = output["last_hidden_state"].amax((2, 3))
+
+    model.mobilevit.register_forward_hook(pool)
+
+
+def softmaxed_logits(model: nn.Module) -> None:
+    def normalize(module: nn.Module, _: object, output: dict[str, torch.Tensor]) -> None:
+        output["logits"] = output["logits"].softmax(1)
+
+    model.register_forward_hook(normalize)
+
+
+def atrous_rates_doubled(model: nn.Module) -> None:
+    for layer in model.segmentation_head.aspp.convs[1:4]:
+        conv = layer.convolution
+        conv.dilation = conv.padding = tuple(2 * rate for rate in conv.dilation)
+
+
+def aspp_order(model: nn.Module) -> None:
+    def reverse(_: nn.Module, x: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        first, *dilated, pooled = x[0].chunk(5, 1)
+        return (torch.cat([first, *reversed(dilated), pooled], 1),)
+
+    model.segmentation_head.aspp.project.register_forward_pre_hook(reverse)
 
 
 PLANTS: dict[str, Plant] = {
@@ -216,12 +472,9 @@ PLANTS: dict[str, Plant] = {
 assert set(PLANTS) == set(BY_NAME) - PREPROCESSING, f"made nowhere: {set(BY_NAME) - PREPROCESSING - set(PLANTS)}"
 
 
-def torch_port(
-    golden: Golden, network: Network, names: tuple[str, ...] = (), dtype: type = np.float32
-) -> dict[str, np.ndarray]:
-    """What hooks see in transformers' model with these mistakes made in it."""
-    fields = {**golden.config}
-    model = oracle.CLASSES[network.task](oracle.transformers.MobileViTConfig(**fields)).eval()
+def torch_model(golden: Golden, network: Network, names: tuple[str, ...] = ()) -> nn.Module:
+    """transformers' model with these mistakes made in it."""
+    model = oracle.CLASSES[network.task](oracle.transformers.MobileViTConfig(**golden.config)).eval()
     state = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in network.tensors.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected
@@ -229,19 +482,52 @@ def torch_port(
     for name in names:
         if name in PLANTS:
             PLANTS[name](model)
+    return model
+
+
+def pixels_of(golden: Golden, names: tuple[str, ...] = ()) -> np.ndarray:
+    """What transformers' image processor gives, with these mistakes made in it."""
     pixels = golden.tensors["pixel_values"].astype(np.float32)
-    if "image" in golden.tensors:
-        pixels = pixel_values(
-            golden.tensors["image"], next((name for name in names if name in PREPROCESSING), None), pixels.shape[2]
-        )
-    found = outputs_of(model.to(oracle.TORCH_DTYPES[dtype]), pixels.astype(dtype), of_transformers)
+    if "image" not in golden.tensors:
+        return pixels
+    mistake = next((name for name in names if name in PREPROCESSING), None)
+    return pixel_values(golden.tensors["image"], mistake, pixels.shape[2])
+
+
+def torch_port(
+    golden: Golden, network: Network, names: tuple[str, ...] = (), dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """What hooks see in transformers' model with these mistakes made in it."""
+    pixels = pixels_of(golden, names)
+    model = torch_model(golden, network, names).to(oracle.TORCH_DTYPES[dtype])
+    found = outputs_of(model, pixels.astype(dtype), of_transformers)
     return {"pixel_values": pixels, **{path or "logits": tensor for path, tensor in found.items()}}
 
 
-def diagnosed(names: tuple[str, ...], setting: str, seed: int = 0, full: bool = False) -> Diagnosis:
+def anonymous_port(
+    golden: Golden, network: Network, names: tuple[str, ...] = (), way: str = "nameless"
+) -> dict[str, np.ndarray]:
+    """The same as ``record_torch`` records it, under names that say nothing: see ``WAYS``."""
+    recorded = record_torch(torch_model(golden, network, names), pixels_of(golden, names))
+    modules = dict.fromkeys(name.removeprefix("parameters/").rpartition("/")[0] or name for name in recorded)
+    numbers = np.random.RandomState(0).permutation(len(modules)) if way == "shuffled" else range(len(modules))
+    invented = {name: f"tensor_{number:04}" for name, number in zip(modules, numbers, strict=True)}
+    invented["pixel_values"] = "pixel_values"
+    port: dict[str, np.ndarray] = {}
+    for name, tensor in recorded.items():
+        module, _, leaf = name.removeprefix("parameters/").rpartition("/")
+        if not leaf or "parameters/" not in name:
+            port[invented[name]] = tensor
+        elif way != "weightless":
+            port[f"parameters/{invented[module]}/{leaf}"] = tensor
+    return dict(sorted(port.items())) if way == "shuffled" else port
+
+
+def diagnosed(names: tuple[str, ...], setting: str, seed: int = 0, full: bool = False, way: str = "names") -> Diagnosis:
     """What is said of transformers' model with these mistakes in it."""
     golden, network = golden_and_network(setting, seed, full)
-    return diagnose(golden, torch_port(golden, network, names), network)
+    make = torch_port if way == "names" else functools.partial(anonymous_port, way=way)
+    return diagnose(golden, make(golden, network, names), network)
 
 
 def tries() -> Iterator[tuple[tuple[str, ...], str]]:
@@ -250,10 +536,9 @@ def tries() -> Iterator[tuple[tuple[str, ...], str]]:
     names = list(BY_NAME)
     for name, other in zip(names, [*names[7:], *names[:7]], strict=True):
         settings = {setting_of(name), setting_of(other)} - {"classifier"} or {"classifier"}
-        if len(settings) == 1 and frozenset((name, other)) not in UNSEPARABLE:
+        if len(settings) == 1 and separable(name, other):
             (setting,) = settings
-            photo = setting == "classifier"
-            if photo or not {name, other} & (PREPROCESSING | {"layer_norm_over_tokens"}):
+            if setting == "classifier" or not {name, other} & CLASSIFIERS:
                 yield (name, other), setting
     yield from (((), setting) for setting in SETTINGS)
 
