@@ -2,6 +2,8 @@
 on what it doesn't.
 """
 
+import re
+
 import numpy as np
 import pytest
 from golden_ports import golden_and_network, port
@@ -89,3 +91,29 @@ def test_the_diagnosis_describes_what_nothing_names_and_names_what_comes_after()
     text = "\n".join(diagnosis_lines(diagnose(golden, found, network)))
     assert f"?  {last} is off by" in text
     assert "it's 2 times the right tensor" in text
+
+
+@pytest.mark.parametrize("eps", [1e-2, 3.7e-3, 0.25])
+@pytest.mark.parametrize("kind", ["normalization", "layernorm_before"])
+def test_the_eps_of_a_norm_is_solved_for(kind, eps):
+    golden, network = golden_and_network()
+    found = {}
+    scope = network.scope(np.float32).wrap(f"*.{kind}", lambda f, x, s, **k: f(x, s, **{**k, "eps": eps}))
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    for unexplained in diagnose(golden, found, network).unexplained:
+        assert unexplained.path.endswith(kind)
+        said = re.fullmatch(r"its eps is (\S+)", unexplained.hint)
+        assert float(said[1]) == pytest.approx(eps, rel=0.02)
+
+
+def test_dropout_left_on_is_recognized():
+    golden, network = golden_and_network()
+    path = "mobilevit.encoder.layer.2.transformer.layer.0.attention.output.dense"
+    found = port(golden, network)
+    kept = np.random.default_rng(0).random(found[path].shape) >= 0.1
+    found[path] = np.where(kept, found[path] / np.float32(0.9), 0)
+    unexplained = next(each for each in diagnose(golden, found, network).unexplained if each.path == path)
+    assert re.fullmatch(
+        r"(9|10|11)% of it is zero, and the rest 1.11 times what it should be: dropout is on", unexplained.hint
+    )

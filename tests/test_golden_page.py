@@ -554,3 +554,21 @@ def test_no_tensor_that_is_no_number_is_shown_as_within():
     (tensor,) = [each for each in page.data["tensors"] if each["path"] == path]
     assert dict(tensor["numbers"])["verdict"] == "✕ off"
     assert tensor["picture"]["off"] == tensor["picture"]["of"]
+
+
+def test_what_reaches_nothing_is_no_alarm_and_what_matches_nothing_stands_in_its_place():
+    golden, network = golden_and_network()
+    key = "mobilevit.encoder.layer.3.transformer.layer.0.attention.attention.key"
+    found = port(golden, network)
+    found[key] = found[key] - network.tensors[f"{key}.bias"].astype(np.float32)
+    theirs = {}
+    for path, tensor in found.items():
+        theirs[path] = tensor
+        if path == key:
+            theirs["<their own>"] = tensor[:1]
+    page = compare_page(compare_for_page(golden, theirs, network=network))
+    assert '<div class="verdict ok">' in page
+    assert 'class="block off' not in page
+    (block,) = re.findall(rf'<div role="option" class="block idle" [^>]*data-path="{key}".*?</div>(.*?)<div', page)
+    assert block == '<p class="stranger">the port’s own: &lt;their own&gt;</p>'
+    assert "Off, and reaching nothing that comes after" in page

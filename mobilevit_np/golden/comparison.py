@@ -21,7 +21,7 @@ from .doubt import settle, without_heirs
 from .file import LOGITS, OPERATOR, PIXELS, Golden
 from .identity import Identity, split
 from .matching import Matching, match, other_size
-from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of
+from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of, precisions_of
 from .network import Network
 from .replay import replay
 
@@ -147,7 +147,8 @@ class Paired:
 
     matching: Matching
     idle: frozenset[str]  # off, and reaching nothing
-    precision: str
+    precision: str  # the port's
+    precisions: Mapping[str, str]  # each tensor's
     multiple: float
 
 
@@ -167,24 +168,27 @@ def pair_up(
     if precision is not None and precision not in UNITS:
         raise InputError(f"precision must be one of {', '.join(UNITS)}, not {precision!r}")
     matching = match(golden, port, network=network, mapping=mapping, by=by)
-    if precision is None:
-        precision = precision_of(tensor for path, tensor in matching.tensors.items() if path != PIXELS)
-    off = [row.path for row in _plain_rows(golden, matching, precision, multiple) if not row.ok]
+    tensors = {path: tensor for path, tensor in matching.tensors.items() if path != PIXELS}
+    found = precision_of(tensors.values()) if precision is None else precision
+    precisions = precisions_of(tensors, found) if precision is None else dict.fromkeys(tensors, found)
+    if PIXELS in matching.found:  # which may be in another than the port computes in, and isn't held to better
+        precisions[PIXELS] = precisions_of({PIXELS: matching.found[PIXELS].tensor}, "float32")[PIXELS]
+    off = [row.path for row in _plain_rows(golden, matching, precisions, multiple) if not row.ok]
     idle: frozenset[str] = frozenset()
     if off and network is not None and golden.task != OPERATOR:
-        matching, idle = settle(golden, split(port)[0], matching, network, precision, multiple)
+        matching, idle = settle(golden, split(port)[0], matching, network, precisions, multiple)
     elif off:
         matching, idle = without_heirs(golden, matching, off)
-    return Paired(matching, idle, precision, multiple)
+    return Paired(matching, idle, found, precisions, multiple)
 
 
 def compare_matched(golden: Golden, paired: Paired, network: Network | None = None) -> Comparison:
     """The same for tensors that have been matched: with ``network`` by replay."""
-    matching, precision, multiple = paired.matching, paired.precision, paired.multiple
+    matching, precisions, multiple = paired.matching, paired.precisions, paired.multiple
     if network is None:
-        rows = _plain_rows(golden, matching, precision, multiple)
+        rows = _plain_rows(golden, matching, precisions, multiple)
     else:
-        rows = _replayed_rows(golden, matching, network, precision, multiple)
+        rows = _replayed_rows(golden, matching, network, precisions, multiple)
     if not rows:
         raise InputError("none of the port's tensors stands where the network computes one: nothing was compared")
     missing = tuple(path for path in golden.noise if path not in matching.found and path not in matching.misshapen)
@@ -195,11 +199,11 @@ def compare_matched(golden: Golden, paired: Paired, network: Network | None = No
         matching.absent,
         matching.how,
         matching.layouts,
-        precision,
+        paired.precision,
         multiple,
         network is not None,
         matching.identity,
-        _answer(golden, matching, precision, multiple),
+        _answer(golden, matching, precisions, multiple),
         other_size(golden, matching),
     )
 
@@ -209,42 +213,37 @@ def judged(path: str, name: str, found: np.ndarray, difference: Difference, nois
     return Row(path, name, found.shape, difference, noise, difference.error <= allowed(noise, multiple))
 
 
-def _plain_rows(golden: Golden, matching: Matching, precision: str, multiple: float) -> list[Row]:
+def _plain_rows(golden: Golden, matching: Matching, precisions: Mapping[str, str], multiple: float) -> list[Row]:
     rows = []
     for path, expected in golden.tensors.items():
         if path in matching.misshapen:
             rows.append(_misshapen(path, matching))
         elif path in matching.found:
             matched = matching.found[path]
-            noise = _floor(path, golden.noise.get(path, 0.0), matched.tensor, precision)
+            noise = floor(golden.noise.get(path, 0.0), precisions[path])
             rows.append(judged(path, matched.name, matched.tensor, measure(matched.tensor, expected), noise, multiple))
     return rows
 
 
-def _answer(golden: Golden, matching: Matching, precision: str, multiple: float) -> Row | None:
+def _answer(golden: Golden, matching: Matching, precisions: Mapping[str, str], multiple: float) -> Row | None:
     path = LOGITS if LOGITS in matching.found or golden.task != "backbone" else "mobilevit"
     found = {path: matching.found[path]} if path in matching.found else {}
-    return next(iter(_plain_rows(golden, replace(matching, found=found, misshapen={}), precision, multiple)), None)
+    return next(iter(_plain_rows(golden, replace(matching, found=found, misshapen={}), precisions, multiple)), None)
 
 
-def _replayed_rows(golden: Golden, matching: Matching, network: Network, precision: str, multiple: float) -> list[Row]:
-    locally = replay(network, golden, matching.tensors, precision)
+def _replayed_rows(
+    golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
+) -> list[Row]:
+    locally = replay(network, golden, matching.tensors, precisions)
     rows = []
     for path in golden.tensors:
         if path in matching.misshapen:
             rows.append(_misshapen(path, matching))
         elif path in locally:
             matched = matching.found[path]
-            noise = _floor(path, locally[path].noise, matched.tensor, precision)
-            rows.append(judged(path, matched.name, matched.tensor, locally[path].difference, noise, multiple))
+            local = locally[path]
+            rows.append(judged(path, matched.name, matched.tensor, local.difference, local.noise, multiple))
     return rows
-
-
-def _floor(path: str, noise: float, found: np.ndarray, precision: str) -> float:
-    """The noise floor in the port's precision; its input may have another, and isn't held to better than float32."""
-    if path == PIXELS:
-        precision = max("float32", precision_of([found]), key=UNITS.__getitem__)
-    return floor(noise, precision)
 
 
 def _misshapen(path: str, matching: Matching) -> Row:

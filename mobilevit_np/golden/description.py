@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from .measure import error
+
 _NAMES = {  # our axes, by how many there are: what they're called, and which holds the channels
     4: (("images", "channels", "rows", "columns"), 1),
     3: (("pixels of the patch", "tokens", "features"), 2),
@@ -19,6 +21,9 @@ _NAMES = {  # our axes, by how many there are: what they're called, and which ho
 }
 _WIDEST = 4  # pixels that a border may be wide
 _LISTED = 6
+_EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)  # TensorFlow's batch norm, ViT's, BERT's, and others
+_DROPOUT = 1.01  # what's kept is made larger by it
+_STEPS = 60  # each leaves two thirds
 Fits = Callable[[np.ndarray, np.ndarray], bool]
 
 
@@ -44,6 +49,23 @@ def describe(
     )
 
 
+def eps_of(found: np.ndarray, normalize: Callable[[float], np.ndarray], allowed: float) -> str:
+    """The eps with which a norm gives ``found``, in a sentence; empty where none does.
+
+    The usual ones come first; then the one in 1e-12..10 that comes nearest.
+    """
+
+    def off(eps: float) -> float:
+        return error(found, normalize(eps))
+
+    low, high = -12.0, 1.0  # the exponent; the error falls towards the right one and rises after it
+    for _ in range(_STEPS):
+        third = (high - low) / 3
+        low, high = (low, high - third) if off(10 ** (low + third)) < off(10 ** (high - third)) else (low + third, high)
+    fitting = [eps for eps in (*_EPS, 10 ** ((low + high) / 2)) if off(eps) <= allowed]
+    return f"its eps is {fitting[0]:.3g}" if fitting else ""
+
+
 def _sentences(
     found: np.ndarray, expected: np.ndarray, given: np.ndarray | None, fits: Fits, names: tuple[str, ...], channels: int
 ) -> Iterator[str]:
@@ -55,6 +77,12 @@ def _sentences(
         yield "it's the right tensor plus the layer's input: a residual too many"
     if given is not None and given.shape == found.shape and fits(found, expected - given):
         yield "it's the right tensor without the layer's input: a residual is missing"
+    dropped = (found == 0) & (expected != 0)
+    if 0.02 < dropped.mean() < 0.98:
+        factor = float((found * expected).sum() / np.square(expected[~dropped]).sum())
+        if factor > _DROPOUT and fits(found, np.where(dropped, 0, expected * factor)):
+            share = f"{dropped.mean():.0%} of it is zero"
+            yield f"{share}, and the rest {factor:.3g} times what it should be: dropout is on"
     yield from _scaled(found, expected, fits, names, channels)
     yield from _moved(found, expected, fits, names)
     if fits(np.sort(found, axis=None), np.sort(expected, axis=None)):

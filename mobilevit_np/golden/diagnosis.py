@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -25,7 +25,7 @@ from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
 from ..scope import Scope
 from .comparison import Comparison, Row, compare_matched, pair_up
-from .description import describe
+from .description import describe, eps_of
 from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
 from .matching import Matching, arranged
 from .measure import MULTIPLE, allowed, error, floor
@@ -35,6 +35,7 @@ from .replay import reference_tensors
 
 _MOST_UNEXPLAINED = 6  # kinds of layers that are looked into in vain before it's enough
 _NEAREST = 3  # single mistakes that pairs are built on
+_NORM = re.compile(r"\.(normalization|layernorm\w*)$")
 _NUMBERED = re.compile(r"\.\d+")
 Mistakes = tuple[Mistake, ...]
 
@@ -181,9 +182,11 @@ class _Case:
     def description(self, path: str) -> str:
         """What the port's tensor is beside the right one."""
         given: list[np.ndarray] = []
+        again: list[Any] = []
 
         def look(compute: Any, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
             given.append(x)
+            again.append(lambda eps: compute(x, scope, *args, **{**kwargs, "eps": eps}))
             return np.asarray(compute(x, scope, *args, **kwargs))
 
         found = reference_tensors(
@@ -191,6 +194,8 @@ class _Case:
         )
         heads = path.endswith("probabilities")
         fed = given[0] if given else None
+        if again and _NORM.search(path) and (said := eps_of(self.port[path], again[0], self.allowed(path))):
+            return said
         return describe(self.port[path], found[path], fed, self.allowed(path), heads=heads) if path in found else ""
 
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
@@ -231,11 +236,15 @@ def diagnose(
     case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []
-    misloaded = _misloaded(case)
-    waiting = [path for path in case.bad if not any(path in each.paths for each in misloaded)]
+    lost = {path for each in _misloaded(case, misplaced=False) for path in each.paths}
+    wrong = {path for each in _misloaded(case) for path in each.paths} - lost
+    waiting = [path for path in case.bad if path not in wrong]
     while waiting and len(unexplained) < _MOST_UNEXPLAINED:
         path = waiting[0]
         found = _explain(case, path, findings, mistakes)
+        if not found and path in lost:
+            waiting = waiting[1:]
+            continue
         if not found:
             alike = tuple(each for each in waiting[1:] if _kind(each) == _kind(path))
             unexplained.append(replace(_unexplained(case, path, mistakes), also=alike))
@@ -244,6 +253,8 @@ def diagnose(
         findings += found
         explained = {each for finding in found for each in finding.explains}
         waiting = [each for each in waiting if each not in explained]
+    named = {path for finding in findings for path in finding.explains}
+    misloaded = _misloaded(case, but_for=named)
     unseen = hidden(golden, network, mistakes) if unexplained or waiting or not case.bad else ()
     return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting), misloaded, unseen)
 
@@ -277,13 +288,18 @@ def _look(seen: set[str], compute: Any, x: np.ndarray, scope: Scope, *args: Any,
     return output
 
 
-def _misloaded(case: _Case) -> tuple[Misloaded, ...]:
-    """The wrong layers whose weights aren't as they should be, by what is the matter with them."""
+def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] = ()) -> tuple[Misloaded, ...]:
+    """The wrong layers whose weights aren't as they should be, by what is the matter with them.
+
+    A weight that was never loaded may be one that has no place, because the layer was left out: then the mistake is
+    named (``but_for``).
+    """
     identity = case.replayed.identity
     if identity is None:
         return ()
     matter = dict.fromkeys(identity.never_loaded, "the port has nothing like it")
-    matter |= {part: f"{m.how}: the port's {m.name}" for m in identity.misplaced for part in m.parameter.split(" + ")}
+    others = identity.misplaced if misplaced else ()
+    matter |= {part: f"{m.how}: the port's {m.name}" for m in others for part in m.parameter.split(" + ")}
     modules: dict[str, list[str]] = {}
     for name in matter:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
@@ -293,7 +309,7 @@ def _misloaded(case: _Case) -> tuple[Misloaded, ...]:
         behind.append(path)
         if path in case.rows:
             names = [name for module in behind for name in modules.get(module, ())]
-            if path in case.bad and names:
+            if path in case.bad and names and path not in but_for:
                 parameters, paths = found.setdefault(matter[names[0]], ([], []))
                 parameters += [name for name in names if matter[name] == matter[names[0]]]
                 paths.append(path)

@@ -22,7 +22,7 @@ import numpy as np
 
 from .file import Golden
 from .matching import Matched, Matching, arranged
-from .measure import allowed, error, floor
+from .measure import allowed, error
 from .network import Network
 from .replay import reference_tensors, replay
 
@@ -36,20 +36,20 @@ def settle(
     port: Mapping[str, np.ndarray],
     matching: Matching,
     network: Network,
-    precision: str,
+    precisions: Mapping[str, str],
     multiple: float,
 ) -> tuple[Matching, frozenset[str]]:
     """The matching without the pairs that were none, and the paths that are off and reach nothing."""
-    case = _Case(golden, matching, network, precision, multiple)
+    case = _Case(golden, matching, network, precisions, multiple)
     weak = case.with_echoes([path for path in case.off if not matching.found[path].firm])
     given_up = _idle(weak, case, weak=True)
     if given_up:
         matching = matching.without(given_up)
-        case = _Case(golden, matching, network, precision, multiple)
+        case = _Case(golden, matching, network, precisions, multiple)
     handed_on = _handed_on(golden, port, matching, case)
     if handed_on:
         matching = matching.with_others(handed_on)
-        case = _Case(golden, matching, network, precision, multiple)
+        case = _Case(golden, matching, network, precisions, multiple)
     last = next(reversed(case.ours), None)
     return matching, _idle([path for path in case.off if path != last], case)
 
@@ -57,13 +57,13 @@ def settle(
 class _Case:
     """A replay, and what becomes of it when pairs are left out."""
 
-    def __init__(self, golden: Golden, matching: Matching, network: Network, precision: str, multiple: float) -> None:
+    def __init__(
+        self, golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
+    ) -> None:
         self.golden, self.network, self.port, self.multiple = golden, network, matching.tensors, multiple
-        locally = replay(network, golden, self.port, precision)
+        locally = replay(network, golden, self.port, precisions)
         self.ours = {path: local.expected for path, local in locally.items()}
-        self.floors = {
-            path: allowed(floor(local.noise, precision), multiple) / multiple for path, local in locally.items()
-        }
+        self.floors = {path: allowed(local.noise, multiple) / multiple for path, local in locally.items()}
         self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
         self.off = [path for path, times in self.errors.items() if times > multiple]
 
@@ -142,7 +142,7 @@ def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matchin
 
 
 def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, Matched]:
-    """The last of the steps that follow each of the port's tensors, at the last path that shows the golden's once more."""
+    """The last of the steps that follow each of the port's tensors, at the last path that shows it once more."""
     paths = {pair.name: path for path, pair in matching.found.items()}  # of one name's paths the last
     unknown, steps = set(matching.unknown), {}
     lasts = _lasts(golden.tensors)
@@ -160,7 +160,7 @@ def _lasts(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     """For each path the last of those that follow it with the same numbers, as a layer does its last part's."""
     lasts: dict[str, str] = {}
     after = ""
-    for path in reversed(tensors):
+    for path in reversed(list(tensors)):
         same = bool(after) and np.array_equal(tensors[path], tensors[after])
         lasts[path] = lasts[after] if same else path
         after = path

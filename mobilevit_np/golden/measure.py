@@ -7,12 +7,12 @@ within 6 floors of ours wherever it was measured (tests/parity/test_golden.py as
 machines more than twice that. No floor is taken for smaller than one rounding of the largest value: a tensor that's
 merely copied has none, and yet a port may round it.
 
-A port in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's. Not so
-int8: there the operands of a layer are rounded and their products summed exactly. Its floor is half a step of the
-largest value, and in ``replay``, which it's meant for, more where rounding its operands does more to a layer
-(``int8``). TFLite's dynamic-range int8 stays within 5 half steps with drawn weights (tests/parity_tf asserts 8), and
-comes to 25 in one layer of the shipped classifier. What changes a layer by less than the tolerance, at least 6%, can't
-be seen in such a port: compare the file before it was quantized.
+A tensor in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's; in
+``replay`` what rounding does to each layer is measured (``rounding``). Not so int8: there the operands of a layer are
+rounded and their products summed exactly. Its floor is half a step of the largest value, and in ``replay``, which it's
+meant for, more where rounding its operands does more to a layer. TFLite's dynamic-range int8 stays within 5 half steps
+with drawn weights (tests/parity_tf asserts 8), and comes to 25 in one layer of the shipped classifier. What changes a
+layer by less than the tolerance, at least 6%, can't be seen in such a port: compare the file before it was quantized.
 
 No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that
 isn't finite allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros
@@ -24,7 +24,7 @@ Explained in tutorials/11-is-my-port-right.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,12 @@ def precision_of(tensors: Iterable[np.ndarray]) -> str:
     names = [name for name in map(_precision, tensors) if name is not None]
     common = [name for name in UNITS if names.count(name) > _SHARE * len(names)]
     return max(common, key=UNITS.__getitem__, default="float32")
+
+
+def precisions_of(tensors: Mapping[str, np.ndarray], precision: str) -> dict[str, str]:
+    """Each tensor's own precision where it's coarser than the port's, ``precision``."""
+    own = {name: _precision(tensor) or precision for name, tensor in tensors.items()}
+    return {name: max(precision, found, key=UNITS.__getitem__) for name, found in own.items()}
 
 
 def _precision(tensor: np.ndarray) -> str | None:

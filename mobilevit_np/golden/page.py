@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -38,6 +38,7 @@ _STEPS = (1 / 16, 1 / 4, 1.0, 10.0, 1e3, 1e6)  # of the allowed error: where one
 _WITHIN = 2  # the last color of what is within tolerance
 _STAGE = re.compile(r"^(.*?\.layer\.\d+)(?:\.|$)")
 _LONGEST_LINE = 1000
+_STRANGERS = 4  # of the port's unmatched tensors in a row, by name
 _ALONE, _PILED = "layer alone", "end to end"
 
 
@@ -50,6 +51,7 @@ class Compared:
     comparison: Comparison
     expected: Mapping[str, np.ndarray]  # what the port's tensors are held against
     plain: Comparison | None = None  # the other, end to end, where ``comparison`` is a replay
+    strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # a path -> the port's after it, unmatched
 
 
 def compare_for_page(
@@ -66,10 +68,23 @@ def compare_for_page(
     """``golden.compare``, with all that ``compare_page`` needs besides. Raises InputError as that does."""
     paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
     matching, plain = paired.matching, compare_matched(golden, paired)
+    strangers = _strangers(port, matching)
     if network is None or replayed is False:
-        return Compared(golden, matching, plain, golden.tensors)
+        return Compared(golden, matching, plain, golden.tensors, strangers=strangers)
     locally = compare_matched(golden, paired, network)
-    return Compared(golden, matching, locally, reference_tensors(network, golden, matching.tensors), plain)
+    expected = reference_tensors(network, golden, matching.tensors)
+    return Compared(golden, matching, locally, expected, plain, strangers)
+
+
+def _strangers(port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, tuple[str, ...]]:
+    """What matches nothing, by the path after which the port computes it."""
+    paths = {pair.name: path for path, pair in matching.found.items()}
+    unknown, found, path = set(matching.unknown), dict[str, tuple[str, ...]](), ""
+    for name in port:
+        path = paths.get(name, path)
+        if name in unknown:
+            found[path] = (*found.get(path, ()), name)
+    return found
 
 
 def compare_page(compared: Compared, *, port: str = "port", picture_bytes: int = PICTURE_BYTES) -> str:
@@ -199,9 +214,21 @@ def _blocks(compared: Compared, paths: Sequence[str]) -> str:
         name = plain_name(stage)
         head = "" if members == [stage] else f'<div class="head" aria-hidden="true">{_breakable(name)}</div>'
         names = [_within(path, stage) if head else path for path in members]
-        blocks = "".join(block(path, numbers[path], shown) for path, shown in zip(members, names, strict=True))
+        blocks = "".join(
+            block(path, numbers[path], shown) + _stranger(compared.strangers.get(path, ()))
+            for path, shown in zip(members, names, strict=True)
+        )
         out.append(f'<div role="group" class="stage" aria-label="{text(name)}">{head}{blocks}</div>')
-    return "".join(out)
+    return _stranger(compared.strangers.get("", ())) + "".join(out)
+
+
+def _stranger(names: Sequence[str]) -> str:
+    """The port's tensors that match nothing, where it computes them."""
+    if not names:
+        return ""
+    shown = ", ".join(plain_name(name) for name in names[:_STRANGERS])
+    more = f" and {len(names) - _STRANGERS} more" if len(names) > _STRANGERS else ""
+    return f'<p class="stranger">the port’s own: {text(shown)}{more}</p>'
 
 
 def _within(path: str, stage: str) -> str:
@@ -232,7 +259,9 @@ def _blocks_of(compared: Compared) -> Callable[[str, int, str], str]:
 
 
 def _state(row: Row | None) -> str:
-    return "missing" if row is None else "ok" if row.ok else "off"
+    if row is None:
+        return "missing"
+    return "ok" if row.ok else "off" if row.reaches else "idle"
 
 
 def _cell(row: Row | None, comparison: Comparison) -> str:
@@ -253,6 +282,8 @@ def stage_of(path: str) -> str:
 
 def color_of(row: Row, multiple: float) -> int:
     """Which of the seven colors a row has: 0 to 2 within tolerance, 3 to 6 beyond."""
+    if not row.reaches:
+        return _WITHIN
     found = sum(row.multiple > multiple * step for step in _STEPS)
     return min(found, _WITHIN) if row.ok else max(found, _WITHIN + 1)
 
@@ -350,7 +381,7 @@ def _status(row: Row | None, piled: Row | None, comparison: Comparison) -> str:
         return "Not in the port: nothing to compare." if piled is None else "Not reached by the replay."
     if row.difference is None:
         return f"Its shape {row.shape} is no layout of the golden's."
-    words = "Within tolerance" if row.ok else "Off"
+    words = "Within tolerance" if row.ok else "Off" if row.reaches else "Off, and reaching nothing that comes after"
     return f"{words}: {_far(row.multiple)}, where {_times(comparison.multiple)} is allowed."
 
 

@@ -5,8 +5,8 @@ tensor of the same path, and hands on the port's tensor in place of it: the next
 module was fed. Nothing piles up; a layer after a wrong one is right if it's right. Where the port has no tensor for a
 path, ours goes on.
 
-The noise floor is local too: the same replay in float32, layer by layer beside the float64 one, and for an int8 port
-another with operands in int8's steps.
+The noise floor is local too: the same replay in float32, layer by layer beside the float64 one, and for a port in
+half precision or int8 another that rounds as it does (``rounding``).
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -23,9 +23,9 @@ import numpy as np
 
 from ..scope import Scope
 from .file import IMAGE, PIXELS, Golden
-from .int8 import operand_noise, round_operands
-from .measure import UNITS, Difference, error, measure
+from .measure import UNITS, Difference, error, floor, measure
 from .network import Network, check_input, make_pixel_values, name_of_output
+from .rounding import rounding_noise, roundings
 
 _RESIZED = (".unfolding", ".folding")  # where maps that aren't whole patches are resized
 Plant = Callable[[Scope], Scope]
@@ -45,19 +45,22 @@ class _ReachedError(Exception):
 
 
 def replay(
-    network: Network, golden: Golden, port: Mapping[str, np.ndarray], precision: str = "float32"
+    network: Network, golden: Golden, port: Mapping[str, np.ndarray], precisions: Mapping[str, str]
 ) -> dict[str, Local]:
     """For every path that the port has a tensor for, in order of execution: how far it is from the reference there.
 
-    ``port`` is under our paths and in our layout. The noise is float32's; for int8 also what rounding operands does.
+    ``port`` is under our paths and in our layout. The noise is the floor in the tensor's precision: float32's, scaled
+    for float64; and measured for those that are coarser.
     """
     exact = reference_tensors(network, golden, port)
     coarse = reference_tensors(network, golden, port, dtype=np.float32)
     noise = {path: _noise(path, coarse[path], ours) for path, ours in exact.items()}
-    if precision == "int8":
-        rounded = reference_tensors(network, golden, port, plant=round_operands(network))
-        noise = {path: max(noise[path], operand_noise(rounded[path], ours)) for path, ours in exact.items()}
-    return {path: Local(measure(port[path], ours), noise[path], ours) for path, ours in exact.items()}
+    floors = {path: floor(noise[path], min(precisions[path], "float32", key=UNITS.__getitem__)) for path in exact}
+    for precision, plant in roundings(network).items():
+        paths = [path for path in exact if precisions[path] == precision]
+        rounded = reference_tensors(network, golden, port, plant=plant) if paths else {}
+        floors |= {path: max(floors[path], rounding_noise(rounded[path], exact[path], precision)) for path in paths}
+    return {path: Local(measure(port[path], ours), floors[path], ours) for path, ours in exact.items()}
 
 
 def reference_tensors(

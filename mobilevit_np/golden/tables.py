@@ -166,6 +166,8 @@ def _coarser(comparison: Comparison) -> list[str]:
     """A word on ports that compute in less than float32 and store it as float32: their numbers don't show it."""
     if comparison.ok or not comparison.replayed or comparison.precision != "float32":
         return []
+    if 2 * len(comparison.bad) < len(comparison.rows):  # it would round everywhere
+        return []
     fitting = [precision for precision in _MOST if _explained_by(precision, comparison)]
     if not fitting:
         return []

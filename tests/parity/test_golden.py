@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import timm
 import torch
+import transformers
 from golden_ports import BY_NAME, SETTINGS, golden_and_network
 from hooks import outputs_of
 from oracle import CLASSES
-from plants import torch_port
+from plants import PLANTS, torch_port
 
 from mobilevit_np.checkpoints.parameter_names import TIMM as TIMM_SCHEME
 from mobilevit_np.checkpoints.parameter_names import from_hugging_face
 from mobilevit_np.config import NetworkConfig
 from mobilevit_np.golden import compare, diagnose, trace
+from mobilevit_np.golden.adapters import record_torch
 from mobilevit_np.golden.formula import make, network_by_formula, save_weights, tensor
 from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
 from mobilevit_np.golden.measure import MULTIPLE, error
@@ -37,6 +39,42 @@ def test_transformers_stays_within_half_of_what_is_allowed(setting, seed, dtype)
         assert (comparison.how, comparison.precision) == (TRANSFORMERS, np.dtype(dtype).name)
         assert not comparison.missing
         assert not comparison.unknown
+
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def half_port(setting, precision, names=()):
+    """What transformers' model gives in half precision, by PyTorch's own arithmetic."""
+    golden, network = golden_and_network(setting)
+    model = CLASSES[golden.task](transformers.MobileViTConfig(**golden.config)).eval()
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in network.tensors.items()}, strict=False)
+    for name in names:
+        PLANTS[name](model)
+    return golden, network, record_torch(model.to(HALVES[precision]), golden)
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("setting", ["classifier", "segmenter"])
+def test_half_precision_stays_within_five_times_what_rounding_does(setting, precision):
+    """Six times are allowed."""
+    golden, network, port = half_port(setting, precision)
+    comparison = compare(golden, port, network=network, multiple=MULTIPLE * 5 / 6)
+    assert comparison.precision == precision
+    assert comparison.ok, comparison.first_bad
+
+
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("name", ["gelu_in_feed_forward", "scale_by_width", "concat_order", "no_final_layer_norm"])
+def test_mistakes_show_through_half_precision(name, precision):
+    golden, network, port = half_port("classifier", precision, [name])
+    assert diagnose(golden, port, network).names == (name,)
+
+
+def test_batch_norm_eps_shows_through_float16():
+    """By 4e-4 of a variance of 1: less than bfloat16 can tell."""
+    golden, network, port = half_port("classifier", "float16", ["batch_norm_eps"])
+    assert diagnose(golden, port, network).names == ("batch_norm_eps",)
 
 
 def test_resizes_of_large_maps_stay_within_it_too():
