@@ -469,4 +469,9 @@ def test_half_a_character_in_the_metadata_is_refused(tmp_path):
 def test_the_paths_of_a_golden_do_not_depend_on_its_widths():
     golden = golden_and_network("odd")[0]
     wide = replace(golden, config={**golden.config, "hidden_sizes": [1 << 10] * 3, "aspp_out_channels": 1 << 12})
-    assert paths_of(wide) == paths_of(golden) >= set(golden.tensors)
+    tracemalloc.start()
+    try:
+        assert paths_of(wide) == paths_of(golden) >= set(golden.tensors)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()

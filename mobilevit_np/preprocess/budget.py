@@ -36,6 +36,12 @@ _BITS, _TILE_WIDTH, _TILE_HEIGHT, _STRIP_ROWS = 258, 322, 323, 278  # TIFF's tag
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker behind entropy-coded data
 
 
+# Blocks of more than 32 MiB, glibc's largest threshold, go back to the system when a photo goes; smaller ones pile up
+# in the heaps of the threads that decode.
+_core: Any = vars(Image)["core"]  # which its type hints don't name
+_core.set_block_size(max(_core.get_block_size(), 64 << 20))
+
+
 def cost(image: Image.Image, file: Any) -> tuple[int, int]:
     """(how many pixels such a photo may have, the bytes that decoding this one takes) of what Pillow has opened.
 

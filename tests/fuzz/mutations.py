@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -73,6 +74,10 @@ TOKENS = (
     b"\x93", b"\x81", b"\x92", b"\x85", b"\x86", b"\x87", b"Q", b"P\n", b"N", b"}", b"]", b"s", b"a", b"\x94",
     b"\x95" + b"\xff" * 8, b"\x8a\x01\xff", b"cos\nsystem\n", b"cbuiltins\neval\n", b"cnumpy\ndtype\n",
     b"ctorch\nSize\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"K\xff",
+    b"\x8b\x00\x08\x00\x00" + b"\x01" * 2048, b"\x8b\xff\xff\xff\x7f", b"\x8a\x0f" + b"\x7f" * 15, b"\x89", b"\x88",
+    b"X\x03\x00\x00\x00\xed\xa0\x80", b"\x8c\x03\xed\xb0\x80", b"X\xd0\x07\x00\x00" + b"module." * 285 + b"name.",
+    b"G\x7f\xf0" + bytes(6), b"B\x04\x00\x00\x00abcd", b"c__main__\nModel\n", b"I1\n", b"L1L\n", b"F1.5\n", b"S'a'\n",
+    b"\x8d" + b"\xff" * 8, b"\x96" + b"\xff" * 8, b"\x97", b"\x98", b"\x8f", b"\x90", b"\x91", b"d", b"l", b"o", b"i",
     b"J\xff\xff\xff\xff", b"X\xff\xff\xff\xff", b"-1", b"1e999", b"null", b'"', b"\\", b"\n", b"PK\x03\x04",
     b"PK\x01\x02", b"PK\x05\x06", b"F32", b"BF16", b"9" * 30,
 )  # fmt: skip
@@ -91,7 +96,9 @@ VALUES: tuple[Any, ...] = (
     float("inf"), float("nan"), "", "x", "2", "silu", "xielu", "prelu", "relu", "bilinear", "center", "\0", "ü" * 50,
     [], {}, [0], [1, 2], [[]], [None] * 3, [8, 8, 8], [1.5, 2, 3], ["8", 8, 8], [1 << 40] * 3, {"a": 1},
     {"height": 1}, {"shortest_edge": -5}, {"0": "a"}, {"0": None}, {"x": "y"}, "mobilevit", "mobilevitv2",
-    "mobilevit_xxs", {"0": "a", "00": "b"},
+    "mobilevit_xxs", {"0": "a", "00": "b"}, "\ud800", {"\udfff": 1}, "module." * 1500, "x" * 100_000, 10**4000,
+    functools.reduce(lambda inner, _: [inner], range(600), []),
+    functools.reduce(lambda inner, _: {"a": inner}, range(40), {}),
 )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import io
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,11 +28,17 @@ from mobilevit_np.formats.files import parse_json
 from mobilevit_np.formats.tensor_file import parse_tensor_file
 from mobilevit_np.formats.torch_pickle import read_pickle
 from mobilevit_np.formats.weights_file import WeightsFile
+from mobilevit_np.golden import compare, formula, trace
+from mobilevit_np.golden import file as golden_file
+from mobilevit_np.golden.file import Golden
+from mobilevit_np.golden.formula import network_by_formula
+from mobilevit_np.golden.operators import make_operator
 
 from . import mutations, samples
 
 Random = np.random.Generator
 SOURCE = Source("fuzzed", "file", Path("fuzzed.bin"))
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "torch_files.zip"
 PREPROCESSOR = {
     "crop_size": {"height": 256, "width": 256}, "do_center_crop": True, "do_flip_channel_order": True,
     "do_resize": True, "do_rescale": True, "rescale_factor": 0.00392156862745098, "resample": 2,
@@ -98,6 +106,27 @@ def torch_pickle(random: Random) -> None:
         entries = {name: archive.read(name) for name in archive.namelist()}
     entries["archive/data.pkl"] = mutations.spoil(entries["archive/data.pkl"], random)
     parse_tensor_file(samples.zip_file(entries))
+
+
+@functools.cache
+def _pickles_of_torch() -> tuple[bytes, ...]:
+    """What torch.save itself wrote of training checkpoints, in each of pickle's protocols and in the format before 1.6;
+    recorded, so that none of this takes torch."""
+    with zipfile.ZipFile(FIXTURE) as archive:
+        return tuple(archive.read(name) for name in archive.namelist())
+
+
+def pickle_of_torch(random: Random) -> None:
+    """A spoiled file of torch.save's own; of a zip's the pickle inside is spoiled, half the time."""
+    files = _pickles_of_torch()
+    data = files[random.integers(len(files))]
+    if data.startswith(b"PK") and random.integers(2):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        name = next(name for name in entries if name.endswith("data.pkl"))
+        parse_tensor_file(samples.zip_file({**entries, name: mutations.spoil(entries[name], random)}))
+    else:
+        parse_tensor_file(mutations.spoil(data, random))
 
 
 def pickle_program(random: Random) -> None:
@@ -209,9 +238,50 @@ def network_config(random: Random) -> None:
     parameter_shapes(NetworkConfig(**fields), ("classifier", "segmenter", "backbone")[random.integers(3)])
 
 
+@functools.cache
+def _golden(number: int) -> Golden:
+    if number:
+        return make_operator(("gelu", "self_attention")[number - 1])
+    config = samples.tiny_config()
+    pixels = np.random.default_rng(0).random((1, 3, 32, 32)).astype(np.float32)
+    return trace(pixels, network_by_formula(config, "classifier", 0))
+
+
+def golden(random: Random) -> None:
+    """A golden file whose metadata, tensors or bytes were spoiled; what is read is compared with the good one."""
+    good = _golden(int(random.integers(3)))
+    suffix = (".npz", ".safetensors")[random.integers(2)]
+    tensors = dict(good.tensors)
+    about = mutations.spoil_json(json.loads(golden_file._about(good)), random).decode("utf-8", "replace")
+    if random.integers(3) == 0:
+        _spoil_tensors(tensors, random)
+    with mock.patch.object(golden_file, "_about", return_value=about):
+        data = golden_file._SERIALIZE[suffix](replace(good, tensors=tensors))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"golden{suffix}")
+        path.write_bytes(mutations.spoil(data, random) if random.integers(4) == 0 else data)
+        found = golden_file.read_golden(path)
+    if random.integers(3) == 0:
+        compare(found, dict(good.tensors), network=formula.find(found) if random.integers(8) == 0 else None)
+
+
+def npz(random: Random) -> None:
+    """A spoiled .npz, compressed or not, or .npy, as a port's tensors."""
+    out = io.BytesIO()
+    if random.integers(4) == 0:
+        np.save(out, samples.few_tensors()["stem.weight"])
+    else:
+        (np.savez, np.savez_compressed)[random.integers(2)](out, **samples.few_tensors())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "port.npz")
+        path.write_bytes(mutations.spoil(out.getvalue(), random))
+        golden_file.read_tensors(path)
+
+
 PHOTOS = (
     ("PNG", "RGB"), ("PNG", "P"), ("PNG", "1"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("GIF", "P"),
-    ("BMP", "RGB"), ("TIFF", "F"), ("PPM", "L"), ("PNG", "RGBA"), ("PNG", "I;16"), ("TGA", "RGB"),
+    ("BMP", "RGB"), ("TIFF", "F"), ("PPM", "L"), ("PNG", "RGBA"), ("PNG", "I;16"), ("TGA", "RGB"), ("WEBP", "RGB"),
+    ("JPEG2000", "RGB"), ("ICO", "RGB"), ("SGI", "RGB"), ("PCX", "RGB"), ("TIFF", "P"), ("JPEG", "L"), ("WEBP", "RGBA"),
 )  # fmt: skip
 
 
@@ -224,7 +294,8 @@ def _photos() -> tuple[bytes, ...]:
     files = []
     for kind, mode in PHOTOS:
         out = io.BytesIO()
-        (Image.new(mode, (9, 9)) if mode == "I;16" else pixels.convert(mode)).save(out, kind)
+        options = {"compression": "tiff_lzw"} if (kind, mode) == ("TIFF", "P") else {"progressive": mode == "L"}
+        (Image.new(mode, (9, 9)) if mode == "I;16" else pixels.convert(mode)).save(out, kind, **options)
         files.append(out.getvalue())
     return tuple(files)
 
@@ -250,17 +321,23 @@ TARGETS: dict[str, Callable[[Random], None]] = {
         config,
         network_config,
         image,
+        golden,
+        npz,
+        pickle_of_torch,
     )
 }
 SHARES = {  # of a hundred cases: a whole network takes a thousand times as long as a format
-    "safetensors": 17,
-    "torch": 15,
+    "safetensors": 14,
+    "torch": 12,
     "torch_legacy": 5,
-    "torch_pickle": 20,
+    "torch_pickle": 16,
     "pickle_program": 12,
     "network": 4,
     "quantized": 3,
     "config": 4,
     "network_config": 5,
     "image": 15,
+    "golden": 1,
+    "npz": 6,
+    "pickle_of_torch": 3,
 }
