@@ -57,7 +57,10 @@ def process(*arguments, prelude="", **options):
 def done(*arguments, prelude="", **options):
     """(exit code, standard output, standard error) of the command in a process of its own."""
     with process(*arguments, prelude=prelude, **options) as running:
-        out, err = running.communicate(timeout=120)
+        try:
+            out, err = running.communicate(timeout=120)
+        finally:
+            running.kill()  # one that waits forever fails its test, and doesn't keep the others
     return running.returncode, out, err
 
 
