@@ -1,24 +1,28 @@
 """README is run: every command in a ``bash`` block or in backticks, every ``python`` block.
 
-Commands run as they stand, in an empty folder with a link to ``tutorials``, and photos called photo.jpg and cat.jpg
-where README speaks of those. Hub ids lead into a local cache with drawn checkpoints: what is tested is the command,
-and tests/test_official.py has the answers. What installs something is held against pyproject.toml, and what starts the
-tests again is looked up: .ci/run does both as README prints them.
+Commands run as they stand, in a folder with a link to ``tutorials``, photos called photo.jpg and cat.jpg, and a golden
+file with a port's tensors for it, where README speaks of those. Hub ids lead into a local cache with drawn checkpoints:
+what is tested is the command, and tests/test_official.py has the answers. What installs something is held against
+pyproject.toml, and what starts the tests again is looked up: .ci/run does both as README prints them.
 """
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import CHELSEA, REPOSITORY, hub_cache
 
 from mobilevit_np.cli import COMMANDS
-from mobilevit_np.golden import MISTAKES
+from mobilevit_np.golden import MISTAKES, write_golden
+from mobilevit_np.golden.adapters import write_port
+from mobilevit_np.golden.formula import make
 from mobilevit_np.labels import VOC_LABELS, imagenet_labels
 from mobilevit_np.ops import ACTIVATIONS
 
@@ -59,6 +63,9 @@ def cache(tmp_path_factory):
         segmenter = "deeplabv3" in name
         task, labels = ("segmenter", VOC_LABELS) if segmenter else ("classifier", imagenet_labels())
         hub_cache(home, name, task=task, labels=labels)
+    golden = make("xx_small", size=64)
+    write_golden(home / "golden.safetensors", golden)
+    write_port(home / "port.safetensors", {name: x.astype(np.float32) for name, x in golden.tensors.items()})
     return home
 
 
@@ -69,6 +76,8 @@ def desk(tmp_path, cache, monkeypatch):
     with Image.open(CHELSEA) as photo:
         for name in ("photo.jpg", "cat.jpg"):
             photo.convert("RGB").save(tmp_path / name)
+    for name in ("golden.safetensors", "port.safetensors"):
+        shutil.copy(cache / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
     for name, call in (("python", ""), ("mobilevit-np", "-m mobilevit_np")):
         script = tmp_path / "bin" / name
