@@ -139,7 +139,7 @@ def test_without_room_for_threads_photos_are_prepared_by_the_one_there_is(here, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't hold a process to its address space")
-@pytest.mark.parametrize("megabytes", [120, 180, 200])
+@pytest.mark.parametrize("megabytes", [260, 500])
 def test_with_little_memory_there_is_an_answer_or_a_line(here, tiny_classifier, megabytes):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({megabytes} * 10**6,) * 2)"
     code, _, err = done("classify", "a.png", "--weights", tiny_classifier, prelude=limit)
