@@ -236,11 +236,12 @@ def _to_safetensors(golden: Golden) -> bytes:
 def _to_npz(golden: Golden) -> bytes:
     about = np.frombuffer(json.dumps({METADATA: _about(golden)}).encode("utf-8"), np.uint8)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:  # np.savez would take names like "file" for its own arguments
-        for name, tensor in {_NPZ_METADATA: about, **golden.tensors}.items():
-            entry = io.BytesIO()
-            np.save(entry, tensor, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue())  # ZipInfo's date is always 1980
+    archive = zipfile.ZipFile(out, "w")  # np.savez would take names like "file" for its own arguments
+    for name, tensor in {_NPZ_METADATA: about, **golden.tensors}.items():
+        entry = io.BytesIO()
+        np.save(entry, tensor, allow_pickle=False)
+        archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue())  # ZipInfo's date is always 1980
+    archive.close()  # not by `with`, which on the way out makes a ValueError of a lack of memory
     return out.getvalue()
 
 
