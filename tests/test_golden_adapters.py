@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import port_table
 import pytest
-from golden_ports import golden_and_network, port
+from golden_ports import BY_NAME, golden_and_network, port
 
 from mobilevit_np.checkpoints import parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
@@ -347,3 +347,12 @@ def test_rounded_numbers_that_do_not_show_it_get_a_word(by, word):
     assert "--precision" not in comparison_lines(compare(golden, found))[-1]
     if word:
         assert compare(golden, found, network=network, precision=word.split()[-1]).ok
+
+
+@pytest.mark.parametrize("name", ["batch_norm_eps", "layer_norm_eps", "gelu_in_feed_forward"])
+def test_a_mistake_in_some_layers_gets_no_word_on_precision(name):
+    """A coarser precision would change every product."""
+    golden, network = golden_and_network()
+    comparison = compare(golden, port(golden, network, [BY_NAME[name]]), network=network)
+    assert not comparison.ok
+    assert not any("--precision" in line for line in comparison_lines(comparison))
