@@ -291,6 +291,7 @@ def test_its_own_folder_is_written_again(here, tiny_classifier):
 # -- signals, full disks, streams --------------------------------------------------------------------------------------
 
 HANG_WRITING = """
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
 calls, sync = [], os.fsync
 def fsync(handle):
     calls.append(1)

@@ -77,8 +77,8 @@ def test_compare_replaces_none_either(here, capsys, replay):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("golden.pt", "a golden file ends in .safetensors or .npz, not .pt: golden.pt"),
-        ("golden", "a golden file ends in .safetensors or .npz, not nothing: golden"),
+        ("golden.pt", "can't write golden.pt: a golden file ends in .safetensors or .npz, not .pt"),
+        ("golden", "can't write golden: a golden file ends in .safetensors or .npz, not nothing"),
         ("nowhere/golden.npz", "can't write nowhere/golden.npz: there is no folder nowhere"),
         ("w", "can't write w: it is a folder; give the golden file a name in it, such as golden.safetensors"),
     ],

@@ -94,7 +94,9 @@ def golden_bytes(path: str | Path, golden: Golden) -> bytes:
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _SERIALIZE:
-        raise OutputError(f"a golden file ends in {' or '.join(_SERIALIZE)}, not {suffix or 'nothing'}: {path}")
+        raise OutputError(
+            f"can't write {path}: a golden file ends in {' or '.join(_SERIALIZE)}, not {suffix or 'nothing'}"
+        )
     if flaw := _flaw(golden):
         raise InputError(
             f"{flaw}, and no port can be held against that: look at the weights and the input, or leave it out by "
