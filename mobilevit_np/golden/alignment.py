@@ -18,6 +18,8 @@ _PAIR = 0.2  # what a pair of fitting shape is worth, however unlike its numbers
 _UNUSUAL = 0.05  # and what one whose layout isn't that of the others
 _LIKENESS = 4.0  # how much more, at most, for likeness; of which a little means nothing
 _SAMPLES = 256
+_ORDERED = 0.5  # of the anchors don't cross one another, unless the port's order isn't that of execution
+_SAME = 0.9  # likeness, about a hundredth apart, that tells a tensor without regard to its place
 
 # the port's tensor in our layout, and whether that's as the others are; None where no layout fits
 Fit = Callable[[int, int], "tuple[np.ndarray, bool] | None"]
@@ -30,10 +32,14 @@ def align(
 
     Each of ours is one array or several, of which the one that's most alike counts. ``anchors`` are pairs that are
     known: they stay, and nothing is paired off across them, except across those that cross one another themselves.
+    Where most do, the port's order isn't that of execution, and only equal content pairs the rest off.
     """
     anchors = dict(anchors or {})
     pairs = dict(anchors)
-    ends = [(-1, -1), *_in_order(anchors), (len(ours), count)]
+    chain = _in_order(anchors)
+    if len(chain) < _ORDERED * len(anchors):
+        return dict(sorted((anchors | _by_content(ours, count, fit, anchors)).items()))
+    ends = [(-1, -1), *chain, (len(ours), count)]
     taken = set(anchors.values())
     for (i0, j0), (i1, j1) in pairwise(ends):
         rows = [i for i in range(i0 + 1, i1) if i not in anchors]
@@ -57,6 +63,24 @@ def _in_order(anchors: Mapping[int, int]) -> list[tuple[int, int]]:
         before = [chain for chain in chains if chain[-1][1] < pair[1]]
         chains.append([*max(before, key=len, default=[]), pair])
     return max(chains, key=len, default=[])
+
+
+def _by_content(
+    ours: Sequence[Sequence[np.ndarray]], count: int, fit: Fit, anchors: Mapping[int, int]
+) -> dict[int, int]:
+    """The most alike first, wherever they stand."""
+    taken = set(anchors.values())
+    alike: list[tuple[float, int, int]] = []
+    for i, each in enumerate(ours):
+        for j in range(count) if i not in anchors else ():
+            found = fit(i, j) if j not in taken else None
+            if found is not None:
+                alike.append((max(likeness(found[0], one) for one in each), i, j))
+    pairs: dict[int, int] = {}
+    for score, i, j in sorted(alike, key=lambda pair: -pair[0]):
+        if score >= _SAME and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return pairs
 
 
 def likeness(found: np.ndarray, expected: np.ndarray) -> float:

@@ -41,7 +41,7 @@ def settle(
 ) -> tuple[Matching, frozenset[str]]:
     """The matching without the pairs that were none, and the paths that are off and reach nothing."""
     case = _Case(golden, matching, network, precisions, multiple)
-    weak = case.with_echoes([path for path in case.off if not matching.found[path].firm])
+    weak = case.before_others(case.with_echoes([path for path in case.off if not matching.found[path].firm]))
     given_up = _idle(weak, case, weak=True)
     if given_up:
         matching = matching.without(given_up)
@@ -76,6 +76,12 @@ class _Case:
                 found.append(path)
             before = path
         return found
+
+    def before_others(self, doubted: Collection[str]) -> list[str]:
+        """The doubted that something else comes after: of the answer nothing that follows can tell that it's none."""
+        order = list(self.ours)
+        last = max((place for place, path in enumerate(order) if path not in doubted), default=-1)
+        return [path for path in doubted if order.index(path) < last]
 
     def without(self, left_out: Collection[str]) -> dict[str, np.ndarray]:
         """What the reference gives, for every path, when these pairs are left out."""

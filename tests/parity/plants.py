@@ -1,7 +1,8 @@
 """Every known port mistake made in PyTorch: in transformers' model and image processor, none of it in our code.
 
-``python tests/parity/plants.py [SEEDS] [--full]`` plants them one by one, by pairs and none, asks the diagnosis, and
-prints caught / total; ``--full`` does it once more on the full xx_small.
+``python tests/parity/plants.py [SEEDS] [--ways] [--full]`` plants them one by one, by pairs and none, asks the
+diagnosis, and prints caught / total. ``--ways`` does it, but for the pairs, also for ports whose names say nothing;
+``--full`` once more on the full xx_small.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileV
 
 from mobilevit_np.golden import Diagnosis, Golden, Network, diagnose
 from mobilevit_np.golden.adapters import record_torch
+from mobilevit_np.golden.identity import parameter_name, split
 
 Plant = Callable[[nn.Module], None]
 WAYS = {  # what a port tells besides its activations
@@ -509,17 +512,14 @@ def anonymous_port(
 ) -> dict[str, np.ndarray]:
     """The same as ``record_torch`` records it, under names that say nothing: see ``WAYS``."""
     recorded = record_torch(torch_model(golden, network, names), pixels_of(golden, names))
-    modules = dict.fromkeys(name.removeprefix("parameters/").rpartition("/")[0] or name for name in recorded)
+    activations, parameters = split(recorded)
+    modules = dict.fromkeys([*activations, *parameters])
     numbers = np.random.RandomState(0).permutation(len(modules)) if way == "shuffled" else range(len(modules))
     invented = {name: f"tensor_{number:04}" for name, number in zip(modules, numbers, strict=True)}
     invented["pixel_values"] = "pixel_values"
-    port: dict[str, np.ndarray] = {}
-    for name, tensor in recorded.items():
-        module, _, leaf = name.removeprefix("parameters/").rpartition("/")
-        if not leaf or "parameters/" not in name:
-            port[invented[name]] = tensor
-        elif way != "weightless":
-            port[f"parameters/{invented[module]}/{leaf}"] = tensor
+    port = {invented[name]: tensor for name, tensor in activations.items()}
+    for module, leaves in parameters.items() if way != "weightless" else ():
+        port |= {parameter_name(invented[module], leaf): tensor for leaf, tensor in leaves.items()}
     return dict(sorted(port.items())) if way == "shuffled" else port
 
 
@@ -545,22 +545,33 @@ def tries() -> Iterator[tuple[tuple[str, ...], str]]:
 
 def right(diagnosis: Diagnosis, names: tuple[str, ...]) -> bool:
     """Whether the mistakes were named, no other, and nothing is left over."""
-    return set(diagnosis.names) == set(names) and not diagnosis.unexplained and not diagnosis.still_wrong
+    left = diagnosis.unexplained or diagnosis.still_wrong
+    return set(diagnosis.names) == set(names) and not left and diagnosis.clean == (not names)
 
 
 def main(arguments: list[str]) -> int:
     seeds = next((int(argument) for argument in arguments if argument.isdigit()), 1)
-    rounds = [(seed, False) for seed in range(seeds)] + ([(0, True)] if "--full" in arguments else [])
-    caught = total = 0
-    for seed, full in rounds:
+    rounds = [(seed, "names", False) for seed in range(seeds)]
+    if "--ways" in arguments:
+        rounds = [(seed, way, False) for way in WAYS for seed in range(seeds)]
+    if "--full" in arguments:
+        rounds.append((0, "names", True))
+    caught, total = Counter[str](), Counter[str]()
+    for seed, way, full in rounds:
         for names, setting in tries():
-            diagnosis = diagnosed(names, setting, seed, full)
-            total, caught = total + 1, caught + right(diagnosis, names)
+            if way != "names" and len(names) == 2:
+                continue
+            diagnosis = diagnosed(names, setting, seed, full, way)
+            total[way] += 1
+            caught[way] += right(diagnosis, names)
             if not right(diagnosis, names):
-                print(f"seed {seed}, {setting}: planted {names}, named {diagnosis.names}, {diagnosis.unexplained}")
-        print(f"{caught} of {total} named rightly after seed {seed}{' (xx_small)' if full else ''}", flush=True)
-    print(f"{caught} of {total} named rightly in transformers' model")
-    return int(caught < total)
+                print(
+                    f"{way}, seed {seed}, {setting}: planted {names}, named {diagnosis.names},", diagnosis.unexplained
+                )
+        print(f"after seed {seed}{' (xx_small)' if full else ''}: {caught[way]} of {total[way]}", flush=True)
+    for way in total:
+        print(f"{caught[way]} of {total[way]} named rightly in transformers' model; what it tells: {WAYS[way]}")
+    return int(caught.total() < total.total())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Each known mistake, made in transformers' own model or image processor, is named; alone and by pairs.
 
-``python tests/parity/plants.py 20 --full`` does it for 20 seeds and on the full xx_small, and prints caught / total.
+``python tests/parity/plants.py 20 --ways --full`` does it for 20 seeds, also where names say nothing, and on the full
+xx_small, and prints caught / total.
 """
 
 import pytest
 from golden_ports import BY_NAME, SETTINGS, golden_and_network, setting_of
-from plants import diagnosed, right, torch_port, tries
+from plants import WAYS, diagnosed, right, torch_port, tries
 
 from mobilevit_np.golden import diagnose
 
@@ -36,3 +37,10 @@ def test_the_logits_and_the_names_change_nothing(name):
     nameless = {f"tensor_{i}": port[path] for i, path in enumerate(path for path in golden.tensors if path in port)}
     for found in (nameless, {path: tensor for path, tensor in port.items() if path != "logits"}):
         assert right(diagnose(golden, found, network), (name,))
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "names"])
+@pytest.mark.parametrize("names", [("plain_reshape",), ("max_pooling",), ("no_norm_before_feed_forward",), ()])
+def test_names_that_say_nothing_hide_nothing(names, way):
+    diagnosis = diagnosed(names, "classifier", way=way)
+    assert right(diagnosis, names), (diagnosis.names, diagnosis.unexplained)
