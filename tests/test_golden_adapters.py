@@ -16,7 +16,15 @@ from mobilevit_np.checkpoints import parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError, MissingExtraError, OutputError
 from mobilevit_np.golden import compare, read_port
-from mobilevit_np.golden.adapters import record_keras, record_onnx, record_tflite, record_torch, write_port
+from mobilevit_np.golden.adapters import (
+    record_keras,
+    record_onnx,
+    record_openvino,
+    record_tflite,
+    record_torch,
+    record_tract,
+    write_port,
+)
 from mobilevit_np.golden.adapters.collecting import fed, first_of, input_of
 from mobilevit_np.golden.adapters.tflite import _quantized, _real
 from mobilevit_np.golden.formula import make
@@ -315,7 +323,9 @@ def test_a_file_keeps_the_order_of_execution(tmp_path):
     ("record", "hidden", "says"),
     [
         (record_torch, ("torch",), "pip install torch"),
-        (record_onnx, ("onnx",), "pip install onnx onnxruntime"),
+        (record_onnx, ("onnxruntime",), "pip install onnx onnxruntime"),
+        (record_openvino, ("openvino",), "pip install openvino"),
+        (record_tract, ("tract",), "pip install onnx tract"),
         (record_tflite, ("tensorflow", "ai_edge_litert.interpreter"), r"pip install tensorflow \(or ai-edge-litert\)"),
     ],
 )

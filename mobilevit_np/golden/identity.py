@@ -30,7 +30,19 @@ _FEWEST = 3  # different values that a parameter has unless it's filled with one
 _PARTS = ("query", "key", "value")
 _KERNEL, _MATRIX = "o i h w", "o i"
 _LAYOUTS = {  # of weights: our own -> those of the frameworks
-    _KERNEL: ("o i h w", "h w i o", "o h w i", "h w o i", "i h w o", "i o h w", "o i", "i o", "o i h", "h i o"),
+    _KERNEL: (
+        "o i h w",
+        "h w i o",
+        "o h w i",
+        "h w o i",
+        "i h w o",
+        "i o h w",
+        "o i",
+        "i o",
+        "o i h",
+        "h i o",
+        "o 1 i h w",
+    ),
     _MATRIX: ("o i", "i o", "o i 1 1", "1 1 i o", "o 1 1 i", "o i 1", "1 i o"),
 }
 _ALIASES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}

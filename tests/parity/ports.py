@@ -1,6 +1,7 @@
 """Real ports held against golden files: ``python tests/parity/ports.py`` prints the table for the README.
 
-transformers and timm in PyTorch, seen by hooks, and transformers' models exported to ONNX in both of PyTorch's ways.
+transformers and timm in PyTorch, seen by hooks; transformers' models exported to ONNX in both of PyTorch's ways, and
+converted for further backends. Takes five minutes; with ``--all``, which has the slow conversions too, some more.
 TensorFlow's and TFLite's are in tests/parity_tf, which needs an environment of its own.
 """
 
@@ -20,14 +21,16 @@ if __name__ == "__main__":
 
 import numpy as np
 import onnxruntime
+import openvino
 import oracle
 import timm
 import torch
+import tract
 import transformers
 from port_table import Port, golden_and_network, print_table
 
 from mobilevit_np.checkpoints.parameter_names import TIMM, from_hugging_face
-from mobilevit_np.golden.adapters import record_onnx, record_torch
+from mobilevit_np.golden.adapters import record_onnx, record_openvino, record_torch, record_tract
 
 TIMMS = {"xx_small": "mobilevit_xxs", "x_small": "mobilevit_xs", "small": "mobilevit_s"}
 WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}
@@ -78,11 +81,25 @@ def onnx_file(task: str, way: str) -> bytes:
 def record(title: str, task: str) -> Port:
     """One of the ports, run."""
     golden = golden_and_network(task)[0]
-    return Port(title, task, PORTS[title, task](golden))
+    return Port(title, task, ALL[title, task](golden), "bfloat16" if title == BF16 else None)
 
 
 def _onnx(way: str, task: str, golden: Any) -> dict[str, np.ndarray]:
     return record_onnx(onnx_file(task, way), golden)
+
+
+def _tract(task: str, golden: Any) -> dict[str, np.ndarray]:
+    return record_tract(onnx_file(task, "traced"), golden)
+
+
+def _openvino(precision: str, task: str, golden: Any) -> dict[str, np.ndarray]:
+    model = openvino.Core().read_model(onnx_file(task, "traced"))
+    return record_openvino(model, golden, precision=precision)
+
+
+def _from_torch(task: str, golden: Any) -> dict[str, np.ndarray]:
+    pixels = torch.from_numpy(golden.tensors["pixel_values"].astype(np.float32))
+    return record_openvino(openvino.convert_model(hugging_face(task), example_input=pixels), golden, precision="f32")
 
 
 HF, ROSS = f"transformers {transformers.__version__}", f"timm {timm.__version__}"
@@ -97,6 +114,18 @@ PORTS = {
     },
 }
 
+VINO, TRACT = f"OpenVINO {openvino.__version__.partition('-')[0]}", f"tract {tract.version()}"
+BF16 = f"{VINO}, bf16"
+TASKS = ("classifier", "segmenter")
+BACKENDS = {
+    **{(f"{VINO}, f32, from ONNX", task): functools.partial(_openvino, "f32", task) for task in TASKS},
+    **{(TRACT, task): functools.partial(_tract, task) for task in TASKS},
+}
+if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):  # others compute in f32, unasked
+    BACKENDS |= {(BF16, task): functools.partial(_openvino, "bf16", task) for task in TASKS}
+SLOW = {(f"{VINO}, f32, from PyTorch", task): functools.partial(_from_torch, task) for task in TASKS}
+ALL = PORTS | BACKENDS | SLOW
+
 
 if __name__ == "__main__":
-    sys.exit(print_table(PORTS, record))
+    sys.exit(print_table(ALL if "--all" in sys.argv[1:] else PORTS | BACKENDS, record))

@@ -15,7 +15,7 @@ from port_table import golden_and_network, line, recorded_names
 
 from mobilevit_np.errors import InputError, MissingExtraError
 from mobilevit_np.golden import compare, diagnose, read_port
-from mobilevit_np.golden.adapters import record_onnx, record_torch, write_port
+from mobilevit_np.golden.adapters import record_onnx, record_openvino, record_torch, write_port
 from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS
 from mobilevit_np.golden.identity import split
 from mobilevit_np.golden.measure import MULTIPLE
@@ -53,6 +53,36 @@ def test_a_real_port_is_right_at_every_layer(port):
 def test_real_ports_still_have_the_names_that_the_plain_tests_know(port):
     if port.task != "backbone":
         assert list(split(port.tensors)[0]) == recorded_names()[f"{RECORDED[port.title]}/{port.task}/xx_small"]
+
+
+@pytest.mark.parametrize(("title", "task"), ports.BACKENDS, ids=map(" ".join, ports.BACKENDS))
+def test_a_backend_is_right_at_every_layer_it_shows(title, task):
+    port = ports.record(title, task)
+    golden, network = golden_and_network(task)
+    comparison = compare(golden, port.tensors, network=network, precision=port.precision, multiple=WITHIN)
+    assert comparison.ok, comparison.first_bad
+    assert len(comparison.rows) > 170
+    assert not comparison.identity.misplaced
+    assert not comparison.identity.never_loaded
+    assert comparison.answer.ok
+
+
+def test_openvino_takes_files_and_says_what_it_cannot_take(tmp_path):
+    golden, network = golden_and_network("classifier")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(ports.onnx_file("classifier", "exported"))
+    found = record_openvino(path, golden, precision="f32")
+    comparison = compare(golden, found, network=network)
+    assert comparison.ok, comparison.first_bad
+    assert len(comparison.rows) > 170  # nothing in such a file has a module's name: by weights
+    with pytest.raises(InputError, match="for its size"):
+        record_openvino(path, np.zeros((1, 3, 64, 64), np.float32))
+    with pytest.raises(InputError, match=r"can't read nowhere\.xml"):
+        record_openvino("nowhere.xml", golden)
+    with pytest.raises(InputError, match="no file that OpenVINO reads"):
+        record_openvino(__file__, golden)
+    with pytest.raises(InputError, match="not a bytes"):
+        record_openvino(b"", golden)
 
 
 def test_a_mistake_made_in_an_onnx_file_is_named():

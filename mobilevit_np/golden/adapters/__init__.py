@@ -3,10 +3,10 @@
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
-One short file per framework: ``pytorch``, ``onnx_runtime``, ``keras``, ``tflite``. Each takes the port and a golden (or
-pixel values), and gives the tensors under the framework's own names, in order of execution, and each layer's weights as
-``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No framework is a dependency: the file
-that needs one imports it when it's called, and says what to install.
+One short file per framework: ``pytorch``, ``onnx_runtime``, ``openvino``, ``tract``, ``keras``, ``tflite``. Each takes
+the port and a golden (or pixel values), and gives the tensors under the framework's own names, in order of execution,
+and each layer's weights as ``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No framework
+is a dependency: the file that needs one imports it when it's called, and says what to install.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -16,7 +16,17 @@ from __future__ import annotations
 from .collecting import write_port
 from .keras import record_keras
 from .onnx_runtime import record_onnx
+from .openvino import record_openvino
 from .pytorch import record_torch
 from .tflite import record_tflite
+from .tract import record_tract
 
-__all__ = ["record_keras", "record_onnx", "record_tflite", "record_torch", "write_port"]
+__all__ = [
+    "record_keras",
+    "record_onnx",
+    "record_openvino",
+    "record_tflite",
+    "record_torch",
+    "record_tract",
+    "write_port",
+]

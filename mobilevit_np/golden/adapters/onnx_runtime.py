@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,38 @@ def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[
     first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError where the file
     can't be read or takes another size.
     """
-    onnx, runtime = framework("onnx", _INSTALL), framework("onnxruntime", _INSTALL)
+    runtime = framework("onnxruntime", _INSTALL)
+
+    def run(proto: Any, names: list[str], pixels: np.ndarray) -> list[Any]:
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return session.run(names, {session.get_inputs()[0].name: pixels})
+
+    return record_graph(model, source, run, _INSTALL)
+
+
+def record_graph(
+    model: str | Path | bytes,
+    source: Golden | np.ndarray,
+    run: Callable[[Any, list[str], np.ndarray], Iterable[Any]],
+    install: str,
+) -> dict[str, np.ndarray]:
+    """An ONNX file recorded in any runtime.
+
+    ``run(proto, names, pixel_values)`` gives the values of these names, all of which are outputs of the graph.
+    """
+    onnx = framework("onnx", install)
     proto = _read(onnx, model)
     names = _names(proto.graph)
     known = {output.name for output in proto.graph.output}
     held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    given = next(entry for entry in proto.graph.input if entry.name not in held).type.tensor_type
     held |= _constants(onnx, proto.graph)
     proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0]
-    dtype = {"tensor(double)": np.float64, "tensor(float16)": np.float16}.get(given.type, np.float32)
-    pixels = input_of(source, dtype)
-    found = session.run(list(names), {given.name: fed(pixels, given.shape)})
+    pixels = input_of(source, onnx.helper.tensor_dtype_to_np_dtype(given.elem_type))
+    shape = [entry.dim_value if entry.HasField("dim_value") else None for entry in given.shape.dim]
+    found = run(proto, list(names), fed(pixels, shape))
     values = held | dict(zip(names, map(np.asarray, found), strict=True))
     fixed = _fixed(proto.graph, held)
     seen = {name: values[value] for value, name in names.items() if value not in fixed}
