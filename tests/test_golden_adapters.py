@@ -18,6 +18,7 @@ from mobilevit_np.errors import InputError, MissingExtraError, OutputError
 from mobilevit_np.golden import compare, read_port
 from mobilevit_np.golden.adapters import (
     record_keras,
+    record_ncnn,
     record_onnx,
     record_openvino,
     record_tflite,
@@ -26,6 +27,7 @@ from mobilevit_np.golden.adapters import (
     write_port,
 )
 from mobilevit_np.golden.adapters.collecting import fed, first_of, input_of
+from mobilevit_np.golden.adapters.ncnn import _layer, _parameters
 from mobilevit_np.golden.adapters.tflite import _quantized, _real
 from mobilevit_np.golden.formula import make
 from mobilevit_np.golden.graph_names import graph_choices
@@ -279,6 +281,30 @@ def test_a_failing_layer_leaves_the_model_as_it_was():
     assert "call" not in vars(model)
 
 
+def test_weights_are_read_from_an_ncnn_file():
+    lines = (
+        "Convolution conv 1 1 a b 0=2 1=1 5=1 6=6",
+        "InnerProduct linear 1 1 b c 0=2 1=0 2=4",
+        "LayerNorm norm 1 1 c d 0=2 2=1",
+        "Reshape turned 1 1 d out0 0=-1",
+    )
+    layers = [_layer(line.split()) for line in lines]
+    numbers = np.arange(16, dtype=np.float32)
+    half = (0x01306B47).to_bytes(4, "little") + numbers[8:12].astype(np.float16).tobytes()
+    data = bytes(4) + numbers[:8].tobytes() + half + numbers[12:].tobytes()
+    found = _parameters(layers, data)
+    assert {name: array.shape for name, array in found.items()} == {
+        "parameters/conv/weight": (2, 3, 1, 1),
+        "parameters/conv/bias": (2,),
+        "parameters/linear/weight": (2, 2),
+        "parameters/norm/weight": (2,),
+        "parameters/norm/bias": (2,),
+    }
+    np.testing.assert_array_equal(np.concatenate([array.ravel() for array in found.values()]), numbers)
+    for other in (data + bytes(4), data[:-4], b"\x01" + data[1:]):  # other layers', cut off, quantized
+        assert _parameters(layers, other) == {}
+
+
 def test_inputs():
     golden, _ = golden_and_network()
     assert input_of(golden).dtype == np.float32
@@ -325,6 +351,7 @@ def test_a_file_keeps_the_order_of_execution(tmp_path):
         (record_torch, ("torch",), "pip install torch"),
         (record_onnx, ("onnxruntime",), "pip install onnx onnxruntime"),
         (record_openvino, ("openvino",), "pip install openvino"),
+        (record_ncnn, ("ncnn",), "pip install ncnn"),
         (record_tract, ("tract",), "pip install onnx tract"),
         (record_tflite, ("tensorflow", "ai_edge_litert.interpreter"), r"pip install tensorflow \(or ai-edge-litert\)"),
     ],

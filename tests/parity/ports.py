@@ -1,7 +1,7 @@
 """Real ports held against golden files: ``python tests/parity/ports.py`` prints the table for the README.
 
 transformers and timm in PyTorch, seen by hooks; transformers' models exported to ONNX in both of PyTorch's ways, and
-converted for further backends. Takes five minutes; with ``--all``, which has the slow conversions too, some more.
+converted for further backends; a port of our own to JAX. With ``--all``, the slow conversions too.
 TensorFlow's and TFLite's are in tests/parity_tf, which needs an environment of its own.
 """
 
@@ -11,6 +11,7 @@ import functools
 import io
 import logging
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (0, 1, 2)]
     import conftest  # noqa: F401  # timm and transformers can't be imported without it
 
+import jax
+import jax_port
+import ncnn
+import ncnn_files
 import numpy as np
 import onnxruntime
 import openvino
@@ -30,7 +35,7 @@ import transformers
 from port_table import Port, golden_and_network, print_table
 
 from mobilevit_np.checkpoints.parameter_names import TIMM, from_hugging_face
-from mobilevit_np.golden.adapters import record_onnx, record_openvino, record_torch, record_tract
+from mobilevit_np.golden.adapters import record_ncnn, record_onnx, record_openvino, record_torch, record_tract
 
 TIMMS = {"xx_small": "mobilevit_xxs", "x_small": "mobilevit_xs", "small": "mobilevit_s"}
 WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}
@@ -81,7 +86,7 @@ def onnx_file(task: str, way: str) -> bytes:
 def record(title: str, task: str) -> Port:
     """One of the ports, run."""
     golden = golden_and_network(task)[0]
-    return Port(title, task, ALL[title, task](golden), "bfloat16" if title == BF16 else None)
+    return Port(title, task, ALL[title, task](golden), PRECISIONS.get(title))
 
 
 def _onnx(way: str, task: str, golden: Any) -> dict[str, np.ndarray]:
@@ -95,6 +100,18 @@ def _tract(task: str, golden: Any) -> dict[str, np.ndarray]:
 def _openvino(precision: str, task: str, golden: Any) -> dict[str, np.ndarray]:
     model = openvino.Core().read_model(onnx_file(task, "traced"))
     return record_openvino(model, golden, precision=precision)
+
+
+def _ncnn(half: bool, task: str, golden: Any) -> dict[str, np.ndarray]:
+    model = ncnn_files.rewrite(hugging_face(task))
+    with tempfile.TemporaryDirectory() as folder:
+        param = ncnn_files.convert(model, golden.tensors["pixel_values"], Path(folder))
+        return record_ncnn(param, golden, half=half)
+
+
+def _jax(task: str, golden: Any) -> dict[str, np.ndarray]:
+    tensors = golden_and_network(task)[1].tensors
+    return jax_port.run(task, tensors, golden.config, golden.tensors["pixel_values"])
 
 
 def _from_torch(task: str, golden: Any) -> dict[str, np.ndarray]:
@@ -115,15 +132,22 @@ PORTS = {
 }
 
 VINO, TRACT = f"OpenVINO {openvino.__version__.partition('-')[0]}", f"tract {tract.version()}"
-BF16 = f"{VINO}, bf16"
+NCNN = f"ncnn {ncnn.__version__} through pnnx"
+BF16, FP16 = f"{VINO}, bf16", f"{NCNN}, float16"
+PRECISIONS = {BF16: "bfloat16", FP16: "float16"}
 TASKS = ("classifier", "segmenter")
 BACKENDS = {
     **{(f"{VINO}, f32, from ONNX", task): functools.partial(_openvino, "f32", task) for task in TASKS},
+    **{(f"a port to JAX {jax.__version__}", task): functools.partial(_jax, task) for task in TASKS},
     **{(TRACT, task): functools.partial(_tract, task) for task in TASKS},
+    **{(f"{NCNN}, float32", task): functools.partial(_ncnn, False, task) for task in TASKS},
 }
 if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):  # others compute in f32, unasked
     BACKENDS |= {(BF16, task): functools.partial(_openvino, "bf16", task) for task in TASKS}
-SLOW = {(f"{VINO}, f32, from PyTorch", task): functools.partial(_from_torch, task) for task in TASKS}
+SLOW = {
+    **{(f"{VINO}, f32, from PyTorch", task): functools.partial(_from_torch, task) for task in TASKS},
+    **{(FP16, task): functools.partial(_ncnn, True, task) for task in TASKS},
+}
 ALL = PORTS | BACKENDS | SLOW
 
 

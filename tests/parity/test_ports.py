@@ -3,9 +3,11 @@
 Errors stay within half of what is allowed, layer by layer; and a mistake made in the exported graph itself is named.
 """
 
+import functools
 import re
 import sys
 
+import ncnn_files
 import numpy as np
 import onnx
 import ports
@@ -15,7 +17,7 @@ from port_table import golden_and_network, line, recorded_names
 
 from mobilevit_np.errors import InputError, MissingExtraError
 from mobilevit_np.golden import compare, diagnose, read_port
-from mobilevit_np.golden.adapters import record_onnx, record_openvino, record_torch, write_port
+from mobilevit_np.golden.adapters import record_ncnn, record_onnx, record_openvino, record_torch, write_port
 from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS
 from mobilevit_np.golden.identity import split
 from mobilevit_np.golden.measure import MULTIPLE
@@ -83,6 +85,35 @@ def test_openvino_takes_files_and_says_what_it_cannot_take(tmp_path):
         record_openvino(__file__, golden)
     with pytest.raises(InputError, match="not a bytes"):
         record_openvino(b"", golden)
+
+
+def _with_rows_and_columns_exchanged(self, patches, info):
+    """``ncnn_files.folding`` of even sides, with a transposition too many."""
+    channels, (rows, columns), patch = info["channels"], info["grid"], self.patch_height
+    features = patches.permute(2, 1, 0).reshape(channels * rows, columns, patch, patch).permute(0, 3, 1, 2)
+    return ncnn_files._resized(features.reshape(1, channels, rows * patch, columns * patch), info["size"])
+
+
+def test_ncnn_says_which_layer_it_lacks_and_a_wrong_rewrite_of_the_fold_is_named(tmp_path):
+    golden, network = golden_and_network("classifier")
+    pixels = golden.tensors["pixel_values"]
+    with pytest.raises(InputError, match=r"no layer Tensor\.reshape \(3 here"):
+        record_ncnn(ncnn_files.convert(ports.hugging_face("classifier"), pixels, tmp_path), golden)
+    model = ncnn_files.rewrite(ports.hugging_face("classifier"))
+    for layer in model.mobilevit.encoder.layer[2:]:
+        layer.folding = functools.partial(_with_rows_and_columns_exchanged, layer)
+    found = record_ncnn(ncnn_files.convert(model, pixels, tmp_path), golden, half=False)
+    comparison = compare(golden, found, network=network)
+    assert comparison.first_bad.path == "mobilevit.encoder.layer.2.folding"
+    assert comparison.first_bad.name.startswith("reshape_")
+
+
+def test_what_is_no_ncnn_file_is_said(tmp_path):
+    pixels = np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(InputError, match=r"can't read nowhere\.param"):
+        record_ncnn("nowhere.param", pixels)
+    with pytest.raises(InputError, match=r"no \.param file"):
+        record_ncnn(__file__, pixels)
 
 
 def test_a_mistake_made_in_an_onnx_file_is_named():

@@ -3,10 +3,10 @@
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
-One short file per framework: ``pytorch``, ``onnx_runtime``, ``openvino``, ``tract``, ``keras``, ``tflite``. Each takes
-the port and a golden (or pixel values), and gives the tensors under the framework's own names, in order of execution,
-and each layer's weights as ``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No framework
-is a dependency: the file that needs one imports it when it's called, and says what to install.
+One short file per framework: ``pytorch``, ``onnx_runtime``, ``openvino``, ``tract``, ``ncnn``, ``keras``, ``tflite``.
+Each takes the port and a golden (or pixel values), and gives the tensors under the framework's own names, in order of
+execution, and each layer's weights as ``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No
+framework is a dependency: the file that needs one imports it when it's called, and says what to install.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from .collecting import write_port
 from .keras import record_keras
+from .ncnn import record_ncnn
 from .onnx_runtime import record_onnx
 from .openvino import record_openvino
 from .pytorch import record_torch
@@ -23,6 +24,7 @@ from .tract import record_tract
 
 __all__ = [
     "record_keras",
+    "record_ncnn",
     "record_onnx",
     "record_openvino",
     "record_tflite",
