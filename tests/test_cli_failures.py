@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from fuzz.samples import tiny_tensors, torch_file
 from PIL import Image
-from tiny import REPOSITORY, photo, plant, save_photo
+from tiny import REPOSITORY, files, photo, plant, save_photo
 
 from mobilevit_np.cli import run
 
@@ -36,10 +36,6 @@ def here(tmp_path, monkeypatch):
     for i, name in enumerate(["a.png", "b.png", "c.png"]):
         save_photo(Path(name), seed=i)
     return tmp_path
-
-
-def files():
-    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
 
 
 def process(*arguments, prelude="", **options):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fuzz.samples import TINY, tiny_config, tiny_tensors
 from PIL import Image
-from tiny import REPOSITORY, plant, save_photo, save_tiny
+from tiny import REPOSITORY, files, plant, save_photo, save_tiny
 
 import mobilevit_np
 from mobilevit_np import cli
@@ -42,10 +42,6 @@ def here(tmp_path, monkeypatch):
     for i, name in enumerate(["a.png", "b.png", "c.png"]):
         save_photo(Path(name), seed=i)
     return tmp_path
-
-
-def files():
-    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
 
 
 def process(*arguments, prelude="", **options):

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny import hub_cache, save_photo
+from tiny import files, hub_cache, save_photo
 
 from mobilevit_np import golden
 from mobilevit_np.checkpoints import shipped
@@ -29,10 +29,6 @@ def here(tmp_path, monkeypatch, tiny_classifier):
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
-
-
-def files():
-    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
 
 
 SNAPSHOT = "home/hub/models--apple--mobilevit-small/snapshots/0123456789abcdef0123456789abcdef01234567"

@@ -92,3 +92,8 @@ def plant(monkeypatch: Any, task: str, function: Any, *engines: str) -> None:
             return Reference(lambda pixel_values, scope: function(pixel_values, scope, config), scope)
 
         monkeypatch.setitem(ENGINES, engine, compile_for)
+
+
+def files() -> dict[str, bytes]:
+    """Every file in the working folder and below it, with what it holds."""
+    return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}

@@ -15,8 +15,8 @@ from .files import first_line
 
 MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
 MOST_ENTRIES = 1 << 16
-# All that zipfile has raised for damaged archives; NotImplementedError is its word for a way of packing it lacks.
-_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, NotImplementedError,
+# All that zipfile has raised for damaged archives; a RuntimeError is also its word for a way of packing that it lacks.
+_ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError,
            struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
 
 
