@@ -71,27 +71,27 @@ class Lessons:
 
 def lessons(album: data.Album, data_folder: Path, state_folder: Path) -> Lessons:
     """All training photos that something is known of; prints how many the teacher was left out of."""
-    animals, views = teachers.animals(album), teachers.load_masks(state_folder)
-    drawn = outlines(data_folder)
+    chosen, drawn = teachers.animals(album), outlines(data_folder)
+    is_drawn = torch.tensor([name in drawn for name in album.names])
+    by_hand = chosen[is_drawn[chosen]]
+    hand_shares, hand_counts = map(torch.stack, zip(*(shrunk(drawn[album.names[i]]) for i in by_hand), strict=True))
+
+    animals, views = teachers.load_masks(state_folder, chosen)
     seen = views > 127
     agreement = seen.all(1).sum((1, 2)) / seen.any(1).sum((1, 2)).clamp(min=1)
-    shares = views.float().mean(1).round().to(torch.uint8)
-    trusted = (agreement >= LEAST_AGREEMENT) & (seen.float().mean((1, 2, 3)) >= LEAST_COVER)
-    counts = (agreement * 255).to(torch.uint8)[:, None, None].repeat(1, *shares.shape[1:])
-    by_hand = 0
-    for row, index in enumerate(animals.tolist()):
-        if (found := drawn.get(album.names[index])) is not None:
-            shares[row], counts[row] = shrunk(found)
-            trusted[row], by_hand = True, by_hand + 1
+    trusted = (agreement >= LEAST_AGREEMENT) & (seen.float().mean((1, 2, 3)) >= LEAST_COVER) & ~is_drawn[animals]
+    shares = views[trusted].float().mean(1).round().to(torch.uint8)
+    counts = (agreement[trusted] * 255).to(torch.uint8)[:, None, None].expand_as(shares)
+
     train = album.where("train")
     empty = train[album.kinds[train] == data.KINDS.index("neither")]
     nothing = torch.zeros(len(empty), *shares.shape[1:], dtype=torch.uint8)
-    print(f"{int(trusted.sum())} of {len(animals)} animals, {by_hand} of them by hand; {len(empty)} of neither")
+    print(f"{len(shares)} of {len(animals)} animals, {len(by_hand)} more by hand; {len(empty)} of neither")
     return Lessons(
         album,
-        torch.cat([animals[trusted], empty]),
-        torch.cat([shares[trusted], nothing]),
-        torch.cat([counts[trusted], nothing + 255]),
+        torch.cat([animals[trusted], by_hand, empty]),
+        torch.cat([shares, hand_shares, nothing]),
+        torch.cat([counts, hand_counts, nothing + 255]),
     )
 
 

@@ -7,7 +7,7 @@ crops of each photo. Its last layer makes logits of them, and a linear layer tra
 views of each photo of one, since any one of them misses an animal now and then.
 
     python teachers.py features --views 6        half an hour on two cores
-    python teachers.py masks                     another half
+    python teachers.py masks                     an hour and a half; of half the photos: --tenths 5
 
 Each view, and each tenth of the masks, is a file: interrupted, the same command goes on with the first that is missing.
 """
@@ -35,13 +35,15 @@ DEEPLAB = "deeplabv3_mnv2_pascal_quant.tflite"
 DEEPLAB_SIDE = 513
 VOC_CLASS = {0: 8, 1: 12}  # of a cat, of a dog
 MASK_SIDE = 112  # masks are kept as shares of 255 at half the photos' side
-PARTS = 10
+TENTHS = 10
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("features", "masks"))
     parser.add_argument("--views", type=int, default=6, help="random crops of each training photo (default: 6)")
+    parser.add_argument("--tenths", type=int, choices=range(1, TENTHS + 1), default=TENTHS, metavar="1..10",
+                        help="how many tenths of the animals get a mask (default: 10)")  # fmt: skip
     data.add_folders(parser)
     return parser.parse_args()
 
@@ -130,15 +132,14 @@ def _look(batch: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
 # DeepLabV3 -----------------------------------------------------------------------------------------------------------
 
 
-def masks(data_folder: Path, state: Path) -> None:
-    """What the views say of each training photo of a cat or a dog, a tenth of the photos in a file."""
-    album = data.Album(data_folder, state)
-    chosen = animals(album)
-    for part, some in enumerate(chosen.chunk(PARTS)):
-        target = state / f"masks-{part}.npy"
+def masks(data_folder: Path, state: Path, tenths: int) -> None:
+    """What the views say of training photos of cats and dogs, every tenth photo in a file."""
+    chosen = animals(data.Album(data_folder, state))
+    for tenth in range(tenths):
+        target = masks_file(state, tenth)
         if target.exists():
             continue
-        found = in_workers(_start_deeplab, (data_folder, state), _outline, some.tolist())
+        found = in_workers(_start_deeplab, (data_folder, state), _outline, chosen[tenth::TENTHS].tolist())
         data.save_array(np.stack(found), target)
         print(target, flush=True)
 
@@ -149,9 +150,20 @@ def animals(album: data.Album) -> torch.Tensor:
     return train[album.kinds[train] < 2]
 
 
-def load_masks(state: Path) -> torch.Tensor:
-    """Three views of the masks of `animals`, uint8 (N, 3, MASK_SIDE, MASK_SIDE): shares of 255."""
-    return torch.from_numpy(np.concatenate([np.load(state / f"masks-{part}.npy") for part in range(PARTS)]))
+def masks_file(state: Path, tenth: int) -> Path:
+    return state / f"masks-{tenth}.npy"
+
+
+def load_masks(state: Path, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of the `chosen` animals that have a mask, and three views of it.
+
+    int64 (N,), uint8 (N, 3, MASK_SIDE, MASK_SIDE): shares of 255.
+    """
+    there = [tenth for tenth in range(TENTHS) if masks_file(state, tenth).exists()]
+    if not there:
+        raise SystemExit("the teacher hasn't been asked yet: run teachers.py masks first")
+    views = np.concatenate([np.load(masks_file(state, tenth)) for tenth in there])
+    return torch.cat([chosen[tenth::TENTHS] for tenth in there]), torch.from_numpy(views)
 
 
 def _start_deeplab(data_folder: Path, state: Path) -> None:
@@ -208,7 +220,7 @@ def main() -> None:
     if options.what == "features":
         features(options.data, options.state, options.views)
     else:
-        masks(options.data, options.state)
+        masks(options.data, options.state, options.tenths)
 
 
 if __name__ == "__main__":
