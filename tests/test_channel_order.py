@@ -49,7 +49,15 @@ PROCESSORS = {  # (the file, whether it says BGR)
     "RGB, old name": ({**SIZES, "do_flip_channels": False, "do_flip_channel_order": None}, False),
     "no key": (SIZES, None),
 }
-COMBINATIONS = list(product(names.SCHEMES, CONFIGS, PROCESSORS))
+
+
+def pairs(schemes, configs, processors):
+    """Some of the combinations, so that any two values of different kinds meet in one."""
+    numbers = product(range(len(configs)), range(len(processors)))
+    return [(schemes[(i + j) % len(schemes)], [*configs][i], [*processors][j]) for i, j in numbers]
+
+
+COMBINATIONS = pairs(names.SCHEMES, CONFIGS, PROCESSORS)
 PHOTO = photo()
 PLACES_OF = ("folder", "file", "bin", "hub")
 
@@ -130,8 +138,10 @@ def test_every_form_is_shown_its_own_order(scheme, config, processor, bgr, tmp_p
         assert processor.do_flip_channel_order == after.profile.flip_channels
 
 
-@pytest.mark.parametrize("config", ["Hugging Face", "timm, full", "timm, architecture alone", "none"])
-@pytest.mark.parametrize(("scheme", "processor"), list(product(names.SCHEMES, PROCESSORS)))
+@pytest.mark.parametrize(
+    ("scheme", "config", "processor"),
+    pairs(names.SCHEMES, ["Hugging Face", "timm, full", "timm, architecture alone", "none"], PROCESSORS),
+)
 def test_so_it_is_with_transformers_classes(scheme, config, processor, bgr, tmp_path, monkeypatch):
     settings, flip = PROCESSORS[processor]
     form = (scheme, CONFIGS[config], settings, order_of(scheme, flip))
@@ -166,9 +176,9 @@ def test_int8_keeps_the_order(scheme, processor, bgr, tmp_path):
     np.testing.assert_allclose(*stems, rtol=0, atol=0.01 * np.abs(stems[1]).max())
 
 
-@pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("scheme", [names.HUGGING_FACE, names.ML_CVNETS])
-@pytest.mark.parametrize("has_config", [True, False])
+@pytest.mark.parametrize(
+    ("scheme", "has_config", "processor"), pairs([names.HUGGING_FACE, names.ML_CVNETS], [True, False], PROCESSORS)
+)
 def test_segmenters(scheme, processor, has_config, tmp_path):
     settings, flip = PROCESSORS[processor]
     network = tiny_config("segmenter")

@@ -49,7 +49,7 @@ def test_a_clean_port_is_called_clean(setting, seed):
     assert diagnosis_lines(diagnosis)[0].startswith("no mistake found: all ")
 
 
-@pytest.mark.parametrize(("names", "setting"), list(pairs())[::3])
+@pytest.mark.parametrize(("names", "setting"), list(pairs())[::6])
 def test_of_two_mistakes_both_are_named(names, setting):
     assert_named(diagnosed(names, setting), names)
 
@@ -98,8 +98,7 @@ CHANGES = {
 SOME = ("plain_reshape", "no_final_layer_norm", "layer_norm_eps", "interleaved_qkv")
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize(("change", "name"), list(zip([*CHANGES] * 2, SOME * 3, strict=False)))
 def test_the_verdict_is_the_same_however_the_tensors_come(name, change):
     golden, network = golden_and_network()
     found = port(golden, network, [BY_NAME[name]])
@@ -184,34 +183,27 @@ def test_a_wrong_shape_is_unexplained():
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        (lambda golden, x: x * 255, "rescale by 1/255"),
-        (lambda golden, x: x * 2 - 1, "brought to -1..1"),
-        (lambda golden, x: x[:, :, ::-1], "another photo"),
+        (lambda x: x * 255, "rescale by 1/255"),
+        (lambda x: x * 2 - 1, "brought to -1..1"),
+        (lambda x: x[:, ::-1], "channels reversed"),
+        (lambda x: x[:, :, ::-1], "another photo"),
     ],
 )
 def test_other_inputs_are_described(change, hint):
     """Without a photo, from which the catalogue's own preprocessing mistakes would be told."""
     golden, network = golden_and_network("odd")
-    found = port(golden, network)
-    found["pixel_values"] = change(golden, found["pixel_values"])
-    diagnosis = diagnose(golden, {"pixel_values": found["pixel_values"], "logits": found["logits"]}, network)
-    assert hint in diagnosis.unexplained[0].hint
+    pixels = change(golden.tensors["pixel_values"]).astype(np.float32)
+    found = port(trace(pixels, network), network)
+    assert hint in diagnose(golden, found, network).unexplained[0].hint
 
 
 def test_another_named_profile_is_recognized(monkeypatch):
     golden, network = golden_and_network()
     other = PROFILES["timm"].__class__("other", 80, "bicubic", (64, 64), flip_channels=False, center="torchvision")
     monkeypatch.setitem(PROFILES, "other", other)
-    pixels = make_pixel_values(golden.tensors["image"], other, Scope({}))
-    found = {"pixel_values": pixels, "logits": golden.tensors["logits"].astype(np.float32)}
+    pixels = make_pixel_values(golden.tensors["image"], other, Scope({})).astype(np.float32)
+    found = port(trace(pixels, network), network)
     assert "the profile other gives them" in diagnose(golden, found, network).unexplained[0].hint
-
-
-def test_channels_reversed_are_recognized_without_a_photo():
-    golden, network = golden_and_network("odd")
-    pixels = golden.tensors["pixel_values"].astype(np.float32)
-    found = port(trace(pixels[:, ::-1], network), network)
-    assert "channels reversed" in diagnose(golden, found, network).unexplained[0].hint
 
 
 def test_an_operator_is_not_diagnosed():

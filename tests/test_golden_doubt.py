@@ -64,8 +64,7 @@ def test_what_is_no_number_is_never_idle():
         assert comparison.first_bad.path == KEY
 
 
-@pytest.mark.parametrize("extra", ["sigmoid", "shifted", "noise"])
-@pytest.mark.parametrize("replayed", [None, False])
+@pytest.mark.parametrize(("extra", "replayed"), [("sigmoid", None), ("shifted", False), ("noise", None)])
 def test_a_sum_without_a_counterpart_is_nobodys(extra, replayed):
     """A nameless port keeps no residual sum, but other tensors of its shape where it would stand."""
     golden, network = golden_and_network()

@@ -57,19 +57,16 @@ class Difference:
 
 def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
     """The differences between two tensors of one shape; what isn't finite, in either, is infinitely far."""
-    if found.shape != expected.shape:
-        raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
-    if found.size == 0:
+    theirs, ours = _alike(found, expected)
+    if ours.size == 0:
         return Difference(0.0, 0.0, 0.0, 1.0, (), 0.0, 0.0)
-    theirs, ours = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     off = distances(theirs, ours)
     with np.errstate(all="ignore"):
         place = np.unravel_index(int(off.argmax()), off.shape)
-        scale = float(np.max(np.abs(ours), initial=0.0, where=np.isfinite(ours)))
         worst = float(off[place])
         return Difference(
             worst,
-            _ratio(worst, scale),
+            _ratio(worst, _largest(ours)),
             _ratio(_norm(off), _norm(ours)),
             _cosine(theirs, ours),
             tuple(int(i) for i in place),
@@ -90,8 +87,22 @@ def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest magnitude expected."""
-    return measure(found, expected).error
+    """The largest difference over the largest magnitude expected: ``measure``'s, without the rest."""
+    theirs, ours = _alike(found, expected)
+    return _ratio(float(distances(theirs, ours).max(initial=0.0)), _largest(ours))
+
+
+def _alike(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if found.shape != expected.shape:
+        raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
+    return np.asarray(found, np.float64), np.asarray(expected, np.float64)
+
+
+def _largest(values: np.ndarray) -> float:
+    """The largest finite magnitude; 0 where there is none."""
+    magnitudes = np.abs(values)
+    largest = float(magnitudes.max(initial=0.0))
+    return largest if math.isfinite(largest) else float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
 
 
 def allowed(noise: float, multiple: float = MULTIPLE) -> float:
