@@ -458,7 +458,7 @@ def test_a_file_cut_short_while_it_is_read_ends_no_process(tmp_path, monkeypatch
         decode(path if given_as == "path" else file)
 
 
-LARGEST = {  # millions of pixels, as README.md says
+LARGEST = {  # millions of pixels, as tutorials/guide.md says
     "PNG": 134, "JPEG": 134, "GIF": 134, "BMP": 134, "progressive JPEG": 89, "WEBP": 67, "AVIF": 45, "JPEG2000": 45,
     "QOI": 2, "run-length BMP": 2, "plain PPM": 2,
 }  # fmt: skip

@@ -1,9 +1,10 @@
-"""README is run: every command in a ``bash`` block or in backticks, every ``python`` block.
+"""README and the tutorials' pages of reference are run: every command in a ``bash`` block or in backticks, every
+``python`` block.
 
-Commands run as they stand, in a folder with a link to ``tutorials``, photos called photo.jpg and cat.jpg, and a golden
-file with a port's tensors for it, where README speaks of those. Hub ids lead into a local cache with drawn checkpoints:
-what is tested is the command, and tests/test_official.py has the answers. What installs something is held against
-pyproject.toml, and what starts the tests again is looked up: .ci/run does both as README prints them.
+Commands run as they are, in a folder with a link to ``tutorials``, photos called photo.jpg and cat.jpg, and a golden
+file with a port's tensors for it, where the pages speak of those. Hub ids lead into a local cache with random
+checkpoints: what is tested is the command, and tests/test_official.py has the answers. What installs something is held
+against pyproject.toml, and what starts the tests again is looked up: .ci/run does both as README prints them.
 """
 
 import os
@@ -32,18 +33,22 @@ else:
     import tomli as tomllib  # comes with pytest there
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = {REPOSITORY / "README.md": README}
+for name in ("guide.md", "ports.md", "figures.md"):
+    PAGES[REPOSITORY / "tutorials" / name] = (REPOSITORY / "tutorials" / name).read_text(encoding="utf-8")
+TEXT = "\n".join(PAGES.values())
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 OURS = ("python -m mobilevit_np", "mobilevit-np", "python -m tests.bench")
 
 
 def commands() -> list[str]:
-    """Every command, in README's order."""
+    """Every command, in the pages' order."""
     found = []
     for language, body in BLOCKS:
         if language == "bash":
             found += [part.strip() for line in body.replace("\\\n", "").splitlines() for part in line.split("&&")]
-    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
     found += re.findall(rf"`((?:{'|'.join(OURS)}|python |pip install) ?[^`]*)`", prose)
     return list(dict.fromkeys(command for command in found if command and not command.startswith("#")))
 
@@ -57,9 +62,9 @@ PYTHON_BLOCKS = [body for language, body in BLOCKS if language == "python"]
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Drawn checkpoints in the places of the published ones that README names."""
+    """Drawn checkpoints in the places of the published ones that the pages name."""
     home = tmp_path_factory.mktemp("hub")
-    for name in sorted(set(re.findall(r"\b(?:apple|timm)/[\w.-]+[\w]", README))):
+    for name in sorted(set(re.findall(r"\b(?:apple|timm)/[\w.-]+[\w]", TEXT))):
         segmenter = "deeplabv3" in name
         task, labels = ("segmenter", VOC_LABELS) if segmenter else ("classifier", imagenet_labels())
         hub_cache(home, name, task=task, labels=labels)
@@ -71,7 +76,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def desk(tmp_path, cache, monkeypatch):
-    """A folder to work in, as README supposes it, and an environment in which nothing is downloaded."""
+    """A folder to work in, as the pages suppose it, and an environment in which nothing is downloaded."""
     (tmp_path / "tutorials").symlink_to(REPOSITORY / "tutorials")
     with Image.open(CHELSEA) as photo:
         for name in ("photo.jpg", "cat.jpg"):
@@ -127,7 +132,7 @@ def check_install(requirements: list[str], command: str) -> None:
         if name in (".", PROJECT["name"]):
             assert set(extras.split(",") if extras else ()) <= set(PROJECT["optional-dependencies"])
         else:
-            assert requirement in known, f"{requirement} stands in README only"
+            assert requirement in known, f"{requirement} is in a page only"
 
 
 def test_there_is_something_to_run():
@@ -142,7 +147,7 @@ def test_python_blocks_run(desk, number):
     with Image.open("photo.jpg") as image:
         image.load()
         namespace = {"__name__": "readme", "image": image}
-        exec(compile(PYTHON_BLOCKS[number], f"README.md, python block {number}", "exec"), namespace)
+        exec(compile(PYTHON_BLOCKS[number], f"python block {number}", "exec"), namespace)
     for name in re.findall(r"save\(\"([^\"]+)\"\)", PYTHON_BLOCKS[number]):
         assert Path(name).exists()
 
@@ -179,12 +184,14 @@ def test_every_command_is_shown(name):
 
 
 def test_what_is_counted_is_counted_right():
-    prose = " ".join(README.split())
+    prose = " ".join(TEXT.split())
+    assert f"which of {len(MISTAKES)} known mistakes" in prose
     assert f" {len(MISTAKES)} of {len(MISTAKES)} known port mistakes killed" in prose
     assert set(re.findall(r"every activation function \((\d+)\)", prose)) == {str(len(ACTIVATIONS))}
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#\s]+)", README):
-        if "://" not in target:
-            assert (REPOSITORY / target).exists(), f"README links to {target}, which isn't there"
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}, which isn't there"

@@ -153,7 +153,7 @@ class MobileViTConfig(NetworkConfig):
             )
         try:
             return _json(self.to_diff_dict() if use_diff else self.to_dict())
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"the configuration can't be written as JSON: {error}") from None
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:

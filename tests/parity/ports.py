@@ -1,4 +1,4 @@
-"""Real ports held against golden files: ``python tests/parity/ports.py`` prints the table for the README.
+"""Real ports held against golden files: ``python tests/parity/ports.py`` prints the table of tutorials/ports.md.
 
 transformers and timm in PyTorch, seen by hooks; transformers' models exported to ONNX in both of PyTorch's ways, and
 converted for further backends; a port of our own to JAX. With ``--all``, the slow conversions too.

@@ -1,4 +1,4 @@
-"""Measure the parity table of the README and print it: ``python tests/parity/table.py``. Takes some minutes.
+"""Measure the parity table of tutorials/figures.md and print it: ``python tests/parity/table.py``. Takes some minutes.
 
 The networks are those of the tests beside this file, and an error beyond the tests' limits ends it as it ends them.
 """

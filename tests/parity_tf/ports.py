@@ -1,4 +1,4 @@
-"""TensorFlow's ports held against golden files: ``python tests/parity_tf/ports.py`` prints the table for the README.
+"""TensorFlow ports held against golden files: ``python tests/parity_tf/ports.py`` prints tutorials/ports.md's table.
 
 The three TensorFlow models of transformers 4.46.3, and the TFLite files converted from them: float32, and int8 weights
 by dynamic range, as on the transformers page. Takes some minutes.
