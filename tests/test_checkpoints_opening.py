@@ -333,6 +333,14 @@ def test_configurations_that_do_not_fit(config, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_no_more_classes_are_named_than_the_weights_have(monkeypatch, tmp_path):
+    """A config may claim a million: naming them takes seconds."""
+    monkeypatch.setattr("mobilevit_np.checkpoints.configurations.labels_for", lambda *_, **__: pytest.fail("named"))
+    config = {name: value for name, value in CONFIG.items() if name not in ("id2label", "label2id")}
+    with pytest.raises(CheckpointError, match="classifier.weight"):
+        open_checkpoint(folder_of(tmp_path, config={**config, "num_labels": 1 << 20}))
+
+
 @pytest.mark.parametrize(
     "change", [{"patch_size": 0}, {"id2label": {"0": "a", "2": "b"}}, {"hidden_sizes": [1 << 20] * 3}]
 )

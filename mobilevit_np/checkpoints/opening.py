@@ -286,12 +286,13 @@ def build_checkpoint(
             held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
         )
         shapes = parameter_shapes(network, task, expand_output=expand)
-        labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
-    with naming(source.preprocessor or source.weights, ConfigError):
-        channel_order = configurations.channel_order_of(preprocessing, found.scheme)
     if task == "backbone":
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
+    with naming(source.config or source.weights, ConfigError):  # now that there are as many classes as it says
+        labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
+    with naming(source.preprocessor or source.weights, ConfigError):
+        channel_order = configurations.channel_order_of(preprocessing, found.scheme)
     return Checkpoint(
         name=source.name,
         task=task,
