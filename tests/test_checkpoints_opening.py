@@ -337,7 +337,7 @@ def test_no_more_classes_are_named_than_the_weights_have(monkeypatch, tmp_path):
     """A config may claim a million: naming them takes seconds."""
     monkeypatch.setattr("mobilevit_np.checkpoints.configurations.labels_for", lambda *_, **__: pytest.fail("named"))
     config = {name: value for name, value in CONFIG.items() if name not in ("id2label", "label2id")}
-    with pytest.raises(CheckpointError, match="classifier.weight"):
+    with pytest.raises(CheckpointError, match=r"classifier\.weight"):
         open_checkpoint(folder_of(tmp_path, config={**config, "num_labels": 1 << 20}))
 
 

@@ -5,14 +5,14 @@ import json
 import drawing
 import numpy as np
 import pytest
-from golden_ports import golden_and_network, port
+from golden_ports import BY_NAME, golden_and_network, port
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilevit_np.errors import CheckpointError, InputError
 from mobilevit_np.golden import compare, layouts, read_port, trace
 from mobilevit_np.golden.alignment import align, likeness
-from mobilevit_np.golden.hook_names import TIMM, TRANSFORMERS
+from mobilevit_np.golden.hook_names import ML_CVNETS, TIMM, TRANSFORMERS
 from mobilevit_np.golden.matching import NAMELESS, match, natural, read_map
 from mobilevit_np.golden.tables import comparison_lines, remarks
 
@@ -35,6 +35,29 @@ TIMM_SEES = {
     "final_conv": "mobilevit.conv_1x1_exp",
     "head.fc": "classifier",
     "": "logits",
+}
+# ml-cvnets', of a segmenter, in the same way
+ML_CVNETS_SEES = {
+    "encoder.conv_1.block.conv": "mobilevit.conv_stem.convolution",
+    "encoder.conv_1.block.act": "mobilevit.conv_stem.activation",
+    "encoder.conv_1": "mobilevit.conv_stem",
+    "encoder.layer_1.0.block.red_1x1.block.norm": "mobilevit.encoder.layer.0.layer.0.reduce_1x1.normalization",
+    "encoder.layer_2.2": "mobilevit.encoder.layer.1.layer.2",
+    "encoder.layer_3.0": "mobilevit.encoder.layer.2.downsampling_layer",
+    "encoder.layer_3.1.local_rep": "mobilevit.encoder.layer.2.conv_1x1.convolution",
+    "encoder.layer_4.1.global_rep.3.pre_norm_mha.0": "mobilevit.encoder.layer.3.transformer.layer.3.layernorm_before",
+    "encoder.layer_4.1.global_rep.3.pre_norm_mha.1.softmax": "mobilevit.encoder.layer.3.transformer.layer.3.attention."
+    "attention.probabilities",
+    "encoder.layer_4.1.global_rep.3.pre_norm_mha.2": "mobilevit.encoder.layer.3.transformer.layer.3.attention",
+    "encoder.layer_4.1.global_rep.3.pre_norm_ffn.1": "mobilevit.encoder.layer.3.transformer.layer.3.intermediate.dense",
+    "encoder.layer_4.1.global_rep.3.pre_norm_ffn": "mobilevit.encoder.layer.3.transformer.layer.3.output.dense",
+    "encoder.layer_4.1.global_rep.3": "mobilevit.encoder.layer.3.transformer.layer.3",
+    "encoder.layer_5.1.global_rep.3": "mobilevit.encoder.layer.4.layernorm",
+    "encoder.layer_5.1.fusion.block.norm": "mobilevit.encoder.layer.4.fusion.normalization",
+    "encoder.layer_5": "mobilevit.encoder.layer.4",
+    "seg_head.aspp.aspp_layer.convs.2.block.conv": "segmentation_head.aspp.convs.2.convolution",
+    "seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1": "segmentation_head.aspp.convs.4.conv_1x1",
+    "seg_head.classifier.classifier": "segmentation_head.classifier",
 }
 QKV = "stages.4.1.transformer.2.attn.qkv"
 
@@ -90,6 +113,34 @@ def test_timm_hooks_fused_and_split():
     assert matching.how == TIMM
     assert_found(matching, {*TIMM_SEES.values(), *(f"{attention}.{part}" for part in ("query", "key", "value"))})
     assert match(golden, {**theirs, QKV: theirs[QKV][..., :-1]}).misshapen[f"{attention}.key"][0] == QKV
+
+
+def test_ml_cvnets_hooks_fused_and_enlarged():
+    golden, network = golden_and_network("segmenter")
+    found = port(golden, network)
+    theirs = {name: found[path] for name, path in ML_CVNETS_SEES.items()}
+    attention = "mobilevit.encoder.layer.3.transformer.layer.3.attention.attention"
+    parts = [found[f"{attention}.{part}"] for part in ("query", "key", "value")]
+    theirs["encoder.layer_4.1.global_rep.3.pre_norm_mha.1.qkv_proj"] = np.concatenate(parts, axis=-1)
+    matching = match(golden, {**theirs, "": np.zeros((1, 7, 64, 128))})
+    assert matching.how == ML_CVNETS
+    assert set(matching.found) == {*ML_CVNETS_SEES.values(), *(f"{attention}.{p}" for p in ("query", "key", "value"))}
+    for path, matched in matching.found.items():
+        np.testing.assert_array_equal(matched.tensor, found[path])
+    assert (matching.unknown, matching.misshapen) == (("",), {})
+
+
+@pytest.mark.parametrize("mistake", [None, "concat_order"])
+def test_a_classifier_of_ml_cvnets_is_judged_by_its_names(mistake):
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME[mistake]] if mistake else [])
+    seen = {name.removeprefix("encoder."): path for name, path in ML_CVNETS_SEES.items()}
+    theirs = {name: found[path] for name, path in seen.items() if path in found} | {"": found["logits"]}
+    comparison = compare(golden, theirs, network=network)
+    assert comparison.how == ML_CVNETS
+    assert comparison.ok == (mistake is None)
+    if mistake:  # made in L3's fusion first, and seen in L4's last layer of the transformer
+        assert comparison.first_bad.path == ML_CVNETS_SEES["encoder.layer_4.1.global_rep.3.pre_norm_mha.0"]
 
 
 def test_a_map_gives_names_and_parts():

@@ -1,4 +1,4 @@
-"""What ports call our activations: transformers' and timm's hooks as tables.
+"""What ports call our activations: what hooks on transformers', timm's and ml-cvnets' models see, as tables.
 
 An entry is a port's name and which of our activations it is: one path, or several where the port's module gives them in
 one tensor (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in
@@ -14,11 +14,11 @@ import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..checkpoints.parameter_names import MODULES, PARTS, Module
+from ..checkpoints.parameter_names import ENCODER_PREFIX, MODULES, PARTS, PREFIX, Module
 from .file import LOGITS, PIXELS
 from .graph_names import graph_choices
 
-TRANSFORMERS, TIMM, MAP = "transformers' names", "timm's names", "the map"
+TRANSFORMERS, TIMM, ML_CVNETS, MAP = "transformers' names", "timm's names", "ml-cvnets' names", "the map"
 GRAPH = "an exported graph's names"
 _SOFTMAX = re.compile(r"(.*attention\.attention\.)dropout(?:_\d+)?")  # Keras counts its dropouts
 
@@ -49,6 +49,23 @@ _CONVOLUTION = (  # timm's module inside a convolution layer -> ours, the first 
     (".bn", (".activation", ".normalization")),
     ("", ("",)),
 )
+_ML_CVNETS_SEQUENCE = {  # ml-cvnets' modules without parameters inside a transformer layer -> ours
+    "pre_norm_mha.1.softmax": "attention.attention.probabilities",
+    "pre_norm_mha.1.attn_dropout": "attention.attention.probabilities",
+    "pre_norm_mha.1": "attention",
+    "pre_norm_mha.2": "attention",
+    "pre_norm_ffn.2": "intermediate.intermediate_act_fn",
+    "pre_norm_ffn.3": "intermediate.intermediate_act_fn",
+    "pre_norm_ffn.5": "output.dense",
+    "pre_norm_ffn": "output.dense",
+}
+_ML_CVNETS_CONVOLUTION = (
+    (".block.conv", (".convolution",)),
+    (".block.norm", (".normalization",)),
+    (".block.act", (".activation",)),
+    (".block", ("",)),
+    ("", ("",)),
+)
 _BARE = {"conv_stem", "encoder", "conv_1x1_exp"}  # what transformers' model without a head consists of
 _WHOLE = {  # what holds no parameters of its own
     "stages": "mobilevit.encoder",
@@ -69,7 +86,8 @@ def table(port_names: Iterable[str], paths: Collection[str]) -> tuple[str, dict[
     names = list(port_names)
     tables = {
         TRANSFORMERS: transformers_table(names, paths),
-        TIMM: timm_table(paths),
+        TIMM: _table(_timm_entries(), paths),
+        ML_CVNETS: _table(_ml_cvnets_entries("classifier" in paths), paths),
         GRAPH: {name: Entry(choice) for name, choice in graph_choices(names, paths).items()},
     }
     known = {title: {name: entries[name] for name in names if name in entries} for title, entries in tables.items()}
@@ -100,10 +118,10 @@ def name_of_whole(module_names: Iterable[str]) -> str:
     return "mobilevit" if parts and parts <= _BARE else LOGITS
 
 
-def timm_table(paths: Container[str]) -> dict[str, Entry]:
-    """timm's module names -> what their hooks see of ours, for the paths there are."""
+def _table(entries: Iterable[tuple[str, Entry]], paths: Container[str]) -> dict[str, Entry]:
+    """Module names -> what their hooks see of ours, for the paths there are."""
     found: dict[str, Entry] = {}
-    for name, entry in _timm_entries():
+    for name, entry in entries:
         choice = tuple(path for path in entry.choice if path in paths)[:1]
         if choice or (entry.parts and all(part in paths for part in entry.parts)):
             found.setdefault(name, Entry(choice, entry.parts))
@@ -159,3 +177,38 @@ def _timm_transformer(theirs: str, ours: str) -> Iterator[tuple[str, Entry]]:
     yield f"{theirs}.attn.qkv", Entry(parts=tuple(f"{ours}.attention.attention.{part}" for part in PARTS))
     for name, path in _SEQUENCE.items():
         yield f"{theirs}.{name}", Entry((f"{ours}.{path}",))
+
+
+def _ml_cvnets_entries(classifies: bool) -> Iterator[tuple[str, Entry]]:
+    """A segmenter's backbone has ``encoder.`` before its names, and its whole output is enlarged: no tensor of ours."""
+    for name, entry in _ml_cvnets_modules():
+        yield name, entry
+        if any(path.startswith(PREFIX) for path in (*entry.choice, *entry.parts)):
+            yield f"{ENCODER_PREFIX}{name}", entry
+    yield from ((name, Entry((name,))) for name in ("classifier", LOGITS, PIXELS))
+    if classifies:
+        yield "", Entry((LOGITS,))
+
+
+def _ml_cvnets_modules() -> Iterator[tuple[str, Entry]]:
+    for module in MODULES:
+        if module.kind == "affine":
+            yield module.ml_cvnets, Entry((module.huggingface,))
+        else:
+            for ending, endings in _ML_CVNETS_CONVOLUTION:
+                yield f"{module.ml_cvnets}{ending}", Entry(tuple(f"{module.huggingface}{end}" for end in endings))
+    for level in range(5):
+        theirs, ours = f"layer_{level + 1}", f"mobilevit.encoder.layer.{level}"
+        yield theirs, Entry((ours,))
+        if level < 2:
+            yield from ((f"{theirs}.{i}", Entry((f"{ours}.layer.{i}",))) for i in range(3))
+            continue
+        yield f"{theirs}.0", Entry((f"{ours}.downsampling_layer",))
+        yield f"{theirs}.1", Entry((ours,))
+        yield f"{theirs}.1.local_rep", Entry((f"{ours}.conv_1x1.convolution",))
+        for i in range(4):
+            layer, its = f"{theirs}.1.global_rep.{i}", f"{ours}.transformer.layer.{i}"
+            yield layer, Entry((its,))
+            qkv = tuple(f"{its}.attention.attention.{part}" for part in PARTS)
+            yield f"{layer}.pre_norm_mha.1.qkv_proj", Entry(parts=qkv)
+            yield from ((f"{layer}.{name}", Entry((f"{its}.{path}",))) for name, path in _ML_CVNETS_SEQUENCE.items())
