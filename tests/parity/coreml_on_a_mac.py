@@ -1,8 +1,8 @@
 """A Core ML conversion held against a golden file, on a Mac: ``python tests/parity/coreml_on_a_mac.py``.
 
 Needs what tests/parity needs, and ``pip install coremltools``. transformers' xx_small is converted in float32, with
-every module's output as an output of its own, and run on the CPU, since Core ML computes in float16 elsewhere. Models can
-be converted anywhere, and run on macOS only: ``--convert-only`` stops before. Beyond that the script is untested.
+every module's output as an output of its own, and run on the CPU, since Core ML computes in float16 elsewhere. Models
+can be converted anywhere, and run on macOS only: ``--convert-only`` stops before. Beyond that the script is untested.
 """
 
 from __future__ import annotations
