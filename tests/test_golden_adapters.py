@@ -369,12 +369,21 @@ def test_int8_is_held_to_one_rounding_wherever_it_is():
     assert allowed(floor(1e-7, "int8")) == MULTIPLE / 256
 
 
-@pytest.mark.parametrize(("by", "word"), [(4e-4, "float16 or int8"), (2e-2, "int8"), (0.5, None)])
-def test_rounded_numbers_that_do_not_show_it_get_a_word(by, word):
-    """Every convolution's output is off by so much of its largest value, in one place."""
+@pytest.mark.parametrize(
+    ("by", "layers", "word"),
+    [
+        (4e-4, (".convolution",), "float16 or int8"),
+        (4e-4, (".query", ".key", ".value", ".dense"), "float16 or int8"),  # ncnn's default
+        (2e-2, (".convolution",), "int8"),
+        (0.5, (".convolution",), None),
+        (4e-4, (".value",), None),
+    ],
+)
+def test_rounded_numbers_that_do_not_show_it_get_a_word(by, layers, word):
+    """Every layer's output of a kind is off by so much of its largest value, in one place."""
     golden, network = golden_and_network()
     found = port(golden, network)
-    for name in [name for name in found if name.endswith(".convolution")]:
+    for name in [name for name in found if name.endswith(layers)]:
         found[name] = found[name].copy()
         found[name].flat[7] += by * np.abs(found[name]).max()
     comparison = compare(golden, found, network=network)

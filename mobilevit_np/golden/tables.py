@@ -16,7 +16,8 @@ from .measure import LARGEST, allowed, floor
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
 _NAMES = 6  # shown of a list of names
 _MOST = {"float16": 1.0, "int8": 0.95}  # share of the errors that a precision must explain: int8 makes larger ones too
-_PRODUCT, _NEARLY_ALL = "convolution", 0.9  # the kind of layer that any coarser precision changes
+_PRODUCTS = ({"convolution"}, {"query", "key", "value", "dense"})  # all of a kind, where a precision is coarser
+_NEARLY_ALL = 0.9
 _HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cosine':>11}  tensor"
 
 
@@ -167,8 +168,8 @@ def _coarser(comparison: Comparison) -> list[str]:
     """A word on ports that compute in less than float32 and store it as float32: their numbers don't show it."""
     if comparison.ok or not comparison.replayed or comparison.precision != "float32":
         return []
-    products = [row for row in comparison.rows if row.path.rpartition(".")[2] == _PRODUCT]
-    if sum(not row.ok for row in products) < _NEARLY_ALL * len(products):  # it would round in all of them
+    kinds = [[row for row in comparison.rows if row.path.rpartition(".")[2] in kind] for kind in _PRODUCTS]
+    if not any(sum(not row.ok for row in rows) >= _NEARLY_ALL * len(rows) > 0 for rows in kinds):
         return []
     fitting = [precision for precision in _MOST if _explained_by(precision, comparison)]
     if not fitting:
