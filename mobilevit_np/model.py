@@ -4,8 +4,8 @@ It reads from top to bottom. Every function takes an array and the ``Scope`` tha
 array; those marked ``@module`` have the names that PyTorch's forward hooks see. The arithmetic itself is in ``ops/``.
 Golden files are made with this: clarity before speed.
 
-Axes: B batch, C channels, H W height and width, P places in a patch, N patches (tokens), D transformer width, h heads,
-E expanded channels, F the feed-forward's width, K classes.
+Axes: B batch, C channels, H W height and width, P positions in a patch, N patches (tokens), D transformer width,
+h heads, E expanded channels, F the feed-forward's width, K classes.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def attention() -> Image.Image:
 
 
 def atrous() -> Image.Image:
-    """Which places of a 32 x 32 map ASPP's three dilated convolutions read, for one place of their output."""
+    """What ASPP's dilated convolutions read for one pixel of their output, on a map of 39 x 39 so that rate 18 fits."""
     card = Card(836, 318, "What one place of the output reads: 3 x 3 taps, further and further apart")
     for i, rate in enumerate((1, 6, 12, 18)):
         x = 20 + 204 * i

@@ -96,7 +96,7 @@ def neighbors(size_in, size_out, dtype):  # -> three of (size_out)
 
 
 def unfold_to_patches(x, patch):  # (B, D, H, W), the side of a patch -> (B*P, N, D)
-    """Gather the pixels that share a place in their patch: they are the tokens that will attend to each other."""
+    """Gather the pixels that share a position in their patch: the tokens that will attend to each other."""
     B, D, H, W = x.shape
     x = x.reshape(B, D, H // patch, patch, W // patch, patch)
     x = x.transpose(0, 3, 5, 2, 4, 1)  # (B, D, H/p, p, W/p, p) -> (B, p, p, H/p, W/p, D)

@@ -32,7 +32,7 @@ from .inference import infer_variant
 from .opening import Checkpoint, open_as_stored, open_checkpoint
 from .parameters import COUNTER, PREFIX
 
-METADATA = {"format": "pt"}  # transformers refuses a safetensors file that doesn't say which framework's it is
+METADATA = {"format": "pt"}  # older releases of transformers refuse a file that names no framework
 _SAFETENSORS = ".safetensors"
 _NEVER_WRITTEN = (".bin", ".pt", ".pth", ".npz", ".onnx", ".tflite")  # who names such a file doesn't mean a folder
 

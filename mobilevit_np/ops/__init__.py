@@ -1,7 +1,7 @@
 """The operations: pure functions of arrays, nothing but NumPy; every layer is made of these.
 
 NCHW throughout. The dtype that comes in goes out; float16 is computed in float32 and rounded once (``arguments.py``).
-Axes: B batch, C and O channels, H W height and width, P places in a patch, N patches (tokens), D transformer width,
+Axes: B batch, C and O channels, H W height and width, P positions in a patch, N patches (tokens), D transformer width,
 h heads, d head width.
 """
 

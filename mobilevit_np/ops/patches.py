@@ -1,8 +1,9 @@
 """Unfold a feature map to patches, and fold it back.
 
-MobileViT's own idea (arXiv 2110.02178, figure 1b and section 3.1): a map of D features is cut into N patches of P
-pixels, and the transformer runs P times, once for each place in the patch. So a token attends to the same place in
-all other patches, never to its own patch's neighbors: those the convolutions before have already mixed in.
+A convolution is unfold, matrix product, fold; MobileViT has transformer layers where the product is (arXiv 2110.02178,
+section 3.1, "relationship to convolutions"). A map of D features is cut into N patches of P pixels, and the transformer
+runs P times, once for each position in the patch. So a token attends to the same position in all patches, never to the
+other pixels of its own patch: the convolutions before have already mixed those in.
 
 Explained in tutorials/06-unfold-and-fold.md.
 """
@@ -16,11 +17,11 @@ from .arguments import check_axes, check_size, check_whole_number
 
 
 def unfold_to_patches(x: np.ndarray, patch_size: int) -> np.ndarray:
-    """Gather the pixels that share a place in their patch.
+    """Gather the pixels that share a position in their patch.
 
     (B, D, H, W), p -> (B*P, N, D)
 
-    P = p*p places in a patch, N = H/p * W/p patches, both counted row by row. The batch is the outer index of B*P: a
+    P = p*p positions in a patch, N = H/p * W/p patches, both counted row by row. The batch is the outer index of B*P: a
     plain reshape has the same shape and mixes everything up (a known port mistake).
 
     dtype: that of ``x``. Raises InputError where p doesn't divide H and W: resize first. Source: transformers'
