@@ -154,7 +154,7 @@ class NetworkConfig:
 
 
 def plain_fields(config: NetworkConfig) -> dict[str, Any]:
-    """The fields as they stand in a json file; ``global_pool`` only where it's not the mean, which needs no saying."""
+    """The fields as they are in a json file; ``global_pool`` only where it's not the mean, which needs no saying."""
     fields = {
         name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(config).items()
     }

@@ -83,7 +83,7 @@ def one_line(message: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """Without its middle where it's too long: what to do stands at the end."""
+    """Without its middle where it's too long: what to do is at the end."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 305]} ... {text[-300:]}"
 
 

@@ -1,6 +1,6 @@
 """The class names of the two data sets that the published checkpoints were trained on.
 
-The names stand in the order of the network's outputs: ImageNet-1k by sorted WordNet synset, each with all the synonyms
+The names are in the order of the network's outputs: ImageNet-1k by sorted WordNet synset, each with all the synonyms
 of its synset ("tabby, tabby cat"); PASCAL VOC 2012 in its own order, with the background first.
 """
 

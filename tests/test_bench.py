@@ -450,7 +450,7 @@ def test_what_cannot_be_run(capsys, monkeypatch, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--batch", "0"], "'0' is no whole number"),
+        (["--batch", "0"], "'0' isn't a whole number"),
         (["--variants", "large"], "invalid choice: 'large'"),
         (["--rounds", "3", "--seconds", "3"], "not allowed with"),
         (["--folder", "x", "--whole-command", "y"], "not allowed with"),

@@ -152,7 +152,7 @@ def open_checkpoint(
 def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, **place: Any) -> dict[str, Any]:
     """The configuration at ``where``, in the form of transformers' config.json; a config.json by itself will do.
 
-    Where there's a config.json in that form, it's what stands in it and nothing else. Raises as ``open_checkpoint``.
+    Where there's a config.json in that form, it's what is in it and nothing else. Raises as ``open_checkpoint``.
     """
     source = locate(where, needs="config", **place)
     if source.config is not None:
@@ -323,7 +323,7 @@ def _recognize(
 def _settings(
     config: Mapping[str, Any], preprocessing: dict[str, Any] | None, network: NetworkConfig, task: str
 ) -> tuple[tuple[str, ...], dict[str, Any] | None, dict[str, Any]]:
-    """(labels, preprocessing, config.json in transformers' form): what stands in the json files, made whole."""
+    """(labels, preprocessing, config.json in transformers' form): what the json files say, completed."""
     labels = configurations.choose_labels(config, network.num_labels, task)
     configurations.problem_type_of(config, network.num_labels)  # raises where it makes no sense
     if not is_timm_config(config):

@@ -234,7 +234,7 @@ def has_head(names: Iterable[str], scheme: str) -> bool:
 
 
 def is_in_place_of_head(name: str) -> bool:
-    """Whether a tensor stands where a network's head does, in any scheme."""
+    """Whether a tensor is where a network's head is, in any scheme."""
     return name.startswith(("classifier.", "head.", "segmentation_head.", "seg_head."))
 
 

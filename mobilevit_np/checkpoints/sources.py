@@ -275,7 +275,7 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 
 def _mode(path: Path) -> int:
-    """What stands at ``path``; 0 for nothing. Raises CheckpointError where one may not look: there, Pythons differ."""
+    """What is at ``path``; 0 for nothing. Raises CheckpointError where one may not look: there, Pythons differ."""
     try:
         return os.stat(path).st_mode
     except PermissionError as error:

@@ -94,7 +94,7 @@ def engine_of(options: argparse.Namespace) -> str:
 def whole_number(text: str) -> int:
     """An argument that counts something: from 1 up."""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} isn't a whole number from 1 up")
     return int(text)
 
 

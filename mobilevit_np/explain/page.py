@@ -218,7 +218,7 @@ def _layers(layers: Sequence[Layer], budget: int) -> list[dict[str, Any]]:
 
 
 def _detail(layer: Layer, level: int) -> tuple[int, int, int]:
-    """Bytes of a probability, how many places in a patch are kept, and the step from one kept patch to the next."""
+    """Bytes of a probability, how many positions in a patch are kept, and the step from one kept patch to the next."""
     P = len(layer.probabilities)
     return (4 if level == 0 else 2), (P if level < 2 else 1), 2 ** max(0, level - 2)
 

@@ -163,7 +163,7 @@ def _places(tokens: np.ndarray, p: int, whole: tuple[int, int]) -> np.ndarray:
 
 
 def _places_on_map(pixels: np.ndarray, p: int) -> np.ndarray:
-    """(n, H, W, C) -> (n, p, p, nh, nw, C), a view: where the pixels of each place in the patch stand on the map."""
+    """(n, H, W, C) -> (n, p, p, nh, nw, C), a view: where the pixels of each position in the patch are on the map."""
     n, height, width, channels = pixels.shape
     return pixels.reshape(n, height // p, p, width // p, p, channels).transpose(0, 2, 4, 1, 3, 5)
 

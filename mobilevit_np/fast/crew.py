@@ -1,6 +1,6 @@
 """Threads that walk through a plan together.
 
-NumPy lets go of Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
+NumPy releases Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
 each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its
 own meanwhile, or both fight for the cores: ``use_threads`` sees to that, where it can.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of a weights file as they stand in it.
+    """The tensors of a weights file as they are in it.
 
     ``tensors`` are new arrays in native byte order; bfloat16 is widened to float32 (exact), and ``dtypes`` says what
     each was stored as (``F32``, ``BF16``...).

@@ -41,7 +41,8 @@ def parse(data: bytes) -> TensorFile:
         entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"it's no whole safetensors file, but cut off or damaged: {first_line(error)}") from None
+        problem = first_line(error)
+        raise CheckpointError(f"it isn't a whole safetensors file, but cut off or damaged: {problem}") from None
     tensors = {name: _array(name, entry) for name, entry in entries.items()}
     return TensorFile(tensors, {name: entry["dtype"] for name, entry in entries.items()}, "safetensors", metadata)
 

@@ -3,7 +3,7 @@
 An entry is a port's name and which of our activations it is: one path, or several where the port's module gives them in
 one tensor (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in
 one: its hook sees our activation, or our normalization where there's none). The module names themselves come from the
-table of parameter names, so that they stand in one place.
+table of parameter names, so that they are in one place.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

@@ -49,7 +49,7 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: floa
 
     (..., D), (D), (D) -> (..., D)
 
-    The variance is biased (divided by D), ``eps`` stands inside the root.
+    The variance is biased (divided by D), ``eps`` is inside the root.
 
     dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.LayerNorm``.
     """

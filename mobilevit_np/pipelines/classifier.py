@@ -36,7 +36,7 @@ BATCH_PIXELS = BATCH_SIZE * 256**2  # fewer photos where they're larger than the
 class Prediction:
     """One class: its label, its place in the logits, and the score given to it.
 
-    ``score`` is a probability: its share of all, or, where each answer stands on its own, that of a yes. Of a
+    ``score`` is a probability: its share of all, or, where each answer is independent, that of a yes. Of a
     regression it's the number itself, and ``is_probability`` is False.
     """
 

@@ -1,6 +1,6 @@
 """Photos prepared ahead of their turn, in threads, while the network runs.
 
-Pillow lets go of Python's lock while it decodes and resizes, so that a few threads can prepare the next batch while
+Pillow releases Python's lock while it decodes and resizes, so that a few threads can prepare the next batch while
 this one is computed. What comes out is the same, in the same order. Things are arranged so that nobody is surprised:
 
 - The source is only ever asked by the thread that asks for answers. An error in it comes after the answers before it.

@@ -181,7 +181,7 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def is_timm_config(settings: Mapping[str, Any]) -> bool:
-    """Whether this is timm's form, of a config.json, whole or in part, or of what stands in its ``pretrained_cfg``.
+    """Whether this is timm's form, of a config.json, whole or in part, or of what is in its ``pretrained_cfg``.
 
     transformers keeps that form for timm's models, under a ``model_type`` of its own.
     """
