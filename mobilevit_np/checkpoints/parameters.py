@@ -158,9 +158,9 @@ def init_parameters(
 ) -> dict[str, np.ndarray]:
     """Fresh parameters with which every layer's output is of order 1 for photos in 0..1; the same for a seed, always.
 
-    Each tensor is drawn from its own name and the seed, so that two networks share what they have in common (a bare
-    model's tensors are those of the classifier's backbone). No bias, mean or scale is left at 0 or 1: a port that
-    forgets one gives other numbers.
+    Each tensor's random numbers depend on its name and the seed only, so that two networks share what they have in
+    common (a bare model's tensors are those of the classifier's backbone). No bias, mean or scale is left at 0 or 1: a
+    port that forgets one gives other numbers.
     """
     shapes = parameter_shapes(config, task, expand_output=expand_output, counters=True)
     return {name: _draw(name, shape, seed, np.dtype(dtype)) for name, shape in shapes.items()}

@@ -95,7 +95,7 @@ def write_files(
     Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
     BrokenPipeError: whoever read what's written to standard output has gone.
     """
-    import secrets  # and what it stands on: only where something is written
+    import secrets  # and what it imports: only where something is written
 
     staged: list[tuple[Path, Path]] = []
     targets = []

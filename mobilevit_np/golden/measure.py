@@ -11,7 +11,7 @@ A tensor in another precision gets the floor scaled by the units of rounding, fl
 ``replay`` what rounding does to each layer is measured (``rounding``). Not so int8: there the operands of a layer are
 rounded and their products summed exactly. Its floor is half a step of the largest value, and in ``replay``, which it's
 meant for, more where rounding its operands does more to a layer. TFLite's dynamic-range int8 stays within 5 half steps
-with drawn weights (tests/parity_tf asserts 8), and comes to 25 in one layer of the shipped classifier. What changes a
+with random weights (tests/parity_tf asserts 8), and comes to 25 in one layer of the shipped classifier. What changes a
 layer by less than the tolerance, at least 6%, can't be seen in such a port: compare the file before it was quantized.
 
 No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that

@@ -27,7 +27,7 @@ class _Auto:
 class _AutoModel(_Auto):
     @classmethod
     def from_config(cls, config: MobileViTConfig, **options: Any) -> Any:
-        """A model of a configuration alone, its parameters drawn."""
+        """A model of a configuration alone, its parameters random."""
         return cls.opens(config, **options)
 
 

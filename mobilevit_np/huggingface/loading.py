@@ -1,6 +1,6 @@
 """What a model takes of a checkpoint that isn't quite its own: another head, none, or of other classes.
 
-What a file lacks is drawn from a seed, and said in one warning, as transformers does it.
+What a file lacks is initialized at random, from a seed, and named in one warning, as transformers does it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _configuration(
 
 @dataclass(frozen=True)
 class _Network:
-    """A model's network, and from what seed a part of it may be drawn."""
+    """A model's network, and the seed that a part of it may be initialized from."""
 
     config: MobileViTConfig
     task: str
@@ -159,7 +159,7 @@ def _renamed(tensors: Mapping[str, np.ndarray], task: str) -> dict[str, np.ndarr
 def _fit(
     tensors: dict[str, np.ndarray], network: _Network, where: str, ignore_mismatched_sizes: bool
 ) -> tuple[dict[str, np.ndarray], LoadingInfo]:
-    """The network's tensors, checked; what may be missing or of another shape is drawn, with a warning."""
+    """The network's tensors, checked; what may be missing or of another shape is made random, with a warning."""
     shapes = network.shapes
     info = LoadingInfo(
         missing_keys=[name for name in shapes if name not in tensors],

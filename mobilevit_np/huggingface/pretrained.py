@@ -60,10 +60,10 @@ class Parameter(np.ndarray):
 class MobileViTPreTrainedModel(ABC):
     """What the three models share: parameters, files, and a forward pass that can be listened to.
 
-    ``tensors`` are the parameters under the names of a checkpoint; without them, they're drawn from ``seed``. The
+    ``tensors`` are the parameters under the names of a checkpoint; without them, they're random, from ``seed``. The
     numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError where the
     configuration describes no network, CheckpointError where the tensors don't fit it, InputError for a dtype that
-    nothing can be drawn in.
+    isn't float16, float32 or float64.
     """
 
     config_class = MobileViTConfig
@@ -142,7 +142,7 @@ class MobileViTPreTrainedModel(ABC):
         the older name of ``dtype``. ``config`` is the whole configuration, or where it is; ``state_dict`` are tensors
         to take in place of a file's; ``prefix`` chooses among several networks in a file.
 
-        A bare model leaves a head's tensors out. A head that isn't there is drawn from ``seed``, and with
+        A bare model leaves a head's tensors out. A head that isn't there is initialized from ``seed``, and with
         ``ignore_mismatched_sizes`` so is what has another shape, as the head of other classes. Either gives a warning.
         With ``output_loading_info`` the model comes in a pair, with what was missing, unexpected and mismatched.
 

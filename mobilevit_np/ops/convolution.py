@@ -1,7 +1,7 @@
 """Convolution in two dimensions.
 
 What every framework calls convolution is cross-correlation: the kernel isn't mirrored. One call of ``conv2d`` takes
-one of three roads to the same sum, because NumPy's speed differs so much between them:
+one of three ways to the same sum, because NumPy's speed differs so much between them:
 
 - 1x1: no neighbors, so a matrix product over channels at every pixel;
 - depthwise (one input channel per group): k*k multiply-adds of the whole shifted map, no channel is ever summed;
