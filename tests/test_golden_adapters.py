@@ -376,7 +376,7 @@ def test_int8_is_held_to_one_rounding_wherever_it_is():
         (4e-4, (".query", ".key", ".value", ".dense"), "float16 or int8"),  # ncnn's default
         (2e-2, (".convolution",), "int8"),
         (0.5, (".convolution",), None),
-        (4e-4, (".value",), None),
+        (4e-4, (".intermediate.dense",), None),
     ],
 )
 def test_rounded_numbers_that_do_not_show_it_get_a_word(by, layers, word):

@@ -4,9 +4,12 @@ Errors stay within half of what is allowed, layer by layer; and a mistake made i
 """
 
 import functools
+import os
 import re
 import sys
+from pathlib import Path
 
+import checked_page
 import ncnn_files
 import numpy as np
 import onnx
@@ -106,6 +109,17 @@ def test_ncnn_says_which_layer_it_lacks_and_a_wrong_rewrite_of_the_fold_is_named
     comparison = compare(golden, found, network=network)
     assert comparison.first_bad.path == "mobilevit.encoder.layer.2.folding"
     assert comparison.first_bad.name.startswith("reshape_")
+
+
+def test_the_page_on_ncnn_says_what_is_so(tmp_path, monkeypatch):
+    """Its blocks run, and each answer's first line is the one shown but for numbers."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    answers = list(checked_page.run(checked_page.NCNN, tmp_path, {}))
+    assert len(answers) == 5
+    for texts in answers:
+        shown, now = (re.sub(r"[\d,]+", "#", text.splitlines()[0]) for text in texts)
+        assert shown == now
+    assert "it holds the right numbers in another order" in answers[-1][1]
 
 
 def test_what_is_no_ncnn_file_is_said(tmp_path):

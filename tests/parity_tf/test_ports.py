@@ -7,8 +7,8 @@ Keras model are named, there and in the TFLite files made from it, quantized one
 import re
 import sys
 
+import checked_page
 import numpy as np
-import page
 import ports
 import pytest
 import tensorflow_models as models
@@ -68,7 +68,7 @@ def test_a_quantized_port_that_does_not_say_so_gets_a_word():
 def test_the_page_says_what_is_so(tmp_path):
     """Its blocks run, and each answer's first line is the one shown but for numbers. Its conversion is ours."""
     variables = {}
-    answers = list(page.run(tmp_path, variables))
+    answers = list(checked_page.run(checked_page.TFLITE, tmp_path, variables))
     assert len(answers) == 3
     for shown, now in answers:
         assert NUMBER.sub("#", shown.splitlines()[0]) == NUMBER.sub("#", now.splitlines()[0])
