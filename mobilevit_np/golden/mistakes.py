@@ -45,6 +45,7 @@ _RESIZED = "any photo that the resize changes"
 _SEGMENTER = "--formula xx_small --task segmenter"
 _PORT = "a public port whose name isn't on record"
 _WU = "chinhsuanwu/mobilevit-pytorch; vit-pytorch 1.26.14, which follows it"
+_KERAS = "keras.io's example"
 _ODD_MAP = "a map before an unfold with a side that is no multiple of the patch (a photo of 97x131)"
 _SILU = "use SiLU (swish), x * sigmoid(x), wherever the config's hidden_act says silu"
 _by = functools.partial(planting.activate_by, "silu")
@@ -128,7 +129,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "TensorFlow's SAME padding at stride 2",
         'pad (k-1)//2 on all four sides by hand (ZeroPadding2D), then convolve with padding="valid"',
         golden="--formula xx_small --size 64",
-        source=_PORT,
+        source=_KERAS,
     ),
     Mistake(
         "batch_norm_eps",
@@ -137,7 +138,7 @@ MISTAKES: tuple[Mistake, ...] = (
         (("*.normalization", planting.with_eps(1e-3)),),
         "a batch norm eps of 1e-3",
         "set the batch norms' epsilon to 1e-5",
-        source=_PORT,
+        source=_KERAS,
     ),
     Mistake(
         "silu_after_reduce",
@@ -183,7 +184,7 @@ MISTAKES: tuple[Mistake, ...] = (
         (("*.unfolding", planting.unfold_by_reshape), ("*.folding", planting.fold_by_reshape)),
         "a plain reshape for the unfold",
         "unfold as (B,D,H/p,p,W/p,p) -> transpose(0,3,5,2,4,1) -> (B*p*p, N, D), and fold by the inverse",
-        source="keras.io's example",
+        source=_KERAS,
     ),
     Mistake(
         "padded_odd_maps",
