@@ -29,7 +29,7 @@ def rows() -> Iterable[tuple[str, str, str, list[tuple[int, float]]]]:
         networks = [compare(*test_transformers.published(*choice), dtype) for choice in chosen]
         yield hugging_face, "three sizes, strides 32, 16 and 8", dtype.__name__, networks
         networks = [compare(*test_transformers.drawn(i), dtype) for i in range(len(test_transformers.DRAWN))]
-        yield hugging_face, "drawn configurations", dtype.__name__, networks
+        yield hugging_face, "random configurations", dtype.__name__, networks
         networks = [compare(*test_activations.network(name, "segmenter"), dtype) for name in ACTIVATIONS]
         yield hugging_face, "every activation function", dtype.__name__, networks
         networks = [test_timm.compare(name, dtype) for name in test_timm.MODELS]
