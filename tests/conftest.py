@@ -1,16 +1,23 @@
 """Shared by all tests: Hypothesis draws without deadlines, and the same examples every time in CI.
 
-Tests marked ``official`` need files that this project doesn't ship. They run where MOBILEVIT_NP_OFFICIAL names the
-folder that holds them; elsewhere they're deselected, and the last lines of a run say so.
+What takes most of the time is marked ``slow``: whole files, by their names (``SLOW``). Tests marked ``official`` need
+files that this project doesn't ship. They run where MOBILEVIT_NP_OFFICIAL names the folder that holds them; elsewhere
+they're deselected, and the last lines of a run say so.
 """
 
 import os
 import sys
+from fnmatch import fnmatch
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 OFFICIAL = "MOBILEVIT_NP_OFFICIAL"
+SLOW = (
+    *("test_bench", "test_channel_order", "test_checkpoints_*", "test_cli_f*", "test_cli_quantize", "test_cli_startup"),
+    *("test_explain_page", "test_fast", "test_formats_safetensors", "test_formats_torch", "test_golden_*"),
+    *("test_huggingface_*", "test_mutants", "test_one_file", "test_ops_calls", "test_readme", "test_tutorials"),
+)
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True)
@@ -19,9 +26,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", f"official: needs published checkpoints, in the folder that {OFFICIAL} names")
+    config.addinivalue_line("markers", 'slow: for daily work, -m "not slow" leaves these out')
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if any(fnmatch(item.path.stem, pattern) for pattern in SLOW):
+            item.add_marker("slow")
     if os.environ.get(OFFICIAL):
         return
     left_out = [item for item in items if item.get_closest_marker("official")]
