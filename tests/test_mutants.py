@@ -1,7 +1,7 @@
 """Every known port mistake, planted, fails the assertion that guards it at its shipped tolerance.
 
 That the same assertions pass without a mistake is asserted in test_reference_transformers.py, and here once more for
-each fixture that a mutant is judged by. ``python tests/mutants`` prints the table.
+each fixture that a mutant is judged by. ``python -m tests.mutants --known`` prints the table.
 """
 
 from fnmatch import fnmatchcase
@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 import recorded
+from mutants.plain import CHANGES
 from mutants.proof import FIXTURES, FLOAT64_ONLY, fixture_of, guard, report, why_killed
+from tiny import REPOSITORY
 
 from mobilevit_np.golden.mistakes import MISTAKES
 from mobilevit_np.model import classifier
@@ -60,6 +62,15 @@ def test_the_first_activation_that_differs_is_where_the_mistake_is(name):
 def test_where_a_mistake_cannot_show_the_guard_is_silent(name, fixture):
     """A mutant must not be killed by something else than its mistake."""
     guard(fixture, "float64", BY_NAME[name].plant)
+
+
+def test_every_plain_change_can_be_made():
+    """``python -m tests.mutants`` makes them: the text occurs once, and the tests that are asked exist."""
+    assert sum(map(len, CHANGES.values())) >= 40
+    for (name, tests), changes in CHANGES.items():
+        text = (REPOSITORY / "mobilevit_np" / name).read_text(encoding="utf-8")
+        assert all(text.count(before) == 1 and before != after for before, after in changes.items()), name
+        assert all((REPOSITORY / "tests" / f"test_{each}.py").is_file() for each in tests.split())
 
 
 def test_same_padding_is_right_on_odd_sides():

@@ -1,1 +1,1 @@
-"""Known port mistakes, planted one by one: does the proof notice each? ``python tests/mutants`` prints the answer."""
+"""Does the proof notice? Known port mistakes (``proof``) and plain changes to the code (``plain``), one by one."""

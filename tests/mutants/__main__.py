@@ -1,4 +1,7 @@
-"""``python tests/mutants``: plant every known port mistake, print who notices, exit 1 if nobody does."""
+"""``python -m tests.mutants``: are known port mistakes, and plain changes to the code, noticed? Exit 1 if one isn't.
+
+``python -m tests.mutants --known`` plants the port mistakes alone, in seconds; the changes take some minutes.
+"""
 
 import sys
 from pathlib import Path
@@ -6,9 +9,21 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from mutants.proof import report  # noqa: E402
+from mutants import plain, proof  # noqa: E402
+
+
+def main() -> int:
+    lines, survivors = proof.report()
+    print("\n".join(lines), flush=True)
+    if "--known" in sys.argv[1:]:
+        return min(survivors, 1)
+    results = []
+    for line, noticed in plain.report():
+        print(line, flush=True)
+        results.append(noticed)
+    print(f"{sum(results)} of {len(results)} plain changes killed")
+    return int(survivors > 0 or not all(results))
+
 
 if __name__ == "__main__":
-    lines, survivors = report()
-    print("\n".join(lines))
-    sys.exit(1 if survivors else 0)
+    sys.exit(main())
