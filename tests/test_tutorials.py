@@ -288,7 +288,10 @@ def test_every_picture_is_shown_and_every_shown_one_described():
     shown = [
         target for text in TEXTS.values() for target in re.findall(r"!\[[^\]]{20,}\]\(pictures/(\w+)\.png\)", text)
     ]
-    assert sorted(shown) == PICTURES == sorted(path.stem for path in (TUTORIALS / "pictures").iterdir())
+    light = sorted(picture_maker().MAKERS)
+    assert sorted(shown) == light
+    assert sorted(light + [f"{name}-dark" for name in light]) == PICTURES
+    assert sorted(path.stem for path in (TUTORIALS / "pictures").iterdir()) == PICTURES
     assert "![](" not in "".join(TEXTS.values())
 
 
@@ -305,12 +308,23 @@ def test_distance_sees_what_differs(tmp_path):
 def test_the_attention_picture_shows_the_numbers_of_the_trace():
     """The brightness of a head's map is its share over the head's largest, patch by patch."""
     maker = picture_maker()
-    probabilities = maker.run()[2]
+    probabilities = maker.run()[0][maker.LAYER]
     row, column = maker.EYE
-    picture = np.asarray(maker.attention()).astype(float)
+    picture = np.asarray(maker.PICTURES["attention"]()).astype(float)
     gray = maker.photo().mean(axis=0)
     for head in range(4):
         look = probabilities[0, head, 16 * row + column].reshape(16, 16)
-        seen = picture[56:200, 186 + 160 * head : 330 + 160 * head, 0].reshape(16, 9, 16, 9).mean(axis=(1, 3)) / 255
+        left = 20 + 122 * (head + 1)
+        seen = picture[58:170, left : left + 112, 0].reshape(16, 7, 16, 7).mean(axis=(1, 3)) / 255
         dark = 0.35 * gray.reshape(16, 16, 16, 16).mean(axis=(1, 3))
         assert np.abs(seen - np.minimum(dark + look / look.max(), 1)).max() < 0.08
+
+
+def test_a_picture_is_on_a_light_card_and_on_a_dark_one():
+    """Of the same size, and narrow enough that a phone shrinks their words by less than half."""
+    maker = picture_maker()
+    for name in maker.MAKERS:
+        cards = [Image.open(maker.FOLDER / f"{each}.png") for each in (name, f"{name}-dark")]
+        assert cards[0].size == cards[1].size
+        assert cards[0].width == 640
+        assert [card.convert("RGB").getpixel((2, 2)) for card in cards] == [(255, 255, 255), (32, 36, 44)]

@@ -161,12 +161,16 @@ def distance(found: Image.Image, path: Path) -> float:
 
 @functools.cache
 def picture_maker() -> ModuleType:
-    """tutorials/make_pictures.py as a module."""
+    """tutorials/make_pictures.py as a module; what it imports lies beside it."""
     spec = importlib.util.spec_from_file_location("make_pictures", TUTORIALS / "make_pictures.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(TUTORIALS))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(TUTORIALS))
     return module
 
 
