@@ -158,6 +158,13 @@ def test_sixteen_bit_gray_keeps_its_high_byte(file_format):
     assert decode(dark).max() == 0
 
 
+def test_a_sixteen_bit_png_is_one_in_every_mode():
+    """Older releases of Pillow open it as 32-bit numbers, among which dark ones look like 8 bits."""
+    image = Image.fromarray(np.array([[100, 128 * 256 + 5]], np.int32))
+    image.format = "PNG"
+    np.testing.assert_array_equal(decode(image)[..., 0], [[0, 128]])
+
+
 def test_sixteen_bit_color():
     rows = b"".join(b"\0" + struct.pack(">3H", value, 65535 - value, 258) for value in (0, 255, 32768, 65535))
     header = struct.pack(">IIBBBBB", 1, 4, 16, 2, 0, 0, 0)

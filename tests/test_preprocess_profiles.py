@@ -20,6 +20,7 @@ from mobilevit_np.preprocess import (
     to_preprocessor_config,
 )
 from mobilevit_np.preprocess import steps as steps_module
+from mobilevit_np.preprocess.crop import crop_start
 from mobilevit_np.scope import Scope
 
 
@@ -321,3 +322,12 @@ def test_a_profile_checks_itself(changes):
 def test_steps_refuse_what_no_photo_is_made_of():
     with pytest.raises(InputError, match="of complex128"):
         run_steps(np.zeros((3, 4, 4), complex), PROFILES["timm"])
+
+
+@pytest.mark.parametrize(
+    ("length", "transformers", "torchvision"), [(225, 0, 0), (226, 1, 1), (227, 1, 2), (229, 2, 2)]
+)
+def test_a_crop_s_place_is_rounded_as_its_library_does(length, transformers, torchvision):
+    """Down, or to the nearest even number."""
+    assert crop_start(length, 224) == transformers
+    assert crop_start(length, 224, "torchvision") == torchvision

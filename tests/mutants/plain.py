@@ -36,7 +36,7 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
     ("ops/patches.py", "model_layers model"): {
         "x.transpose(0, 5, 3, 1, 4, 2)": "x.transpose(0, 5, 3, 2, 4, 1)",
     },
-    ("ops/patches.py", "ops_arguments ops_manners"): {
+    ("ops/patches.py", "ops_attention"): {
         "or BP % (p * p) or": "or",
     },
     ("ops/resize.py", "ops_resize"): {
