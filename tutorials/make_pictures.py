@@ -17,7 +17,7 @@ from cards import BLUE, DARK, GREEN, LIGHT, MARGIN, ORANGE, PURPLE, RED, SKY, Ca
 from PIL import Image
 
 from mobilevit_np import Scope
-from mobilevit_np.checkpoints import open_checkpoint
+from mobilevit_np.checkpoints import Checkpoint, open_checkpoint
 from mobilevit_np.model import classifier
 from mobilevit_np.ops import conv2d, unfold_to_patches
 from mobilevit_np.preprocess import PROFILES, decode, preprocess, resize_photo
@@ -66,7 +66,7 @@ def edges(theme: Theme) -> Image.Image:
 def stem(theme: Theme) -> Image.Image:
     """The sixteen kernels of the trained stem as colors, each with its channel of the convolution's output."""
     card = Card(theme, 566, "The stem's sixteen trained kernels, and what each sees")
-    weight = tensors()["mobilevit.conv_stem.convolution.weight"][:, ::-1]  # (16, 3, 3, 3), from BGR to RGB
+    weight = shipped().tensors["mobilevit.conv_stem.convolution.weight"][:, ::-1]  # (16, 3, 3, 3), from BGR to RGB
     seen = run()[0]["mobilevit.conv_stem.convolution"][0]
     for channel in range(16):
         x, y = MARGIN + 152 * (channel % 4), 58 + 106 * (channel // 4)
@@ -186,21 +186,16 @@ def photo() -> np.ndarray:
 
 
 @cache
-def shipped():
+def shipped() -> Checkpoint:
     """The shipped classifier's checkpoint, in float64."""
     return open_checkpoint("pets-xx-small", dtype=np.float64)
-
-
-def tensors() -> dict[str, np.ndarray]:
-    """Its weights."""
-    return shipped().tensors
 
 
 @cache
 def run() -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Every module's output for the example cat, by path, and the five stages' maps; in float64."""
     seen: dict[str, np.ndarray] = {}
-    scope = Scope(tensors()).listen(lambda path, output: seen.update({path: output}))
+    scope = Scope(shipped().tensors).listen(lambda path, output: seen.update({path: output}))
     classifier(preprocess(decode(PHOTO), PROFILE, dtype=np.float64), scope, shipped().config)
     return seen, [seen[f"mobilevit.encoder.layer.{i}"] for i in range(5)]
 
