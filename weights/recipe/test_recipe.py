@@ -316,3 +316,15 @@ def test_the_test_photos_are_opened_once(tmp_path):
         evaluate.check_unopened(log, identity, shipped)
     with pytest.raises(SystemExit, match="to choose"):
         evaluate.check_unopened(log, identity, argparse.Namespace(weights=tmp_path, library="transformers"))
+
+
+def test_masks_are_of_the_animals_that_they_were_made_of(tmp_path):
+    """Some tenths of them may be missing; each is every tenth animal."""
+    chosen = torch.arange(100, 125)
+    for tenth in (0, 2, 7):
+        np.save(teachers.masks_file(tmp_path, tenth), chosen[tenth :: teachers.TENTHS].numpy()[:, None].repeat(3, 1))
+    animals, views = teachers.load_masks(tmp_path, chosen)
+    assert animals.tolist() == [100, 110, 120, 102, 112, 122, 107, 117]
+    assert torch.equal(views, animals[:, None].expand(8, 3))
+    with pytest.raises(SystemExit, match=r"run teachers\.py masks first"):
+        teachers.load_masks(tmp_path / "nowhere", chosen)
