@@ -2,18 +2,21 @@
 
 Writes tutorials/pictures/NAME.png on a light card and NAME-dark.png on a dark one; tests/test_tutorials.py makes them
 again and compares. This file has the pictures of the photo and of what the networks make of it, diagrams.py those that
-need no photo. ``stem``, ``stages`` and ``attention`` show the shipped classifier, so they change with its weights.
+need no photo. ``stem``, ``stages``, ``attention`` and ``learning`` show the shipped classifier, so they change with its
+weights.
 """
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import diagrams
 import numpy as np
-from cards import BLUE, DARK, GREEN, LIGHT, MARGIN, ORANGE, PURPLE, RED, SKY, Card, Theme, gray, sign, signed
+from cards import BLUE, DARK, GREEN, LIGHT, MARGIN, ORANGE, PURPLE, RED, SKY, Axes, Card, Theme, gray, sign, signed
 from PIL import Image
 
 from mobilevit_np import Scope
@@ -25,6 +28,7 @@ from mobilevit_np.preprocess import PROFILES, decode, preprocess, resize_photo
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "pictures"
 PHOTO = HERE / "images" / "chelsea.png"
+LEARNING = HERE / "14-learning.md"
 PROFILE = PROFILES["huggingface-classifier"]
 LAYER = "mobilevit.encoder.layer.2.transformer.layer.1.attention.attention.probabilities"
 EYE = (5, 4)  # the patch looked from, in the 16 x 16 patches of L3: row, column
@@ -157,6 +161,43 @@ def atrous(theme: Theme) -> Image.Image:
     return card.image
 
 
+def patterns(theme: Theme) -> Image.Image:
+    """Chapter 14's first pictures to learn from, a row for each kind."""
+    card = Card(theme, 542, "What there is to tell apart")
+    for kind, name in enumerate(("stripes: 0", "checks: 1", "spots: 2")):
+        y = 54 + 162 * kind
+        card.note(MARGIN, y, name)
+        for i in range(4):
+            card.picture(MARGIN + 157 * i, y + 24, learned()["seen"][kind + 3 * i], 128)
+    return card.image
+
+
+def learning(theme: Theme) -> Image.Image:
+    """The last layer's loss, step by step: on the pictures that it learns from, and on those held out."""
+    card = Card(theme, 404, "Learning from 60 pictures, and from 300")
+    told, held_out = learned(), np.array(learned()["on_unseen"])
+    all_labels, new = told["labels"], told["X_unseen"]
+    history = list(told["train"](told["X"], all_labels, 300))
+    seen = [told["loss"](told["X"], all_labels, *numbers) for numbers in history]
+    unseen = np.array([told["loss"](new, all_labels, *numbers) for numbers in history])
+    panels = (("60 pictures", told["on_seen"], held_out), ("300 pictures", seen, unseen))
+    for i, (words, on_seen, on_unseen) in enumerate(panels):
+        left = 60 + 300 * i
+        axes = Axes(card, (left, 92, left + 256, 310), (0, 0), (300, 1.2))
+        axes.ticks((0, 100, 200, 300), (0, 0.4, 0.8, 1.2))
+        card.text(left, 60, words)
+        for losses, color in ((on_seen, SKY), (on_unseen, ORANGE)):
+            axes.curve(np.arange(1, 301), losses, color)
+        best = int(on_unseen.argmin())
+        card.dot(*axes.at(best + 1, on_unseen[best]), 5, RED)
+    card.note(616, 332, "steps", anchor="ra")
+    card.key(MARGIN, 346, SKY, "loss on the pictures learned from")
+    card.key(MARGIN, 372, ORANGE, "loss on those held out")
+    card.dot(238, 381, 5, RED)
+    card.note(250, 372, "where it's lowest")
+    return card.image
+
+
 MAKERS: dict[str, Callable[[Theme], Image.Image]] = {
     "resize": resize,
     "edges": edges,
@@ -172,6 +213,8 @@ MAKERS: dict[str, Callable[[Theme], Image.Image]] = {
     "atrous": atrous,
     "mistake": diagrams.mistake,
     "time": diagrams.time_spent,
+    "patterns": patterns,
+    "learning": learning,
 }
 THEMES = {"": LIGHT, "-dark": DARK}
 PICTURES: dict[str, Callable[[], Image.Image]] = {
@@ -198,6 +241,15 @@ def run() -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     scope = Scope(shipped().tensors).listen(lambda path, output: seen.update({path: output}))
     classifier(preprocess(decode(PHOTO), PROFILE, dtype=np.float64), scope, shipped().config)
     return seen, [seen[f"mobilevit.encoder.layer.{i}"] for i in range(5)]
+
+
+@cache
+def learned() -> dict[str, Any]:
+    """Chapter 14's names and what they stand for, once its cells have run, without the exercises."""
+    cells = LEARNING.read_text(encoding="utf-8").split("## Exercises")[0]
+    chapter = doctest.DocTestParser().get_doctest(cells, {"__name__": "__main__"}, LEARNING.stem, str(LEARNING), 0)
+    doctest.DocTestRunner().run(chapter, out=lambda _: None, clear_globs=False)
+    return chapter.globs
 
 
 def main() -> None:

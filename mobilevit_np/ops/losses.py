@@ -2,7 +2,7 @@
 
 Inference needs none; a port author comparing training losses does. All return a scalar in the logits' dtype.
 
-Explained in tutorials/08-the-whole-classifier.md.
+Explained in tutorials/08-the-whole-classifier.md; one's gradient in tutorials/14-learning.md.
 """
 
 from __future__ import annotations
