@@ -5,7 +5,7 @@ section 3.1, "relationship to convolutions"). A map of D features is cut into N 
 runs P times, once for each position in the patch. So a token attends to the same position in all patches, never to the
 other pixels of its own patch: the convolutions before have already mixed those in.
 
-Explained in tutorials/06-unfold-and-fold.md.
+Explained in tutorials/06-unfold-and-fold.md, and as dilated attention in tutorials/15-why-mobilevit.md.
 """
 
 from __future__ import annotations
