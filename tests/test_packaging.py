@@ -142,9 +142,17 @@ def test_contributing_names_files_and_tests_that_there_are():
         assert declares == (f"`{'.'.join(room.parts[1:])}`" in public), f"is {room} public?"
 
 
+def test_the_site_has_what_is_public():
+    public = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n- The names in")[2]
+    named = set(re.findall(r"`([a-z_.]+)`", public.partition("\n- ")[0])) - {"__all__", "mobilevit_np"}
+    reference = (REPOSITORY / "tutorials" / "api.rst").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. automodule:: mobilevit_np\.(\S+)$", reference, re.MULTILINE)
+    assert sorted(documented) == sorted(each.removeprefix("mobilevit_np.") for each in named)
+
+
 def test_ci_has_its_steps_and_what_they_need():
     text = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
-    for step in ("lint", "readme", "oldest", "wheel", "parity"):
+    for step in ("lint", "readme", "site", "oldest", "wheel", "parity"):
         assert f"\n{step}() {{" in text
     for path in set(re.findall(r"\b(?:tests|tutorials)/[\w./-]+", text)):
         assert (REPOSITORY / path).exists(), f".ci/run speaks of {path}, which isn't there"
