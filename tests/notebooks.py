@@ -27,6 +27,7 @@ if not os.path.isdir("tutorials"):
     os.chdir("../..")
 %config PlainTextFormatter.pprint = False"""
 _BLOCK = re.compile(r"^```pycon\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 _SOLUTION = "<details>\n<summary>Solution</summary>\n"
 
 
@@ -46,9 +47,6 @@ def notebook(chapter: Path) -> dict[str, Any]:
         cell["id"] = f"cell-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-
-
-_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
 def _from_below(match: re.Match[str]) -> str:

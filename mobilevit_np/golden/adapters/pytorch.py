@@ -1,6 +1,6 @@
 """A PyTorch port's activations, what a forward hook on every module sees, and its parameters.
 
-transformers' and timm's models come out under the names that ``hook_names`` knows; any other model, under its own.
+transformers', timm's and ml-cvnets' models come out under names that ``hook_names`` knows; any other, under its own.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
