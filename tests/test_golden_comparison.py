@@ -1,7 +1,9 @@
 """Comparison and replay: the first bad layer, each layer's own error, precision, the exit codes."""
 
 import json
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ from mobilevit_np.golden import compare, trace, write_golden
 from mobilevit_np.golden.comparison import plain
 from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.measure import measure
-from mobilevit_np.golden.replay import reference_tensors
+from mobilevit_np.golden.replay import _noise, reference_tensors
+from mobilevit_np.golden.rounding import _SMALLEST, roundings
 from mobilevit_np.golden.tables import comparison_lines
+from mobilevit_np.model import linear
+from mobilevit_np.scope import Scope
 
 FUSION = "mobilevit.encoder.layer.3.fusion"
 
@@ -368,3 +373,20 @@ def test_where_nothing_could_be_compared_there_is_no_verdict():
     stranger = replace(golden, tensors={**golden.tensors, "elsewhere": np.ones(3)}, noise={"elsewhere": 0.0})
     with pytest.raises(InputError, match="nothing was compared"):
         compare(stranger, {"elsewhere": np.ones(3)}, network=network, mapping={"elsewhere": "elsewhere"})
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 6, 8), (4, 12, 5)])
+def test_a_resize_s_floor_has_the_rounding_of_its_positions(shape):
+    same = np.ones(shape)
+    assert _noise("layer.2.fusion", same, same) == 0
+    for path in ("layer.2.folding", "layer.2.unfolding"):
+        assert _noise(path, same, same) == 2.0**-24 * math.sqrt(48)
+
+
+@pytest.mark.parametrize(("width", "rounded"), [(_SMALLEST - 1, False), (_SMALLEST, True)])
+def test_small_weights_stay_floats_in_int8(width, rounded):
+    random = np.random.default_rng(0)
+    network = SimpleNamespace(tensors={"fc.weight": random.standard_normal((1, width))})
+    x, scope = random.standard_normal((2, width)), Scope(network.tensors)
+    found = linear(x, roundings(network)["int8"](scope) / "fc", bias=False)
+    assert np.array_equal(found, linear(x, scope / "fc", bias=False)) != rounded

@@ -143,6 +143,19 @@ def test_a_classifier_of_ml_cvnets_is_judged_by_its_names(mistake):
         assert comparison.first_bad.path == ML_CVNETS_SEES["encoder.layer_4.1.global_rep.3.pre_norm_mha.0"]
 
 
+@pytest.mark.parametrize(("share", "trusted"), [(0.6, True), (0.3, False)])
+def test_names_are_trusted_where_half_of_them_are_known(share, trusted):
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    theirs = {name if i < share * len(found) else f"t{i}": x for i, (name, x) in enumerate(found.items())}
+    assert (match(golden, theirs).how == TRANSFORMERS) == trusted
+
+
+def test_a_layout_is_elected_by_the_tensors_that_it_alone_fits():
+    both = ("b c h w", ["b c h w", "b h w c"])
+    assert layouts.vote([both, both, ("b c h w", ["b h w c"])]) == {"b c h w": "b h w c"}
+
+
 def test_a_map_gives_names_and_parts():
     golden, _ = golden_and_network()
     theirs, attention = timm_port()

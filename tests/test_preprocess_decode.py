@@ -160,9 +160,10 @@ def test_sixteen_bit_gray_keeps_its_high_byte(file_format):
 
 def test_a_sixteen_bit_png_is_one_in_every_mode():
     """Older releases of Pillow open it as 32-bit numbers, among which dark ones look like 8 bits."""
-    image = Image.fromarray(np.array([[100, 128 * 256 + 5]], np.int32))
-    image.format = "PNG"
-    np.testing.assert_array_equal(decode(image)[..., 0], [[0, 128]])
+    for levels, expected in (([[100, 200]], [[0, 0]]), ([[100, 128 * 256 + 5]], [[0, 128]])):
+        image = Image.fromarray(np.array(levels, np.int32))
+        image.format = "PNG"
+        np.testing.assert_array_equal(decode(image)[..., 0], expected)
 
 
 def test_sixteen_bit_color():
