@@ -486,7 +486,8 @@ def test_one_input_channel_and_a_photo(engine, tmp_path):
         theirs = model(timm.data.create_transform(**settings)(photo.convert("L"))[None])[0].numpy()
     ours = Classifier.from_pretrained(tmp_path, engine=engine)(photo).logits
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
-    assert np.abs(ours - Classifier.from_pretrained(tmp_path)(photo.rotate(90)).logits).max() > 1e-3
+    turned = Classifier.from_pretrained(tmp_path)(photo.rotate(90)).logits
+    assert np.abs(ours - turned).max() > 1e-3 * np.abs(theirs).max()  # a hundred times what is allowed above
 
 
 # -- The hub, on loopback ----------------------------------------------------------------------------------------------
