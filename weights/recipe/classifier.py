@@ -15,6 +15,7 @@ short side 288, the middle 256. Interrupted, the same command goes on where it s
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -24,6 +25,7 @@ import data
 import distill
 import labels
 import loop
+import names
 import state
 import twin
 
@@ -41,6 +43,8 @@ def parse() -> argparse.Namespace:
     add_deployed_size(parser)
     parser.add_argument("--sharp", type=float, default=0.3, help="share of pets shown as they are (default: 0.3)")
     parser.add_argument("--mix", type=float, default=0.2, help="share of batches with mixup or CutMix (default: 0.2)")
+    parser.add_argument("--from", dest="start", type=Path, metavar="DIR",
+                        help="go on from an exported folder's weights (default: the distilled ones)")  # fmt: skip
     parser.add_argument("--name", default="classifier", help="of the state and log files (default: classifier)")
     loop.add_options(parser, batch=64, rate=6e-3, warmup=200, weight_decay=0.05)
     return parser.parse_args()
@@ -102,7 +106,11 @@ def main() -> None:
     lessons = distill.Lessons(album, options.state, layer)
     known, classes = labels.possible(album, decided), len(labels.names(album))
     torch.manual_seed(options.seed)  # the fresh last layer
-    network = twin.load_backbone(twin.backbone(classes), twin.load_halves(twin.DISTILLED, options.state))
+    network = twin.backbone(classes)
+    if options.start:
+        twin.load_whole(network, names.of_folder(options.start))
+    else:
+        twin.load_backbone(network, twin.load_halves(twin.DISTILLED, options.state))
     run = loop.Run(network.train(), options, average_decay=0.995)
     save_to, photos = options.state / f"{options.name}.pt", len(lessons.indices)
     if save_to.exists():

@@ -118,7 +118,7 @@ def main() -> None:
     network: nn.Module = twin.backbone(CLASSES)
     start = twin.load_halves(options.start)
     if start["head.fc.weight"].shape[0] == CLASSES:  # its own earlier result: the last layer goes on too
-        network.load_state_dict(start, strict=False)  # but for BatchNorm's step counters
+        twin.load_whole(network, start)
     else:
         twin.load_backbone(network, start)
     # Cooling down, the weights improve faster than a long average follows.

@@ -83,7 +83,8 @@ def export_classifier(album: data.Album, weights: dict[str, torch.Tensor], folde
     weights = rounded(weights | scaled)
     logits = classifier.logits_of(weights, photos, len(said))
     found = {**labels.figures_of(logits, album, held_out), "temperature_folded_in": temperature}
-    proof = partial(check, options.what, loaded(twin.backbone(len(said)), weights), photos[:4])
+    network = twin.load_whole(twin.backbone(len(said)), weights).eval()
+    proof = partial(check, options.what, network, photos[:4])
     write_folder(folder, names.classifier_to_hugging_face(weights), said, found, proof, options)
     return found
 
@@ -102,14 +103,10 @@ def export_segmenter(album: data.Album, weights: dict[str, torch.Tensor], folder
         "photos_of_neither": len(neither),
         **segmenter.validate(weights, photos=photos, truths=truths, strangers=strangers),
     }
-    proof = partial(check, options.what, loaded(twin.Segmenter(len(segmenter.CLASSES)), weights), photos[:4])
+    network = twin.load_whole(twin.Segmenter(len(segmenter.CLASSES)), weights).eval()
+    proof = partial(check, options.what, network, photos[:4])
     write_folder(folder, names.segmenter_to_hugging_face(weights), segmenter.CLASSES, found, proof, options)
     return found
-
-
-def loaded(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
-    network.load_state_dict(weights, strict=False)  # BatchNorm's step counters are missing, and not missed
-    return network.eval()
 
 
 def write_folder(

@@ -10,6 +10,7 @@ answers in our labels: what the classifier then learns from, beside the labels t
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ OURS = {
 SURE = 0.5  # of the teacher that it is of another breed, and the most that the breed-only model may give any breed
 PROBE = "probe.pt"
 UNDECIDED = "asirra"  # the source of photos whose breed nobody has said
+ONE_COLLECTION = re.compile(r"n\d{8}")  # sources of Imagewoof's dogs and Imagenette's things, made by the same hands
 
 
 def names(album: data.Album) -> list[str]:
@@ -126,6 +128,7 @@ def figures_of(logits: torch.Tensor, album: data.Album, indices: torch.Tensor) -
     said = kind_of_label(album)[logits.argmax(1)]
     pets, neither, certain = breed >= 0, kinds == 2, known.sum(1) == 1
     others = ~pets & ~neither
+    alike = torch.tensor([bool(ONE_COLLECTION.fullmatch(album.sources[i])) for i in indices])
     odds = logits.log_softmax(1)
     of_kind = torch.stack([odds[:, kind_of_label(album) == kind].logsumexp(1) for kind in range(3)], dim=1)
     return {
@@ -139,6 +142,10 @@ def figures_of(logits: torch.Tensor, album: data.Album, indices: torch.Tensor) -
         "other_cats_and_dogs": int(others.sum()),
         "others_species": figures.share(said[others] == kinds[others]),
         "others_called_other": figures.share(logits[others].argmax(1) >= len(album.breeds)),
+        "imagewoof_dogs": int((alike & ~neither).sum()),  # where a photo comes from doesn't tell these two apart
+        "imagewoof_dogs_called_dog": figures.share(said[alike & ~neither] == 1),
+        "imagenette_things": int((alike & neither).sum()),
+        "imagenette_things_called_neither": figures.share(said[alike & neither] == 2),
         "calibration_error": figures.calibration_error(logits[certain], known[certain].int().argmax(1)),
         "calibration_error_of_species": figures.calibration_error(of_kind[~certain], kinds[~certain]),
     }

@@ -27,6 +27,7 @@ import augment
 import data
 import figures
 import loop
+import names
 import state
 import teachers
 import twin
@@ -48,6 +49,8 @@ def parse() -> argparse.Namespace:
                         help=f"side of the crops and for how many epochs, in order (default: {PHASES})")  # fmt: skip
     parser.add_argument("--side", type=int, default=SIDE,
                         help=f"short side of photos when deployed, for validation (default: {SIDE})")  # fmt: skip
+    parser.add_argument("--from", dest="start", type=Path, metavar="DIR",
+                        help="go on from an exported folder's weights (default: the distilled ones)")  # fmt: skip
     parser.add_argument("--name", default="segmenter", help="of the state and log files (default: segmenter)")
     loop.add_options(parser, batch=32, rate=4e-3, warmup=200, weight_decay=0.05)
     return parser.parse_args()
@@ -191,7 +194,10 @@ def main() -> None:
     training, drawn = lessons(album, options.data, options.state), outlines(options.data)
     torch.manual_seed(options.seed)  # the fresh head and its dropout
     network = twin.Segmenter(len(CLASSES))
-    twin.load_backbone(network.backbone, twin.load_halves(twin.DISTILLED, options.state))
+    if options.start:
+        twin.load_whole(network, names.of_folder(options.start))
+    else:
+        twin.load_backbone(network.backbone, twin.load_halves(twin.DISTILLED, options.state))
     run = loop.Run(network.train(), options, average_decay=0.995)
     save_to = options.state / f"{options.name}.pt"
     if save_to.exists():

@@ -90,9 +90,7 @@ class Log:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         columns = self.path.read_text().splitlines()[0].split(",") if self.path.exists() else list(row)
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(
-                file, columns, lineterminator="\n"
-            )  # the file's order, should the code's have changed since
+            writer = csv.DictWriter(file, columns, lineterminator="\n")  # in the file's order
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -140,7 +141,7 @@ def album_of(pets: list[str], others: tuple[tuple[str, str, str], ...] = ()) -> 
 
 
 OTHERS = (("1", "cat", "asirra"), ("2", "dog", "asirra"), ("3", "dog", "n02088364"), ("4", "dog", "n02115641"),
-          ("5", "neither", "cow"))  # fmt: skip
+          ("5", "neither", "cow"), ("6", "neither", "n03000684"))  # fmt: skip
 
 
 def test_a_photo_may_have_the_labels_that_are_possible_for_it():
@@ -148,12 +149,12 @@ def test_a_photo_may_have_the_labels_that_are_possible_for_it():
     said = labels.names(album)
     assert said == ["Beagle", "Bengal", "German Shorthaired Pointer", "Samoyed", "other cat", "other dog",
                     "neither cat nor dog"]  # fmt: skip
-    known = labels.possible(album, torch.tensor([False] * 5 + [True] + [False] * 3))
+    known = labels.possible(album, torch.tensor([False] * 5 + [True] + [False] * 4))
     found = [{said[j] for j in row.nonzero()[:, 0]} for row in known]
     assert found[:4] == [{"Bengal"}, {"Beagle"}, {"German Shorthaired Pointer"}, {"Samoyed"}]
     assert found[4] == {"Bengal", "other cat"}  # of unknown breed
     assert found[5] == {"other dog"}  # decided
-    assert found[6:] == [{"Beagle"}, {"other dog"}, {"neither cat nor dog"}]
+    assert found[6:] == [{"Beagle"}, {"other dog"}, {"neither cat nor dog"}, {"neither cat nor dog"}]
 
 
 def test_what_is_known_in_part_asks_for_the_sum():
@@ -169,11 +170,13 @@ def test_figures_of_a_classifier_count_each_kind_by_itself():
     right = labels.possible(album).float().argmax(1)  # of unknown breed: the first of the species
     wrong = right.clone()
     wrong[0], wrong[8] = 0, 1  # a cat for a dog, a thing for a cat
-    for said, expected in ((right, (1, 1, 0, 1, 1)), (wrong, (0.75, 0.75, 0, 0, 1))):
-        found = labels.figures_of(F.one_hot(said, 6).float() * 20, album, torch.arange(9))
+    for said, expected in ((right, (1, 1, 0, 1, 1)), (wrong, (0.75, 0.75, 0, 0.5, 1))):
+        found = labels.figures_of(F.one_hot(said, 6).float() * 20, album, torch.arange(10))
+        assert (found["imagewoof_dogs"], found["imagewoof_dogs_called_dog"]) == (2, 1)
+        assert (found["imagenette_things"], found["imagenette_things_called_neither"]) == (1, 1)
         names_of = ("breed_top1", "cat_or_dog", "pets_called_neither", "neither_called_so", "others_species")
         assert [found[name] for name in names_of] == pytest.approx(expected)
-    assert labels.figures_of(F.one_hot(right, 6).float() * 20, album, torch.arange(9))["calibration_error"] < 1e-3
+    assert labels.figures_of(F.one_hot(right, 6).float() * 20, album, torch.arange(10))["calibration_error"] < 1e-3
 
 
 def test_worn_photos_differ_and_the_others_are_as_they_were():
@@ -222,9 +225,9 @@ def drawn(network: nn.Module) -> nn.Module:
     ],
 )
 @torch.no_grad()
-def test_renamed_weights_answer_bgr_as_the_twin_answers_rgb(network, rename, architecture, stride):
+def test_renamed_weights_answer_bgr_as_the_twin_answers_rgb(network, rename, architecture, stride, tmp_path):
     torch.manual_seed(1)
-    network, library = drawn(network()), oracles.transformers()
+    fresh, network, library = network(), drawn(network()), oracles.transformers()
     floats = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
     config = library.MobileViTConfig(hidden_sizes=[64, 80, 96], neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320],
                                      expand_ratio=2.0, output_stride=stride, num_labels=5)  # fmt: skip
@@ -235,6 +238,11 @@ def test_renamed_weights_answer_bgr_as_the_twin_answers_rgb(network, rename, arc
     rgb = torch.rand(2, 3, 97, 160)
     assert (network(rgb) - model(rgb.flip(1)).logits).abs().max() < 1e-5
     assert (network(rgb) - model(rgb).logits).abs().max() > 1e-4  # RGB to BGR weights shows
+
+    stored = {name: value.contiguous() for name, value in rename(floats).items()}  # and back again
+    safetensors.torch.save_file(stored, tmp_path / "model.safetensors")
+    again = twin.load_whole(fresh, names.of_folder(tmp_path)).eval()
+    assert torch.equal(network(rgb), again(rgb))
 
 
 @pytest.mark.parametrize("border", ["border", "reflection"])

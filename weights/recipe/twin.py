@@ -88,10 +88,20 @@ class Segmenter(nn.Module):
 def load_backbone(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
     """Copy pretrained weights into `network`, all but the classifier, whose classes are others."""
     kept = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    missing, unexpected = network.load_state_dict(kept, strict=False)
-    strangers = [name for name in [*missing, *unexpected] if not name.startswith("head.")]
+    return _load(network, kept, but=("head.",))
+
+
+def load_whole(network: nn.Module, weights: dict[str, torch.Tensor]) -> nn.Module:
+    """Copy a twin's weights into `network`, all but what an export leaves out: counters, an unused expansion."""
+    return _load(network, weights, but=("backbone.final_conv.",))
+
+
+def _load(network: nn.Module, weights: dict[str, torch.Tensor], *, but: tuple[str, ...]) -> nn.Module:
+    missing, unexpected = network.load_state_dict(weights, strict=False)
+    strangers = [name for name in [*missing, *unexpected] if not name.startswith(but)]
+    strangers = [name for name in strangers if not name.endswith("num_batches_tracked")]
     if strangers:
-        raise ValueError(f"the pretrained weights do not fit this backbone: {strangers[:5]}")
+        raise ValueError(f"these weights do not fit this network: {strangers[:5]}")
     return network
 
 
