@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TASKS = ("classifier", "segmenter", "backbone")
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
 STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
-MOST_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
+MAX_ATTENTION_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
 BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
 
 GLOBAL_POOLS = ("avg", "max", "avgmax")  # before the classifier: the mean (everywhere but in timm), or timm's other two
@@ -101,16 +101,16 @@ class NetworkConfig:
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
         sides = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
-        if len(sides) != 2 or not all(_is_count(side, _MOST) for side in sides):
+        if len(sides) != 2 or not all(_is_count(side, _MAX) for side in sides):
             raise ConfigError(
-                f"image_size must be a whole number from 1 to {_MOST}, or two of them (height, width), "
+                f"image_size must be a whole number from 1 to {_MAX}, or two of them (height, width), "
                 f"not {self.image_size!r:.80}"
             )
         for name in ("mlp_ratio", "expand_ratio", "layer_norm_eps"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
                 raise ConfigError(f"{name} must be a positive number, not {value!r}")
-        if not isinstance(self.num_labels, int) or not 0 <= self.num_labels <= _MOST:
+        if not isinstance(self.num_labels, int) or not 0 <= self.num_labels <= _MAX:
             raise ConfigError(f"num_labels must be a whole number, not {self.num_labels!r}")
         act = self.hidden_act
         if not isinstance(act, Hashable) or not (isinstance(act, str) or callable(act)):
@@ -204,12 +204,12 @@ _COUNTS = (
     "output_stride",
     "aspp_out_channels",
 )
-_MOST = 1 << 20  # no width or count of a real network comes near; keeps a hostile config.json from asking for the sky
-_MOST_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, and no tensor's shape contradicts them
+_MAX = 1 << 20  # no width or count of a real network comes near; keeps a hostile config.json from asking for the sky
+_MAX_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, and no tensor's shape contradicts them
 
 
 def _check_count(name: str, value: object) -> None:
-    most = _MOST_OF.get(name, _MOST)
+    most = _MAX_OF.get(name, _MAX)
     if not _is_count(value, most):
         raise ConfigError(f"{name} must be made of whole numbers from 1 to {most}, not {value!r}")
 

@@ -12,7 +12,7 @@ A message is one printable line of bounded length, whatever it repeats: ``one_li
 ``visible`` does that for a part of one: what a file calls itself.
 """
 
-LONGEST = 1200  # characters of a message
+MAX_LENGTH = 1200  # characters of a message
 SYSTEM_ERRORS = (MemoryError, RecursionError, OSError)  # what the machine refuses
 
 
@@ -78,13 +78,13 @@ def visible(text: object, most: int | None = None) -> str:
 
 
 def one_line(message: str) -> str:
-    """The message as one printable line of at most ``LONGEST`` characters."""
+    """The message as one printable line of at most ``MAX_LENGTH`` characters."""
     return _cut(visible(" ".join(_cut(message).split())))
 
 
 def _cut(text: str) -> str:
     """Without its middle where it's too long: what to do is at the end."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 305]} ... {text[-300:]}"
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 305]} ... {text[-300:]}"
 
 
 def refusal(error: BaseException) -> str:

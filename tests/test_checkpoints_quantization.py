@@ -36,7 +36,7 @@ SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=5)
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
     """All weights of the tests' tiny networks are quantized."""
-    monkeypatch.setattr(quantization, "LEAST", 0)
+    monkeypatch.setattr(quantization, "MIN_SIZE", 0)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_converted_back_it_is_float32_and_the_same(tmp_path, quantized):
 
 
 def test_small_weights_stay_floats(tmp_path, monkeypatch):
-    monkeypatch.setattr(quantization, "LEAST", 8 * 3 * 9 + 1)  # one more than the stem has
+    monkeypatch.setattr(quantization, "MIN_SIZE", 8 * 3 * 9 + 1)  # one more than the stem has
     (tmp_path / "a.safetensors").write_bytes(safetensors_file(tiny_tensors()))
     (path,) = quantize(tmp_path / "a.safetensors", tmp_path / "b.safetensors").paths
     formats = read_tensor_file(path).dtypes

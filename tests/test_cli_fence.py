@@ -21,7 +21,7 @@ import mobilevit_np
 from mobilevit_np import cli
 from mobilevit_np.cli.inputs import expand
 from mobilevit_np.engines import compile_network
-from mobilevit_np.errors import LONGEST, ConfigError, MobileViTWarning
+from mobilevit_np.errors import MAX_LENGTH, ConfigError, MobileViTWarning
 from mobilevit_np.fence import fenced
 from mobilevit_np.scope import Scope
 
@@ -153,7 +153,7 @@ def test_a_message_is_one_printable_line_of_bounded_length(capsys):
         warnings.warn("\x07" * 10**7 + "give another", MobileViTWarning, stacklevel=1)
     for message in (str(caught.value), str(warned[0].message)):
         assert message.isprintable()
-        assert len(message) <= LONGEST
+        assert len(message) <= MAX_LENGTH
     assert str(warned[0].message).endswith("give another")
 
 
@@ -166,7 +166,7 @@ def test_argparse_says_it_in_one_printable_line_too(arguments, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said[:-1].isprintable()
-    assert len(said) <= LONGEST + 1
+    assert len(said) <= MAX_LENGTH + 1
 
 
 # -- a photo's own failure ---------------------------------------------------------------------------------------------

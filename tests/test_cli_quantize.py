@@ -22,7 +22,7 @@ from mobilevit_np.scope import Scope
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
     """All weights of the tests' tiny networks are quantized."""
-    monkeypatch.setattr(quantization, "LEAST", 0)
+    monkeypatch.setattr(quantization, "MIN_SIZE", 0)
 
 
 @pytest.fixture

@@ -106,10 +106,10 @@ def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_b
     with_threads(threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mobilevit_np.fast.plan.STRIP_BYTES", strip_bytes)
-        patch.setattr("mobilevit_np.fast.plan.LEAST_BYTES", min(strip_bytes, 1 << 17))
+        patch.setattr("mobilevit_np.fast.plan.MIN_BYTES", min(strip_bytes, 1 << 17))
         patch.setattr("mobilevit_np.fast.attention.SCORE_BYTES", strip_bytes)
         patch.setattr("mobilevit_np.fast.block.TOKENS_TOGETHER", strip_bytes >> 4)
-        patch.setattr("mobilevit_np.fast.block.LEAST_TOKENS", 1)
+        patch.setattr("mobilevit_np.fast.block.MIN_TOKENS", 1)
         assert_same_answers(scope, config, task, draw_pixels((batch, 3, *size)))
 
 
@@ -335,8 +335,8 @@ def test_memory_stays_bounded_over_many_sizes(monkeypatch):
         gc.enable()
         tracemalloc.stop()
     kept = [plan for plans in network._plans.values() for plan in plans]
-    assert 1 <= len(kept) <= module.MOST_PLANS
-    assert sum(plan.plan.nbytes for plan in kept) <= module.MOST_PLAN_BYTES
+    assert 1 <= len(kept) <= module.MAX_PLANS
+    assert sum(plan.plan.nbytes for plan in kept) <= module.MAX_PLAN_BYTES
     assert set(alive) == set(kept)
 
 
@@ -357,7 +357,7 @@ def test_plans_are_used_again_and_forgotten_by_size(monkeypatch):
     built = []
     original = module.SizedPlan.__init__
     monkeypatch.setattr(module.SizedPlan, "__init__", lambda self, *a: (built.append(a[2:4]), original(self, *a))[1])
-    monkeypatch.setattr(module, "MOST_PLANS", 2)
+    monkeypatch.setattr(module, "MAX_PLANS", 2)
 
     def see(side):
         network(np.zeros((1, 3, side, side), np.float32))
@@ -369,7 +369,7 @@ def test_plans_are_used_again_and_forgotten_by_size(monkeypatch):
     see(96)  # 32 was used longest ago, though 64 was made before it
     see(64)
     assert built[4:] == [(96, 96)]
-    monkeypatch.setattr(module, "MOST_PLAN_BYTES", 1)
+    monkeypatch.setattr(module, "MAX_PLAN_BYTES", 1)
     see(64)
     assert len(network._plans) == 1  # the last is kept, whatever its size
 
@@ -379,8 +379,8 @@ def test_a_batch_of_any_size_finds_its_plans_again(batch, monkeypatch):
     """Even where they're several, and more than may be kept of others."""
     scope, config = small(dtype=np.float32)
     with_threads(2)
-    monkeypatch.setattr(module, "MOST_PLANS", 1)
-    monkeypatch.setattr(module, "MOST_PLAN_BYTES", 1)
+    monkeypatch.setattr(module, "MAX_PLANS", 1)
+    monkeypatch.setattr(module, "MAX_PLAN_BYTES", 1)
     network = compile_network("fast", "classifier", scope, config)
     x = np.zeros((batch, 3, 32, 32), np.float32)
     network(np.zeros((2, 3, 40, 40), np.float32))
@@ -394,7 +394,7 @@ def test_a_batch_of_any_size_finds_its_plans_again(batch, monkeypatch):
 def test_calls_at_once_leave_few_plans_behind():
     scope, config = small(dtype=np.float32)
     network = compile_network("fast", "classifier", scope, config)
-    at_once = 3 * module.MOST_PLANS
+    at_once = 3 * module.MAX_PLANS
     start = threading.Barrier(at_once)
     key = (1, 32, 32, 1)
 
@@ -406,7 +406,7 @@ def test_calls_at_once_leave_few_plans_behind():
         caller.start()
     for caller in callers:
         caller.join()
-    assert len(network._plans[key]) == module.MOST_PLANS
+    assert len(network._plans[key]) == module.MAX_PLANS
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_an_error_in_one_thread_ends_them_all(monkeypatch):
     with_threads(3)
     network = compile_network("fast", "classifier", scope, config)
     x = draw_pixels((1, 3, 128, 128))
-    monkeypatch.setattr("mobilevit_np.fast.plan.LEAST_BYTES", 1)
+    monkeypatch.setattr("mobilevit_np.fast.plan.MIN_BYTES", 1)
     expected = network(x)
     ((plan,),) = network._plans.values()
     step = next(step for step in plan.plan.steps if all(step.parts))

@@ -243,13 +243,13 @@ def test_a_read_asks_for_what_the_file_holds(tmp_path):
 
 def test_a_sparse_file_is_refused_by_its_size(tmp_path):
     with open(tmp_path / "sparse", "wb") as file:
-        file.truncate(files.MOST_BYTES + 1)
+        file.truncate(files.MAX_BYTES + 1)
     with pytest.raises(CheckpointError, match="holds 1,073,741,825 bytes; more than"):
         files.read_bytes(tmp_path / "sparse")
 
 
 def test_json_that_could_not_be_written_again_is_refused():
-    nested = '{"a":' * files.MOST_NESTED + "{}" + "}" * files.MOST_NESTED
+    nested = '{"a":' * files.MAX_NESTED + "{}" + "}" * files.MAX_NESTED
     assert list(files.parse_json(nested, "x")) == ["a"]
     with pytest.raises(CheckpointError, match="x is nested more than 32 deep"):
         files.parse_json('{"a":[' + nested + "]}", "x")
@@ -258,4 +258,4 @@ def test_json_that_could_not_be_written_again_is_refused():
         with pytest.raises(CheckpointError, match="x is not JSON"):
             files.parse_json(half, "x")
     with pytest.raises(CheckpointError, match="bytes of JSON"):
-        files.parse_json(b" " * (files.MOST_JSON_BYTES + 1), "x")
+        files.parse_json(b" " * (files.MAX_JSON_BYTES + 1), "x")

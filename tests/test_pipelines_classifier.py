@@ -333,7 +333,7 @@ def test_batches_are_smaller_where_attention_is_larger(tiny_classifier, monkeypa
     plant(monkeypatch, "classifier", counting, "counting")
     classify = Classifier.from_pretrained(tiny_classifier, engine="counting")
     each = common.probability_bytes(SIDE, SIDE, classify.checkpoint.config, classify.checkpoint.dtype)
-    monkeypatch.setattr(module, "MOST_BYTES", 3 * each)
+    monkeypatch.setattr(module, "MAX_ATTENTION_BYTES", 3 * each)
     classify([photo()] * 8)
     assert sizes == [3, 3, 2]
 

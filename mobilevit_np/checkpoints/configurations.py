@@ -38,7 +38,7 @@ TIMM_PREPROCESSING = {  # timm's settings for the published weights
     "mean": [0.0, 0.0, 0.0],
     "std": [1.0, 1.0, 1.0],
 }
-MOST_LABELS = 1 << 20
+MAX_LABELS = 1 << 20
 REGRESSION, ONE_OF_SEVERAL, EACH_ON_ITS_OWN = PROBLEM_TYPES = (
     "regression", "single_label_classification", "multi_label_classification",
 )  # fmt: skip
@@ -191,7 +191,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = config.get("id2label")
     if names is None:
         return None
-    if not isinstance(names, dict) or len(names) > MOST_LABELS:
+    if not isinstance(names, dict) or len(names) > MAX_LABELS:
         raise ConfigError(f"id2label must map the class numbers to names, not be a {type(names).__name__}")
     try:
         by_number = {int(key): str(name) for key, name in names.items()}
@@ -206,7 +206,7 @@ def _timm_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     settings = timm_settings(config)
     names = config.get("label_names", settings.get("label_names"))
     texts = config.get("label_descriptions", settings.get("label_descriptions"))
-    if not isinstance(names, list) or len(names) > MOST_LABELS:
+    if not isinstance(names, list) or len(names) > MAX_LABELS:
         return None
     return tuple(
         str(texts.get(name, name) if isinstance(texts, dict) and isinstance(name, str) else name) for name in names

@@ -28,7 +28,7 @@ from .parameter_names import PREFIX as PREFIX
 COUNTER = "num_batches_tracked"
 STATISTICS = ("running_mean", "running_var", COUNTER)  # what training doesn't change by gradients
 HEADS = ("classifier.", "segmentation_head.", f"{PREFIX}conv_1x1_exp.", "conv_1x1_exp.")  # parts a network may lack
-MOST_PARAMETERS = 1 << 26  # ten times the largest MobileViT: 0.5 GB in float64
+MAX_PARAMETERS = 1 << 26  # ten times the largest MobileViT: 0.5 GB in float64
 _LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parameter: its shape, transformers' start
     "weight": ((1,), 0.25),
     "alpha_p": ((1,), math.log(math.expm1(0.8))),
@@ -49,7 +49,7 @@ def parameter_shapes(
 
     ``task`` is ``classifier``, ``segmenter`` or ``backbone``; ``expand_output=False`` is a bare model without its last
     1x1 (a segmenter never has it). ``counters`` adds ``num_batches_tracked``, as PyTorch's files have it.
-    Raises ConfigError where the network would hold over ``MOST_PARAMETERS``, InputError for an unknown task.
+    Raises ConfigError where the network would hold over ``MAX_PARAMETERS``, InputError for an unknown task.
     """
     check_task(task)
     prefix = "" if task == "backbone" else PREFIX
@@ -59,7 +59,7 @@ def parameter_shapes(
         shapes.update(_affine("classifier", config.num_labels, config.neck_hidden_sizes[6]))
     if task == "segmenter":
         shapes.update(_segmentation_head(config))
-    if (total := sum(math.prod(shape) for shape in shapes.values())) > MOST_PARAMETERS:
+    if (total := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
         raise ConfigError(f"this configuration describes a network of {total:,} parameters; no MobileViT is that large")
     return {name: shape for name, shape in shapes.items() if counters or not name.endswith(COUNTER)}
 

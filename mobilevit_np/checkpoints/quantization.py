@@ -45,7 +45,7 @@ from .parameters import COUNTER
 KEY, SCHEME = "quantization", "int8-per-output-channel"
 METADATA = {KEY: SCHEME}
 _SCALE = "_scale"  # X.weight -> X.weight_scale
-LEAST = 4096  # numbers in a weight that's worth it
+MIN_SIZE = 4096  # numbers in a weight that's worth it
 _STEPS = 127  # -128 has no counterpart, and isn't used
 _REMEDY = "write it anew with `weights quantize`"
 GROUPS = (  # a part of a tensor's name, and what it belongs to; the first that fits
@@ -104,7 +104,7 @@ def quantize_tensors(tensors: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
     for name, tensor in tensors.items():
         if name.endswith(COUNTER):
             continue
-        if tensor.ndim > 1 and tensor.size >= LEAST:
+        if tensor.ndim > 1 and tensor.size >= MIN_SIZE:
             steps, found[name + _SCALE] = quantize(tensor)
             found[name] = steps[None]  # (O, ...) -> (1, O, ...)
             formats[name], formats[name + _SCALE] = "I8", "F32"

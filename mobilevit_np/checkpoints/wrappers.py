@@ -36,7 +36,7 @@ _FOREIGN = (  # a part of a head's name, and whose it is
     (("decode", "segmentation_head", "seg_head", "auxiliary_head"), "another segmenter"),
 )
 _BARE_REMEDY = 'task="backbone" in Python (MobileViTModel) opens the network without it'
-_MOST_NAMED = 6
+_MAX_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
 def _listed(networks: list[_Network]) -> str:
     if not networks:
         return "there is none under any prefix"
-    prefixes = ", ".join(repr(shown(each.prefix, 60)) for each in networks[:_MOST_NAMED])
+    prefixes = ", ".join(repr(shown(each.prefix, 60)) for each in networks[:_MAX_NAMED])
     return f"it holds {len(networks)} network{'s' if len(networks) > 1 else ''}, under {prefixes}"
 
 
@@ -179,9 +179,9 @@ def _another_head(heads: Mapping[str, str], network: _Network) -> str:
     text = " ".join(modules)
     plain = "a head of several layers" if len(modules) > 1 else "another head"
     whose = next((what for parts, what in _FOREIGN if any(part in text for part in parts)), plain)
-    some = ", ".join(shown(module, 60) for module in modules[:_MOST_NAMED])
+    some = ", ".join(shown(module, 60) for module in modules[:_MAX_NAMED])
     return (
-        f"beside the network stands {whose} ({some}{', ...' if len(modules) > _MOST_NAMED else ''}), and this library "
+        f"beside the network stands {whose} ({some}{', ...' if len(modules) > _MAX_NAMED else ''}), and this library "
         f"has one linear layer for classes, or DeepLabV3; {_BARE_REMEDY}"
     )
 
@@ -206,5 +206,5 @@ def _left_out(plain: Iterable[str], own: Mapping[str, str], network: _Network, n
         f"{', a network that its prefix would choose' if top in others else ''})"
         for top, count in sorted(counts.items())
     ]
-    more = [f"{len(some) - _MOST_NAMED} more"] if len(some) > _MOST_NAMED else []
-    return [f"left out: {', '.join(some[:_MOST_NAMED] + more)}"] if some else []
+    more = [f"{len(some) - _MAX_NAMED} more"] if len(some) > _MAX_NAMED else []
+    return [f"left out: {', '.join(some[:_MAX_NAMED] + more)}"] if some else []

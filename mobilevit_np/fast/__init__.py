@@ -45,7 +45,7 @@ the same with two threads                                               small st
 scores in blocks of 128 KB, 1 MB                                        1, 1.15
 two threads on one photo, against one                                   1.5 (xx_small, 256x256)
 two threads on eight photos                                             1.9: no waiting for each other in between
-splitting the last, smallest maps among threads too                     0.8 (L5): below ``LEAST_BYTES`` one works
+splitting the last, smallest maps among threads too                     0.8 (L5): below ``MIN_BYTES`` one works
 ones beside the values, so that the product gathers and sums            0.9: 17 columns suit the kernels less
 projection after the transformer on tokens, not on the map              one copy of the map saved
 a plan's memory mapped for itself, against NumPy's allocator            1,000 sizes leave 8 MB more than 100 do,

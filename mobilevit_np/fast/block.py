@@ -25,7 +25,7 @@ from .folding import fold_convolution, fold_projection
 from .plan import Function, Map, Plan, Strip, rows_of, shared
 
 TOKENS_TOGETHER = 512  # of all the sequences that are worked on at a time: few enough for the cache
-LEAST_TOKENS = 128  # of a thread: with fewer, two threads cost each other more time than they save
+MIN_TOKENS = 128  # of a thread: with fewer, two threads cost each other more time than they save
 
 
 class MobileViTBlock:
@@ -151,7 +151,7 @@ class MobileViTBlock:
 def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
     """Groups of sequences, as many for every worker; they're all "rows" of image 0."""
     together = max(1, TOKENS_TOGETHER // tokens)
-    workers = plan.workers if count * tokens >= plan.workers * LEAST_TOKENS else 1
+    workers = plan.workers if count * tokens >= plan.workers * MIN_TOKENS else 1
     groups = -(-max(1, -(-count // together)) // workers) * workers
     return [Strip(0, first, last, worker) for first, last, worker in shared(count, groups, workers)]
 

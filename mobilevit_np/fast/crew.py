@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..matrix_library import is_decided
 from .plan import Plan
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 _setting: dict[str, Any] = {}  # what use_threads was asked for: "count", and the limits that hold while it's in force
 
 
@@ -46,12 +46,12 @@ def use_threads(count: int | None = None) -> int:
     It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, unless the
     environment has decided: the command line sets ``OPENBLAS_NUM_THREADS=1`` and its like before NumPy is imported.
     Without either all is correct, only slower. Returns the count. Raises InputError unless it's a whole number
-    from 1 to ``MOST_THREADS``.
+    from 1 to ``MAX_THREADS``.
     """
     if count is None:
         count = cores()
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
-        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, not {count!r:.40}")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_THREADS:
+        raise InputError(f"threads must be a whole number from 1 to {MAX_THREADS}, not {count!r:.40}")
     _setting["count"] = count
     if is_decided() or "limits" in _setting:
         return count

@@ -22,8 +22,8 @@ from .heads import DeepLabV3, Expansion, Pooling
 from .plan import Map, Plan
 
 IMAGES_TOGETHER = 4  # of a batch, in one plan: small maps become larger matrices
-MOST_PLANS = 8  # kept, of those used last
-MOST_PLAN_BYTES = 32 << 20  # all together; what the last call used is kept whatever its size
+MAX_PLANS = 8  # kept, of those used last
+MAX_PLAN_BYTES = 32 << 20  # all together; what the last call used is kept whatever its size
 _mutex = threading.Lock()  # for who takes plans and gives them back, in any network
 if hasattr(os, "register_at_fork"):  # a fork while another thread has it would leave the child waiting forever
     os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
@@ -158,7 +158,7 @@ class FastNetwork:
         run(plans, pieces)
         with _mutex:
             free = self._plans.setdefault(key, [])
-            room = max(MOST_PLANS, len(pieces)) - len(free)  # many calls at once may have made many
+            room = max(MAX_PLANS, len(pieces)) - len(free)  # many calls at once may have made many
             free += plans[: max(0, room)]
             self._plans.move_to_end(key)
 
@@ -168,7 +168,7 @@ class FastNetwork:
         with _mutex:
             while len(self._plans) > used:
                 kept = [plan for plans in self._plans.values() for plan in plans]
-                if len(kept) <= MOST_PLANS and sum(plan.plan.nbytes for plan in kept) <= MOST_PLAN_BYTES:
+                if len(kept) <= MAX_PLANS and sum(plan.plan.nbytes for plan in kept) <= MAX_PLAN_BYTES:
                     return
                 dropped.append(self._plans.popitem(last=False))
 

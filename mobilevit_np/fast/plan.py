@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 STRIP_BYTES = 1 << 20  # of a strip's widest array: small enough for the cache, large enough that calls don't matter
-LEAST_BYTES = 1 << 17  # below it, two threads cost each other more time than they save
+MIN_BYTES = 1 << 17  # below it, two threads cost each other more time than they save
 _LINE = 64  # bytes of a cache line: where scratch arrays begin
 
 Function = Callable[[], object]
@@ -85,7 +85,7 @@ class Plan:
         Strips begin at multiples of ``multiple``.
         """
         units = -(-rows // multiple)
-        workers = self.workers if rows * row_bytes >= self.workers * LEAST_BYTES else 1
+        workers = self.workers if rows * row_bytes >= self.workers * MIN_BYTES else 1
         count = -(-max(1, -(-rows * row_bytes // STRIP_BYTES)) // workers) * workers
         return [
             Strip(image, top * multiple, min(rows, bottom * multiple), worker)

@@ -21,8 +21,8 @@ STORED = {  # how the bytes lie in a file, before the byte order is known
     "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
     "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "u1",
 }  # fmt: skip
-MOST_DIMENSIONS = 8  # a convolution's weight has four
-MOST_NUMBERS = 1 << 48
+MAX_DIMENSIONS = 8  # a convolution's weight has four
+MAX_NUMBERS = 1 << 48
 FLOATING = ("F64", "F32", "F16", "BF16")
 SPELLINGS = {  # what people type
     "float64": "F64", "double": "F64", "float32": "F32", "float": "F32", "float16": "F16", "half": "F16",
@@ -47,12 +47,12 @@ def are_counts(values: Any, most: int) -> TypeGuard[Sequence[int]]:
     """Whether a value from a file is a list of at most ``most`` whole numbers, from 0 to more than any file holds."""
     if not isinstance(values, (list, tuple)) or len(values) > most:
         return False
-    return all(type(value) is int and 0 <= value < MOST_NUMBERS for value in values)
+    return all(type(value) is int and 0 <= value < MAX_NUMBERS for value in values)
 
 
 def is_shape(value: Any) -> TypeGuard[Sequence[int]]:
     """Whether a value from a file is a list of sizes that NumPy can make an array of (zero sizes included)."""
-    return are_counts(value, MOST_DIMENSIONS) and math.prod(size for size in value if size) < MOST_NUMBERS
+    return are_counts(value, MAX_DIMENSIONS) and math.prod(size for size in value if size) < MAX_NUMBERS
 
 
 def item_size(name: str) -> int:

@@ -23,13 +23,13 @@ from typing import Any
 from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError, visible
 from ..fence import ENDING
 
-MOST_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
-MOST_JSON_BYTES = 16 << 20
-MOST_NESTED = 32  # a config.json is three deep
+MAX_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
+MAX_JSON_BYTES = 16 << 20
+MAX_NESTED = 32  # a config.json is three deep
 _STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
+def read_bytes(path: str | Path, *, most: int = MAX_BYTES) -> bytes:
     """The whole file.
 
     Raises NotFoundError where the system won't give it, CheckpointError where it's no regular file or holds over
@@ -50,12 +50,12 @@ def read_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:
 
 
 def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
-    """The JSON object in ``data``, which can be written again: nested ``MOST_NESTED`` deep at most, all text Unicode.
+    """The JSON object in ``data``, which can be written again: nested ``MAX_NESTED`` deep at most, all text Unicode.
 
     Raises CheckpointError, calling the text ``name``, where it is none.
     """
-    if len(data) > MOST_JSON_BYTES:
-        raise CheckpointError(f"{name} holds {len(data):,} bytes of JSON; more than the {MOST_JSON_BYTES:,} it may")
+    if len(data) > MAX_JSON_BYTES:
+        raise CheckpointError(f"{name} holds {len(data):,} bytes of JSON; more than the {MAX_JSON_BYTES:,} it may")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         value = json.loads(text)
@@ -66,17 +66,17 @@ def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} holds a JSON {type(value).__name__}, not an object")
     level: list[Any] = [value]
-    for _ in range(MOST_NESTED + 1):
+    for _ in range(MAX_NESTED + 1):
         level = [part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole)
                  if isinstance(part, (dict, list))]  # fmt: skip
     if level:
-        raise CheckpointError(f"{name} is nested more than {MOST_NESTED} deep, which no such file needs")
+        raise CheckpointError(f"{name} is nested more than {MAX_NESTED} deep, which no such file needs")
     return value
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError where it can't be read or is none."""
-    return parse_json(read_bytes(path, most=MOST_JSON_BYTES), str(path))
+    return parse_json(read_bytes(path, most=MAX_JSON_BYTES), str(path))
 
 
 def write_file(path: str | Path, data: bytes) -> Path:

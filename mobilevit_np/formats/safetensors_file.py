@@ -24,7 +24,7 @@ from .contents import TensorFile
 from .files import first_line
 
 _ALIGNMENT = 8
-MOST_HEADER_BYTES = 4 << 20  # some 40,000 tensors; a MobileViT has 300
+MAX_HEADER_BYTES = 4 << 20  # some 40,000 tensors; a MobileViT has 300
 _NARROWEST_FIRST = ("BOOL", "U8", "I8", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "F64", "I64", "U64")
 
 
@@ -35,8 +35,8 @@ def parse(data: bytes) -> TensorFile:
             "this is neither a safetensors file nor one that PyTorch wrote, or it's damaged; download it again"
         )
     length = int.from_bytes(data[:8], "little")
-    if MOST_HEADER_BYTES < length <= len(data):
-        raise CheckpointError(f"its header holds {length:,} bytes, and {MOST_HEADER_BYTES:,} is the most here")
+    if MAX_HEADER_BYTES < length <= len(data):
+        raise CheckpointError(f"its header holds {length:,} bytes, and {MAX_HEADER_BYTES:,} is the most here")
     try:
         entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 from ..errors import CheckpointError
 from .files import first_line, shown
 
-MOST_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
-MOST_OPCODES = 1_000_000
-MOST_INT = 1 << 512  # seeds and magic numbers have 128 bits at most; printing a long one takes forever
-MOST_KEY = 1 << 63  # beyond, all of many numbers may have one hash, and a dictionary of them takes forever too
+MAX_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
+MAX_OPCODES = 1_000_000
+MAX_INT = 1 << 512  # seeds and magic numbers have 128 bits at most; printing a long one takes forever
+MAX_KEY = 1 << 63  # beyond, all of many numbers may have one hash, and a dictionary of them takes forever too
 KEY_TYPES = (str, int, float, bool, bytes, type(None))  # hashing a nested tuple could take forever
 STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -73,13 +73,13 @@ def read_pickle(data: bytes | BinaryIO, storages: dict[str, StorageRef] | None =
     A file object is left behind the pickle's end. ``storages`` gets every storage that it refers to, by key.
     Raises CheckpointError at the first name or opcode that weights don't need, and where the program is broken.
     """
-    if isinstance(data, bytes) and len(data) > MOST_PICKLE_BYTES:
+    if isinstance(data, bytes) and len(data) > MAX_PICKLE_BYTES:
         raise CheckpointError(f"its pickle holds {len(data):,} bytes; weights need far less")
     machine = _Machine({} if storages is None else storages)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count > MOST_OPCODES:
-                raise CheckpointError(f"its pickle is longer than {MOST_OPCODES:,} steps; weights need far less")
+            if count > MAX_OPCODES:
+                raise CheckpointError(f"its pickle is longer than {MAX_OPCODES:,} steps; weights need far less")
             if opcode.name == "STOP":
                 return machine.result()
             step = _STEPS.get(opcode.name)
@@ -124,8 +124,8 @@ class _Machine:
     def charge(self, *values: Any) -> None:
         """Count what a step copies: one list, remembered and copied at every step, would fill any memory."""
         self.copied += sum(len(value) for value in values if isinstance(value, (list, tuple, dict)))
-        if self.copied > MOST_OPCODES:
-            raise CheckpointError(f"its pickle copies over {MOST_OPCODES:,} values; weights need far less")
+        if self.copied > MAX_OPCODES:
+            raise CheckpointError(f"its pickle copies over {MAX_OPCODES:,} values; weights need far less")
 
     def result(self) -> Any:
         if len(self.stack) != 1 or self.marks:
@@ -265,7 +265,7 @@ def _put(target: Any, key: Any, value: Any) -> None:
         return
     if not isinstance(target, dict) or not isinstance(key, KEY_TYPES):
         raise ValueError("a dictionary's entry that is none")
-    if isinstance(key, int) and abs(key) > MOST_KEY:
+    if isinstance(key, int) and abs(key) > MAX_KEY:
         raise ValueError("a dictionary's key is a number that no file needs")
     target[key] = value
 
@@ -327,7 +327,7 @@ def _push_argument(machine: _Machine, argument: Any) -> None:
 
 
 def _push_int(machine: _Machine, argument: int) -> None:
-    machine.push(argument if abs(argument) <= MOST_INT else OPAQUE)
+    machine.push(argument if abs(argument) <= MAX_INT else OPAQUE)
 
 
 def _push_text(machine: _Machine, argument: str) -> None:

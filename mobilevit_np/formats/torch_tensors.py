@@ -22,10 +22,10 @@ from . import dtypes
 from .contents import Listing, TensorFile
 from .files import naming, shown
 from .torch_pickle import StorageRef, TensorRef
-from .zip_archive import MOST_EXPANSION
+from .zip_archive import MAX_EXPANSION
 
-_DEEPEST = 8  # Lightning's optimizer_states.0.state.0.exp_avg is five deep
-_LONGEST = 500  # characters of a path: one long key above many tensors would be copied into every name
+_MAX_DEPTH = 8  # Lightning's optimizer_states.0.state.0.exp_avg is five deep
+_MAX_PATH = 500  # characters of a path: one long key above many tensors would be copied into every name
 
 
 def flatten(tree: Any) -> tuple[str, dict[str, TensorRef]]:
@@ -57,11 +57,11 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
 def _walk(tree: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tuple[str, ...], TensorRef]]:
     if isinstance(tree, TensorRef) and path:
         yield path, tree
-    if not isinstance(tree, (dict, list, tuple)) or id(tree) in seen or len(path) >= _DEEPEST:
+    if not isinstance(tree, (dict, list, tuple)) or id(tree) in seen or len(path) >= _MAX_DEPTH:
         return
     seen.add(id(tree))  # a container may hold itself, or stand in many places
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-        if isinstance(value, (TensorRef, dict, list, tuple)) and len(str(key)) + sum(map(len, path)) <= _LONGEST:
+        if isinstance(value, (TensorRef, dict, list, tuple)) and len(str(key)) + sum(map(len, path)) <= _MAX_PATH:
             yield from _walk(value, (*path, str(key)), seen)
 
 
@@ -90,7 +90,7 @@ def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
     for name, reference in references.items():
         _check_view(name, reference)
         total += math.prod(reference.shape) * dtypes.item_size(reference.storage.dtype)
-    if total > MOST_EXPANSION * size:
+    if total > MAX_EXPANSION * size:
         raise CheckpointError(f"its tensors would take {total:,} bytes out of a file of {size:,}; it's refused")
 
 

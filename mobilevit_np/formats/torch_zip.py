@@ -16,7 +16,7 @@ from ..errors import CheckpointError
 from . import dtypes, foreign
 from .contents import Listing
 from .files import shown
-from .torch_pickle import MOST_PICKLE_BYTES, StorageRef, read_pickle
+from .torch_pickle import MAX_PICKLE_BYTES, StorageRef, read_pickle
 from .torch_tensors import listing
 from .zip_archive import Archive
 
@@ -30,7 +30,7 @@ def list_tensors(data: bytes, name: str) -> Listing:
     """
     archive = Archive(data)
     root = _root(archive)
-    tree = read_pickle(archive.read(f"{root}data.pkl", most=MOST_PICKLE_BYTES))
+    tree = read_pickle(archive.read(f"{root}data.pkl", most=MAX_PICKLE_BYTES))
     order = _byte_order(archive, root)
     storages: dict[str, np.ndarray] = {}
     return listing(tree, lambda storage: _load_storage(archive, root, order, storage, storages), len(data), name)

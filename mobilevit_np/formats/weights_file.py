@@ -21,7 +21,7 @@ from .tensor_file import list_tensor_file
 
 _INDEX = re.compile(r".+\.index(\.[\w-]+)?\.json")
 _SHARD = re.compile(r".+-(\d+)-of-(\d+)\.\w+")
-_MOST_SHARDS = 1000
+_MAX_SHARDS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def open_weights(path: Path) -> WeightsFile:
         data = _shard(path, name)
         digest.update(data)
         size += len(data)
-        if size > files.MOST_BYTES:
-            raise CheckpointError(f"the shards of {path} hold more than the {files.MOST_BYTES:,} bytes they may")
+        if size > files.MAX_BYTES:
+            raise CheckpointError(f"the shards of {path} hold more than the {files.MAX_BYTES:,} bytes they may")
         parts[name] = list_tensor_file(data, str(path.parent / name))
     _check_claims(path, weight_map, parts)
     return WeightsFile(_joined(path, parts), digest.hexdigest(), size)
@@ -77,7 +77,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(found, dict) or not found:
         raise CheckpointError(f"{index} has no weight_map, which says in which file a tensor is; download it again")
     names = set(map(str, found.values()))
-    if any(name in ("", ".", "..") or re.search(r"[/\\:\0]", name) for name in names) or len(names) > _MOST_SHARDS:
+    if any(name in ("", ".", "..") or re.search(r"[/\\:\0]", name) for name in names) or len(names) > _MAX_SHARDS:
         raise CheckpointError(f"{index} names files that can't lie beside it; it's refused")
     return {tensor: str(name) for tensor, name in found.items()}
 

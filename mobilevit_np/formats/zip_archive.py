@@ -13,8 +13,8 @@ import zlib
 from ..errors import CheckpointError
 from .files import first_line
 
-MOST_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
-MOST_ENTRIES = 1 << 16
+MAX_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
+MAX_ENTRIES = 1 << 16
 # All that zipfile has raised for damaged archives; a RuntimeError is also its word for a way of packing that it lacks.
 _ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError,
            struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
@@ -27,8 +27,8 @@ class Archive:
     """
 
     def __init__(self, data: bytes, least: int = 0) -> None:
-        if data.count(b"PK\x01\x02") > MOST_ENTRIES:  # before zipfile makes an object of each
-            raise CheckpointError(f"its zip holds over {MOST_ENTRIES:,} entries; it's refused")
+        if data.count(b"PK\x01\x02") > MAX_ENTRIES:  # before zipfile makes an object of each
+            raise CheckpointError(f"its zip holds over {MAX_ENTRIES:,} entries; it's refused")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except _ERRORS as error:
@@ -40,7 +40,7 @@ class Archive:
         for entry in entries:
             _check_entry(entry)
         total = sum(entry.file_size for entry in entries)
-        if total > max(MOST_EXPANSION * len(data), least):
+        if total > max(MAX_EXPANSION * len(data), least):
             raise CheckpointError(f"its zip would unpack {len(data):,} bytes to {total:,}; it's refused")
 
     def read(self, name: str, default: bytes | None = None, *, most: int | None = None) -> bytes:

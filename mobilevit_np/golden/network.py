@@ -19,7 +19,7 @@ import numpy as np
 
 from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
 from ..checkpoints.parameters import COUNTER, PREFIX
-from ..config import MOST_BYTES, NetworkConfig, check_pixel_values, probability_bytes
+from ..config import MAX_ATTENTION_BYTES, NetworkConfig, check_pixel_values, probability_bytes
 from ..errors import CheckpointError, InputError
 from ..model import NETWORKS
 from ..preprocess import Profile, preprocess
@@ -132,11 +132,11 @@ def check_memory(shape: tuple[int, ...], config: NetworkConfig) -> None:
     """Raise InputError where attention over an input of ``shape`` = (B, C, H, W) would take gigabytes in float64."""
     batch, _, height, width = shape
     needed = batch * probability_bytes(height, width, config, np.dtype(np.float64))
-    if needed > MOST_BYTES:
+    if needed > MAX_ATTENTION_BYTES:
         raise InputError(
             f"one layer's attention over {batch} x {width}x{height} pixels would take {needed / 1e9:.1f} GB in "
-            f"float64, and {MOST_BYTES / 1e9:.1f} GB is the most here; give a smaller input, or a profile that makes "
-            "the photo smaller"
+            f"float64, and {MAX_ATTENTION_BYTES / 1e9:.1f} GB is the most here; give a smaller input, or a profile "
+            "that makes the photo smaller"
         )
 
 

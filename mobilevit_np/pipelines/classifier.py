@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
-from ..config import MOST_BYTES, check_at_least_one, probability_bytes
+from ..config import MAX_ATTENTION_BYTES, check_at_least_one, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
 from .common import (
@@ -140,7 +140,7 @@ class Classifier(Pipeline):
                 by_shape.setdefault(pixel_values.shape, []).append(i)
         for shape, indices in by_shape.items():
             each = probability_bytes(shape[2], shape[3], self.checkpoint.config, self.checkpoint.dtype)
-            together = max(1, min(BATCH_PIXELS // (shape[2] * shape[3]), MOST_BYTES // each))
+            together = max(1, min(BATCH_PIXELS // (shape[2] * shape[3]), MAX_ATTENTION_BYTES // each))
             for start in range(0, len(indices), together):
                 some = indices[start : start + together]
                 rows = attempt(self._logits, [results[i] for i in some])

@@ -15,7 +15,7 @@ from .. import ops
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION
 from ..checkpoints.shipped import DEFAULTS
-from ..config import MOST_BYTES, probability_bytes
+from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..engines import compile_network
 from ..errors import SYSTEM_ERRORS, CheckpointError, InputError, MobileViTError, refusal
 from ..formats.dtypes import float_type
@@ -26,7 +26,7 @@ from ..scope import Scope
 
 P = TypeVar("P", bound="Pipeline")
 T = TypeVar("T")
-MOST_PIXELS = 1 << 20  # of one network input
+MAX_PIXELS = 1 << 20  # of one network input
 
 
 class Pipeline:
@@ -124,9 +124,9 @@ def check_task(checkpoint: Checkpoint, task: str) -> None:
 
 def check_size(height: int, width: int) -> None:
     """Raise InputError where the network's input would be so big that it takes gigabytes."""
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise InputError(
-            f"these settings would show the network a photo of {width}x{height} pixels, and {MOST_PIXELS:,} is the "
+            f"these settings would show the network a photo of {width}x{height} pixels, and {MAX_PIXELS:,} is the "
             "most here; choose a profile that makes it smaller, or scale it down"
         )
 
@@ -134,11 +134,11 @@ def check_size(height: int, width: int) -> None:
 def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
     """Raise InputError where attention over such an input would take gigabytes, in this network and dtype."""
     needed = probability_bytes(height, width, checkpoint.config, checkpoint.dtype)
-    if needed > MOST_BYTES:
+    if needed > MAX_ATTENTION_BYTES:
         raise InputError(
             f"{checkpoint.name} would need {needed / 1e9:.1f} GB for one layer's attention over {width}x{height} "
-            f"pixels in {checkpoint.dtype}, and {MOST_BYTES / 1e9:.1f} GB is the most here; choose a profile that "
-            "makes the photo smaller, or scale it down"
+            f"pixels in {checkpoint.dtype}, and {MAX_ATTENTION_BYTES / 1e9:.1f} GB is the most here; choose a profile "
+            "that makes the photo smaller, or scale it down"
         )
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .palettes import palette
 
 _STRIP = 1 << 20  # pixels worked on at a time: of a large photo nothing wide is made whole
-_LONGEST_LABEL = 40  # characters of it in a legend
+_MAX_LABEL = 40  # characters of it in a legend
 
 
 def overlay(photo: np.ndarray, mask: np.ndarray, labels: Sequence[str], *, background: int = 0) -> Image.Image:
@@ -81,7 +81,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 def _one_line(label: str) -> str:
     """A label that can be drawn: Pillow measures single lines only."""
-    return " ".join(label.split())[:_LONGEST_LABEL]
+    return " ".join(label.split())[:_MAX_LABEL]
 
 
 def _draw_legend(image: Image.Image, entries: list[tuple[str, tuple[int, ...]]]) -> None:

@@ -24,7 +24,7 @@ from .. import ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo, with_channels
 from .common import (
-    MOST_PIXELS,
+    MAX_PIXELS,
     Pipeline,
     attempt,
     check_answer,
@@ -35,8 +35,8 @@ from .overlay import indexed_mask, overlay, pixel_counts
 from .prefetch import prefetch
 
 _MULTIPLE = 32  # sides the whole backbone halves without a remainder
-_LONGEST = 2  # beyond this aspect the photo is cut into windows of this aspect
-_THINNEST = 64  # beyond this aspect it's refused: that would be over 48 windows
+_WINDOW_ASPECT = 2  # beyond this aspect the photo is cut into windows of this aspect
+_MAX_ASPECT = 64  # beyond this aspect it's refused: that would be over 48 windows
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,9 @@ def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[i
     short_side = max(_MULTIPLE, round(short_side / _MULTIPLE) * _MULTIPLE)
     check_size(short_side, short_side)
     height, width = (max(short_side, round(side * short_side / min(H, W) / _MULTIPLE) * _MULTIPLE) for side in (H, W))
-    if max(height, width) > short_side * _THINNEST:
+    if max(height, width) > short_side * _MAX_ASPECT:
         raise InputError(f"a photo of {W}x{H} is too long and thin to segment; cut it into pieces of at most 64:1")
-    return (height, width), min(short_side * _LONGEST, MOST_PIXELS // short_side // _MULTIPLE * _MULTIPLE)
+    return (height, width), min(short_side * _WINDOW_ASPECT, MAX_PIXELS // short_side // _MULTIPLE * _MULTIPLE)
 
 
 def windows(size: tuple[int, int], longest: int) -> Iterator[tuple[int, int, int, int]]:

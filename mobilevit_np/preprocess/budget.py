@@ -27,11 +27,11 @@ _BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 24, "HEIF": 24, "JPEG2000": 24}
 _BUFFERED_JPEG = 12  # several scans: all coefficients are kept until the last
 _READ_WHOLE = {"WEBP", "AVIF", "HEIF", "JPEG2000"}  # and so is a TIFF that libtiff decodes
 _IN_PYTHON = 2**21  # pixels, where Pillow's decoder is a loop in Python: 10 seconds
-_LARGEST_ICON = 2**20  # pixels
-_MOST_SCANS = 100  # of a JPEG, each of which walks through the whole photo: encoders make 10
-_LEAST_TILE = 2**12  # pixels of a JPEG 2000's tile: its decoder takes as much for each tile, block and precinct
-_LEAST_BLOCK = 8  # binary digits of a code block's area: 16x16
-_LEAST_PRECINCT = 5  # of a precinct's side: 32
+_MAX_ICON = 2**20  # pixels
+_MAX_SCANS = 100  # of a JPEG, each of which walks through the whole photo: encoders make 10
+_MIN_TILE = 2**12  # pixels of a JPEG 2000's tile: its decoder takes as much for each tile, block and precinct
+_MIN_BLOCK = 8  # binary digits of a code block's area: 16x16
+_MIN_PRECINCT = 5  # of a precinct's side: 32
 _BITS, _TILE_WIDTH, _TILE_HEIGHT, _STRIP_ROWS = 258, 322, 323, 278  # TIFF's tags
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker behind entropy-coded data
 
@@ -129,8 +129,8 @@ def _scans(data: bytes) -> int:
         if marker not in (0xD8, 0x01):
             at += int.from_bytes(data[at : at + 2], "big")
         count += marker == 0xDA
-        if count > _MOST_SCANS:
-            raise ImageError(f"it has over {_MOST_SCANS} scans: save it anew")
+        if count > _MAX_SCANS:
+            raise ImageError(f"it has over {_MAX_SCANS} scans: save it anew")
     return count
 
 
@@ -142,13 +142,13 @@ def _check_codestream(data: bytes, pixels: int) -> None:
             whole = (right - left) * (bottom - top)
             if whole > pixels or content[34:36] > b"\0\4":
                 raise ImageError("what's inside is larger than it claims: save it anew")
-            if width * height < min(whole, _LEAST_TILE):
+            if width * height < min(whole, _MIN_TILE):
                 raise ImageError("its tiles are too small: save it anew")
         if marker in (0x52, 0x53):  # COD, COC
             _, across, down, _, _, *precincts = content[5:] if marker == 0x52 else content[2:]
             sizes = precincts[::-1] if content[marker == 0x53] & 1 else []  # of the whole photo first, then of its half
-            tiny = any(min(size & 15, size >> 4) + halved < _LEAST_PRECINCT for halved, size in enumerate(sizes))
-            if across + down + 4 < _LEAST_BLOCK or tiny:
+            tiny = any(min(size & 15, size >> 4) + halved < _MIN_PRECINCT for halved, size in enumerate(sizes))
+            if across + down + 4 < _MIN_BLOCK or tiny:
                 raise ImageError("its blocks are too small: save it anew")
 
 
@@ -172,5 +172,5 @@ def check_icon(file: Any) -> None:
         at = int.from_bytes(data[entry + 12 : entry + 16], "little")
         png = data[at : at + 4] == b"\x89PNG"
         size = struct.unpack(">2i" if png else "<2i", data[at + (16 if png else 4) :][:8].ljust(8, b"\0"))
-        if abs(size[0] * size[1]) > _LARGEST_ICON:
+        if abs(size[0] * size[1]) > _MAX_ICON:
             raise ImageError("the picture inside is larger than icons are: save it as PNG")

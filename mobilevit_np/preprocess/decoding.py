@@ -58,7 +58,7 @@ _STRIP = 2**20  # pixels converted at a time
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # a PNG's chunks of text, and its color profile, which isn't applied
 _TEXT_LIMITS = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY", "Decompressed Data Too Large")  # what Pillow's refusals name
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one slash: pathlib makes one of two
-_LONGEST_NAME = 1000  # what is longer is no path, but a photo given as text
+_MAX_NAME = 1000  # what is longer is no path, but a photo given as text
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
 
 
@@ -334,7 +334,7 @@ def _name(source: Any) -> str:
     name = os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
     name = name or getattr(source, "filename", None)
     if isinstance(name, str) and name:
-        name = name if len(name) <= _LONGEST_NAME else f"{name[:200]}..."
+        name = name if len(name) <= _MAX_NAME else f"{name[:200]}..."
         return name if name.isprintable() else ascii(name)
     if isinstance(source, (str, os.PathLike)):
         return "the empty path ''"

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from .crop import CENTERS
 from .resize import MAX_RESIZED, RESAMPLES, Size
 
-LONGEST = 2**14  # no side of a network's input comes near
+MAX_SIDE = 2**14  # no side of a network's input comes near
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def _check_sides(name: str, sides: tuple[int, ...]) -> None:
     if not isinstance(sides, (list, tuple)) or len(sides) > 2:
         raise ConfigError(f"{name} must be (height, width), not {sides!r:.80}")
     for side in sides:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= LONGEST:
-            raise ConfigError(f"{name} must be made of whole numbers from 1 to {LONGEST}, not {side!r}")
+        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+            raise ConfigError(f"{name} must be made of whole numbers from 1 to {MAX_SIDE}, not {side!r}")
     if len(sides) == 2 and sides[0] * sides[1] > MAX_RESIZED:
         raise ConfigError(f"{name} {sides[1]}x{sides[0]} is more than {MAX_RESIZED} pixels: make it smaller")
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..formats.hub import PREPROCESSOR_FILE
-from .profiles import LONGEST, Profile, check_numbers
+from .profiles import MAX_SIDE, Profile, check_numbers
 from .resize import PILLOW_FILTERS, Size
 
 DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page; resample 2 is bilinear
@@ -42,7 +42,7 @@ PROCESSOR_TYPES = (
 
 _TIMM_KEYS = ("architecture", "pretrained_cfg", "num_classes", "label_names", "input_size", "interpolation")
 _HUGGING_FACE_KEYS = ("model_type", "architectures", "image_processor_type", "feature_extractor_type")
-_LEAST_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be no number
+_MIN_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be no number
 _FILTER_NUMBERS = {int(number): name for name, number in PILLOW_FILTERS.items()}
 _INPUT_SIZE, _IMAGENET_MEAN, _IMAGENET_STD = (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -202,8 +202,8 @@ def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") 
         raise ConfigError("pretrained_cfg must be an object of settings")
     side = _timm_side(settings.get("input_size") or _INPUT_SIZE)
     crop_pct = settings.get("crop_pct") or 0.875
-    if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not _LEAST_CROP_PCT <= crop_pct <= 1:
-        raise ConfigError(f"crop_pct must be from {_LEAST_CROP_PCT} to 1, not {crop_pct!r:.80}")
+    if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not _MIN_CROP_PCT <= crop_pct <= 1:
+        raise ConfigError(f"crop_pct must be from {_MIN_CROP_PCT} to 1, not {crop_pct!r:.80}")
     mode = settings.get("crop_mode") or "center"
     if mode not in ("center", "squash"):
         raise ConfigError(f"crop_mode {mode!r} is not supported: only center and squash are")
@@ -227,8 +227,8 @@ def _timm_side(input_size: Any) -> int:
     if not isinstance(input_size, (list, tuple)) or len(input_size) != 3 or input_size[1] != input_size[2]:
         raise ConfigError(f"input_size must be [channels, side, side], not {input_size!r}")
     side = input_size[1]
-    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= LONGEST:
-        raise ConfigError(f"input_size must be made of whole numbers from 1 to {LONGEST}, not {input_size!r:.80}")
+    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+        raise ConfigError(f"input_size must be made of whole numbers from 1 to {MAX_SIDE}, not {input_size!r:.80}")
     return side
 
 

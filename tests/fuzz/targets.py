@@ -159,7 +159,7 @@ def network(random: Random) -> None:
 
 @functools.cache
 def _quantized() -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    with mock.patch.object(quantization, "LEAST", 0):  # all weights of a tiny network are small
+    with mock.patch.object(quantization, "MIN_SIZE", 0):  # all weights of a tiny network are small
         return quantization.quantize_tensors(samples.tiny_tensors())
 
 
