@@ -1,11 +1,11 @@
 """Which known mistake gives the port's numbers.
 
 The port's wrong layers are found by replay. At the first of them the reference is run again on the port's own input,
-once with each known mistake switched on (``scope.wrap``): the one under which the port's tensor comes out is named.
-It's then kept switched on wherever it explains the port, and what is still wrong is looked at in the same way: a second
-mistake elsewhere, or together with the first. Where nothing fits, the layer stays unexplained, and the answer says
-what was tried there. A layer whose own weights the port doesn't hold as it should isn't asked about at all: they come
-first. And some mistakes can't show with every golden file, whatever the port: those are told.
+once with each known mistake planted (``scope.wrap``): the one that reproduces the port's tensor is named. It stays
+planted wherever it explains the port, and what is still wrong is examined in the same way: for a second mistake
+elsewhere, or together with the first. If nothing fits, the layer stays unexplained, and the answer lists what was
+tried. A layer whose weights the port doesn't hold as it should isn't examined at all: its weights come first. Some
+mistakes can't show with a given golden file, whatever the port: those are listed.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -33,8 +33,8 @@ from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values
 from .replay import reference_tensors
 
-_MOST_UNEXPLAINED = 6  # kinds of layers that are looked into in vain before it's enough
-_NEAREST = 3  # single mistakes that pairs are built on
+_MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
+_NEAREST = 3  # single mistakes, the nearest, that pairs are built on
 _NORM = re.compile(r"\.(normalization|layernorm\w*)$")
 _NUMBERED = re.compile(r"\.\d+")
 Mistakes = tuple[Mistake, ...]
@@ -42,21 +42,21 @@ Mistakes = tuple[Mistake, ...]
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake, and the tensor that gives it away."""
+    """A mistake, and the tensor that shows it."""
 
     mistake: Mistake
     path: str  # the first layer where it shows
     error_without: float  # of the port's tensor there, over the largest magnitude
-    error_with: float  # the same with the mistake switched on (and what else was found before)
+    error_with: float  # the same with the mistake planted (and those found before)
     allowed: float
     explains: tuple[str, ...]  # every layer that is wrong without it and right with it
     also: tuple[str, ...] = ()  # other mistakes that give the same numbers here
-    together_with: tuple[str, ...] = ()  # mistakes made in the same layer, without which it doesn't fit
+    together_with: tuple[str, ...] = ()  # mistakes in the same layer, without which it doesn't fit
 
 
 @dataclass(frozen=True)
 class Misloaded:
-    """Wrong layers that haven't got their weights, or not as they should be."""
+    """Wrong layers whose weights are missing, or aren't as they should be."""
 
     how: str
     parameters: tuple[str, ...]
@@ -68,10 +68,10 @@ class Unexplained:
     """A wrong layer that no known mistake reproduces."""
 
     path: str
-    error: float  # infinite where the shape is another
-    ruled_out: tuple[str, ...]  # change this tensor, but not to the port's
+    error: float  # infinite if its shape is another
+    ruled_out: tuple[str, ...]  # mistakes that change this tensor, but not to the port's
     hint: str = ""
-    also: tuple[str, ...] = ()  # wrong layers of the same kind, not looked into one by one
+    also: tuple[str, ...] = ()  # wrong layers of the same kind, not examined one by one
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Diagnosis:
     comparison: Comparison  # the replay
     findings: tuple[Finding, ...]
     unexplained: tuple[Unexplained, ...]
-    still_wrong: tuple[str, ...]  # more layers that nothing explains
+    still_wrong: tuple[str, ...]  # wrong layers that weren't examined any more
     misloaded: tuple[Misloaded, ...] = ()
     hidden: tuple[Mistake, ...] = ()  # those that change nothing with this golden file
 
@@ -98,14 +98,14 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class _Try:
-    """One tensor under some mistakes: how far the port's is from it, and whether they change it at all."""
+    """One tensor with some mistakes planted: how far the port's is from it, and whether they change it at all."""
 
     error: float
     changes: bool
 
 
 class _Case:
-    """A port being diagnosed: what doesn't change from one try to the next, and what was tried before."""
+    """A port being diagnosed: what all tries share, and their results."""
 
     def __init__(self, golden: Golden, network: Network, matching: Matching, replayed: Comparison) -> None:
         self.golden, self.network, self.port = golden, network, matching.tensors
@@ -117,7 +117,7 @@ class _Case:
         self._tried: dict[tuple[str, tuple[str, ...]], _Try] = {}
 
     def attempt(self, mistakes: Mistakes, path: str) -> _Try:
-        """The port's tensor at ``path`` beside what the reference gives there with the mistakes switched on."""
+        """The port's tensor at ``path`` against the reference's with the mistakes planted."""
         key = path, tuple(mistake.name for mistake in mistakes)
         if key not in self._tried and not self._reaches(mistakes, path):
             row = self.rows[path]
@@ -131,7 +131,7 @@ class _Case:
         return self._tried[key]
 
     def _reaches(self, mistakes: Mistakes, path: str) -> bool:
-        """Whether a mistake is made on the way to ``path`` from what the port has before it."""
+        """Whether a mistake is made on the way to ``path`` from the port's tensors before it."""
         if path not in self._reached:
             seen = self._reached[path] = set()
             look = functools.partial(_look, seen)
@@ -141,7 +141,7 @@ class _Case:
         return any(fnmatchcase(each, pattern) for each in self._reached[path] for pattern in patterns)
 
     def under(self, mistakes: Mistakes) -> tuple[set[str], set[str]]:
-        """The layers that are wrong, and right with the mistakes switched on; and the other way round."""
+        """The wrong layers that are right with the mistakes planted; and the right ones that are wrong with them."""
         try:
             ours = reference_tensors(
                 self.network, self.golden, self.port, plant=_plant(mistakes), everything=bool(self.misshapen)
@@ -158,8 +158,8 @@ class _Case:
         return found <= self.allowed(path, mistakes)
 
     def allowed(self, path: str, mistakes: Mistakes = ()) -> float:
-        """The tolerance at ``path``, more where implementations of a mistake differ; of a tensor that only has the
-        right shape with the mistake, the golden's.
+        """The tolerance at ``path``, higher if implementations of a mistake differ; the golden's for a tensor that has
+        the port's shape only with the mistake.
         """
         goldens = floor(self.golden.noise.get(path, 0.0), self.replayed.precision)
         noise = goldens if path in self.misshapen else self.rows[path].noise
@@ -167,12 +167,12 @@ class _Case:
         return max(slack, allowed(noise, self.replayed.multiple))
 
     def finite(self, path: str) -> bool:
-        """Whether the port's tensor is made of numbers: no mistake is named for one that isn't."""
+        """Whether the port's tensor is finite: no mistake is named for one that isn't."""
         found = self.misshapen[path][1] if path in self.misshapen else self.port[path]
         return bool(np.isfinite(found).all())
 
     def _error(self, path: str, ours: np.ndarray) -> float:
-        """How far the port's tensor is from ours, which may be of another shape with a mistake."""
+        """How far the port's tensor is from ours, whose shape may be another with a mistake."""
         if path not in self.misshapen:
             return error(self.port[path], ours) if self.port[path].shape == ours.shape else float("inf")
         golden = replace(self.golden, tensors={**self.golden.tensors, path: ours})
@@ -180,7 +180,7 @@ class _Case:
         return error(found[path].tensor, ours) if path in found else float("inf")
 
     def description(self, path: str) -> str:
-        """What the port's tensor is beside the right one."""
+        """What the port's tensor looks like beside the right one."""
         given: list[np.ndarray] = []
         again: list[Any] = []
 
@@ -199,7 +199,7 @@ class _Case:
         return describe(self.port[path], found[path], fed, self.allowed(path), heads=heads) if path in found else ""
 
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
-        """None where the mistakes can't be made in this network."""
+        """The reference's tensor with the mistakes planted; None if they can't be made in this network."""
         try:
             found = reference_tensors(
                 self.network,
@@ -225,9 +225,10 @@ def diagnose(
     multiple: float = MULTIPLE,
     mistakes: Sequence[Mistake] = MISTAKES,
 ) -> Diagnosis:
-    """What is wrong with a port: the known mistakes that give its numbers, and what none of them explains.
+    """What is wrong with a port: the known mistakes that reproduce its numbers, and what none of them explains.
 
-    ``network`` is what the golden was made with. The rest is as for ``compare``.
+    ``network`` is the one that the golden was made with; the other arguments are those of ``compare``. Raises
+    InputError for an operator's golden, and as ``compare`` does.
     """
     if golden.task == OPERATOR:
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
@@ -239,7 +240,7 @@ def diagnose(
     lost = {path for each in _misloaded(case, misplaced=False) for path in each.paths}
     wrong = {path for each in _misloaded(case) for path in each.paths} - lost
     waiting = [path for path in case.bad if path not in wrong]
-    while waiting and len(unexplained) < _MOST_UNEXPLAINED:
+    while waiting and len(unexplained) < _MAX_UNEXPLAINED:
         path = waiting[0]
         found = _explain(case, path, findings, mistakes)
         if not found and path in lost:
@@ -262,7 +263,7 @@ def diagnose(
 def hidden(golden: Golden, network: Network, known: Sequence[Mistake] = MISTAKES) -> tuple[Mistake, ...]:
     """The mistakes that can't be seen with this golden file: made one at a time, they change nothing.
 
-    It takes one run: where a mistake would be made, it's made beside, on the same input.
+    It takes one run: wherever a mistake would be made, its result is computed too, from the same input.
     """
     unseen = {mistake.name: mistake for mistake in known}
 
@@ -289,10 +290,9 @@ def _look(seen: set[str], compute: Any, x: np.ndarray, scope: Scope, *args: Any,
 
 
 def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] = ()) -> tuple[Misloaded, ...]:
-    """The wrong layers whose weights aren't as they should be, by what is the matter with them.
+    """The wrong layers whose weights aren't as they should be, by what is wrong with those.
 
-    A weight that was never loaded may be one that has no place, because the layer was left out: then the mistake is
-    named (``but_for``).
+    A weight may be missing because its layer was left out: then that mistake is named instead (``but_for``).
     """
     identity = case.replayed.identity
     if identity is None:
@@ -304,7 +304,7 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
     for name in matter:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
     found: dict[str, tuple[list[str], list[str]]] = {}
-    behind: list[str] = []  # what the port has no tensors of, since the last that it has
+    behind: list[str] = []  # this path, and those before it that the port has no tensors for
     for path in case.golden.tensors:
         behind.append(path)
         if path in case.rows:
@@ -318,14 +318,14 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
 
 
 def _kind(path: str) -> str:
-    """What layers that do the same at different depths have in common: their names without the numbers."""
+    """What layers that do the same at different depths have in common: their path without its numbers."""
     return _NUMBERED.sub("", path)
 
 
 def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[Mistake]) -> list[Finding]:
-    """The mistake (two where they were made in one layer) that gives the port's tensor at ``path``, if any.
+    """The mistake (or two in one layer) that reproduces the port's tensor at ``path``, if any.
 
-    Those found before don't: what they explain, alone or together, isn't asked about any more.
+    Those found before can't: what they explain, alone or together, isn't examined any more.
     """
     if not case.finite(path):
         return []
@@ -341,13 +341,13 @@ def _explain(case: _Case, path: str, before: Sequence[Finding], known: Sequence[
 
 
 def _fitting(case: _Case, path: str, tries: Iterable[Mistakes]) -> list[tuple[Mistakes, float]]:
-    """Those of the tries that give the port's tensor, with its distance."""
+    """Those of the tries that reproduce the port's tensor, and how far they are from it."""
     found = ((each, case.attempt(each, path)) for each in tries)
     return [(each, tried.error) for each, tried in found if case.fits(path, tried.error, each)]
 
 
 def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator[Mistakes]:
-    """Two mistakes that change the tensor, one of them among those that bring the reference nearest to the port."""
+    """Two mistakes that change the tensor, one of them among those that come nearest to the port's."""
     showing = [each for each in alone if case.attempt(each, path).changes]
     showing.sort(key=lambda each: case.attempt(each, path).error)
     for i, first in enumerate(showing[:_NEAREST]):
@@ -357,7 +357,7 @@ def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator
 
 
 def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]], made: Mistakes) -> list[Finding]:
-    """The best of what fits: what explains most layers, spoils fewest, and is closest. Equals are told as well."""
+    """The best of what fits: it explains the most layers, breaks the fewest, and is closest; with its equals."""
     explained, broken = zip(*(case.under(each) for each, _ in fitting), strict=True)
     order = sorted(range(len(fitting)), key=lambda i: (-len(explained[i]), len(broken[i]), fitting[i][1]))
     best = order[0]
@@ -403,7 +403,7 @@ def _shape_hint(case: _Case, row: Row) -> str:
 
 
 def _input_hint(case: _Case) -> str:
-    """What the port's pixel values are instead: another named profile's, or the channels reversed."""
+    """What the port's pixel values are instead: those of another named profile, channels reversed, and so on."""
     theirs, ours = case.port[PIXELS], case.golden.tensors[PIXELS]
     if IMAGE in case.golden.tensors:
         mine = profile_of(case.golden)

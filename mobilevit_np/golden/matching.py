@@ -1,8 +1,8 @@
 """Which of a port's tensors is which of the golden's, and in what layout.
 
-By name where one of the tables (or the user's own) knows the names; else by the weights of the module that gives a
-tensor; the rest by order, shape and content. What comes out is the port's tensors under our paths and in our layout:
-the rest of the toolkit knows no ports.
+By name if one of the tables (or the user's own) knows the names; otherwise by the weights of the module that outputs a
+tensor; the rest by order, shape and content. The result is the port's tensors under our paths and in our layout, so
+that the rest of the toolkit needs to know nothing about ports.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -33,11 +33,10 @@ from .replay import reference_tensors
 
 BY = ("auto", "names", "weights", "order")
 WEIGHTS, NAMELESS = "weights", "order, shape and content"
-_ENOUGH_KNOWN = 0.5  # of the port's tensors must be known by name, or of the golden's, else they're taken as nameless
-_ALIKE = 0.5  # likeness from which a tensor may be another in spite of what the weights say
+_ENOUGH_KNOWN = 0.5  # of the port's or the golden's tensors must be known by name, or names aren't used at all
+_ALIKE = 0.5  # likeness above which a tensor is taken for another one, whatever the weights say
 _IN_BLOCK = re.compile(r"\.?\b(?:transformer|layernorm|unfolding)\b")
-_ROUNDS = 3  # of alignment, each with what the reference gives for the pairs of the one before
-
+_ROUNDS = 3  # of alignment, each with the reference's outputs for the pairs found in the round before
 
 Pairs = Mapping[str, tuple[str, np.ndarray]]  # the golden's path -> the port's name, and its tensor or a part of it
 
@@ -49,7 +48,7 @@ class Matched:
     name: str  # the port's name for it
     tensor: np.ndarray  # in our layout
     layout: str
-    firm: bool = True  # known by name or weights; not by its place among others
+    firm: bool = True  # known by name or weights, not by its place among others
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,12 @@ class Matching:
     """A port's tensors under the golden's paths, in the golden's order."""
 
     found: dict[str, Matched]
-    misshapen: dict[str, tuple[str, np.ndarray]]  # known by name, and of a shape that can't be it
+    misshapen: dict[str, tuple[str, np.ndarray]]  # known by name, but of an impossible shape
     unknown: tuple[str, ...]  # the port's names that match nothing
-    how: str  # the table's name, or how else
+    how: str  # the table's name, or another way
     layouts: dict[str, str] = field(default_factory=dict)  # our layout -> the port's
-    absent: tuple[str, ...] = ()  # what the user's map names, and the port doesn't have
-    identity: Identity | None = None  # what the port's weights say, where it has some and ours are known
+    absent: tuple[str, ...] = ()  # named by the user's map, but not in the port
+    identity: Identity | None = None  # what the port's weights tell, if it has any and ours are known
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
@@ -70,14 +69,14 @@ class Matching:
         return {path: matched.tensor for path, matched in self.found.items()}
 
     def without(self, paths: Collection[str]) -> Matching:
-        """The same, but for these pairs: the port's tensors count as unknown."""
+        """The same without these pairs: the port's tensors count as unknown."""
         unknown = (*self.unknown, *(self.found[path].name for path in paths))
         return replace(
             self, found={path: pair for path, pair in self.found.items() if path not in paths}, unknown=unknown
         )
 
     def with_others(self, pairs: Mapping[str, Matched]) -> Matching:
-        """The same, but for these paths' tensors: those they had count as unknown."""
+        """The same with these tensors at their paths: the ones they replace count as unknown."""
         names = {pair.name for pair in pairs.values()}
         given_up = (self.found[path].name for path in pairs if path in self.found)
         unknown = (*(name for name in self.unknown if name not in names), *given_up)
@@ -85,10 +84,11 @@ class Matching:
 
 
 def read_port(path: str | Path) -> dict[str, np.ndarray]:
-    """A port's tensors, in order of execution as far as the file says it.
+    """A port's numeric tensors by name, in order of execution if the file keeps it.
 
-    .npz keeps the order it was written in. Safetensors don't: there an ``order`` in the metadata (a JSON list of
-    names) is followed, and without it the names are taken in natural order (``layer_2`` before ``layer_10``).
+    .npz keeps the order it was written in. Safetensors doesn't: an ``order`` in the metadata (a JSON list of names) is
+    followed, and without it the names are in natural order (``layer_2`` before ``layer_10``). Raises CheckpointError
+    if the file can't be read, or its ``order`` isn't that of its tensors.
     """
     tensors, metadata = read_tensors(path)
     names = list(tensors)
@@ -100,7 +100,10 @@ def read_port(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_map(path: str | Path) -> dict[str, Any]:
-    """A user's table of names: a JSON object ``{"port's name": "our path" or [paths]}``. Raises InputError."""
+    """A user's table of names: a JSON object ``{"port's name": "our path" or [paths]}``.
+
+    Raises CheckpointError if the file can't be read as one, InputError for a value that is neither.
+    """
     mapping = files.read_json(path)
     for name, ours in mapping.items():
         if not isinstance(ours, str) and not (isinstance(ours, list) and all(isinstance(o, str) for o in ours)):
@@ -109,7 +112,7 @@ def read_map(path: str | Path) -> dict[str, Any]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that counts: ``layer_2`` before ``layer_10``."""
+    """A sort key for natural order: ``layer_2`` before ``layer_10``."""
     return [(int(digits), "") if digits else (-1, rest) for digits, rest in re.findall(r"(\d{1,18})|(\D+)", name)]
 
 
@@ -125,7 +128,7 @@ def match(
 
     ``by``: ``names``, ``weights`` (whatever the names), ``order``, or whichever fits (``auto``). ``network`` is the
     golden's own: without it a port's weights tell nothing. ``mapping`` is a table of the port's names, see
-    ``from_map``; it comes before all else. Raises InputError where nothing can be matched.
+    ``from_map``; it takes precedence. Raises InputError if nothing can be matched.
     """
     if by not in BY:
         raise InputError(f"tensors are matched by one of {', '.join(BY)}, not {by!r}")
@@ -174,7 +177,7 @@ def _checked(mapping: Mapping[str, str | list[str]], golden: Golden) -> Mapping[
 
 
 _ENDS = ((PIXELS,), (LOGITS,))
-_ACTIVATED = (  # what may be computed and activated in one module: its own output's name -> the activation's
+_ACTIVATED = (  # modules that a port may join with the activation after them: the path of ours -> the activation's
     (re.compile(r"(.*\.)normalization"), r"\1activation"),
     (re.compile(r"(.*\.intermediate\.)dense"), r"\1intermediate_act_fn"),
 )
@@ -226,7 +229,7 @@ def _split(tensor: np.ndarray, entry: Entry) -> list[tuple[str, np.ndarray]]:
 
 
 def arranged(golden: Golden, pairs: Pairs, unknown: tuple[str, ...], how: str) -> Matching:
-    """The matched tensors in our layout; the ones whose shape fits no layout apart."""
+    """The matched tensors in our layout; those whose shape fits no layout are kept apart."""
     shapes = {path: _fits(golden, path, tensor) for path, (_, tensor) in pairs.items()}
     votes = layouts.vote((kind, fits) for kind, _, fits in shapes.values())
     found: dict[str, Matched] = {}
@@ -274,9 +277,9 @@ def _by_order(
     network: Network | None,
     strangers: tuple[Collection[str], Collection[str]] = ((), ()),
 ) -> Matching:
-    """The known pairs, and the rest aligned between them: by likeness to the golden's tensors, and, where the network
-    is there, to what the reference gives for the port's own inputs, which an earlier mistake doesn't change.
-    ``strangers``, our modules that nobody is and the port's that are nobody, can only be each other.
+    """The known pairs, and the rest aligned between them: by likeness to the golden's tensors, and, given the network,
+    to what the reference outputs for the port's own inputs, which earlier mistakes don't change. ``strangers``, our
+    modules that the port hasn't got and the port's that aren't ours, can only be matched with each other.
     """
     theirs = [name for name in port if name != IMAGE]
     known = _pairs(targets, port, entries)
@@ -317,10 +320,10 @@ def _outputs(
     modules: Mapping[str, tuple[str, ...]],
     network: Network,
 ) -> dict[str, Entry]:
-    """What each of the port's modules gives: what ours does, or that activated, if it does both in one; and where a
-    graph does the module in several steps (a layer norm as a factor and an offset), the last of them.
+    """What each of the port's modules outputs: what ours does, or the activation after it, if the port joins the two;
+    and if a graph computes the module in several steps (a layer norm as a factor and an offset), the last of them.
 
-    The nearest one is it: to the golden's tensor, or to what the reference gives for the port's own inputs.
+    The nearest is taken: to the golden's tensor, or to what the reference outputs for the port's own inputs.
     """
     entries = {name: _entry(paths) for name, paths in modules.items() if name in port}
     activated = {
@@ -352,7 +355,7 @@ def _outputs(
 
 
 def _steps(port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> dict[str, list[str]]:
-    """Each module's name, and the port's tensors from its own to where the next module begins."""
+    """Each module's name, and the port's tensors from its own up to the next module's."""
     found: dict[str, list[str]] = {}
     for name in port:
         if name in entries:
@@ -363,7 +366,7 @@ def _steps(port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> dict
 
 
 def _echoes(targets: Mapping[str, np.ndarray]) -> set[str]:
-    """The paths that show once more what came before them, as a layer does its last part: aligned after the others."""
+    """The paths that repeat an earlier tensor, as a layer's output repeats its last part's: aligned after the rest."""
     found: set[str] = set()
     before: dict[tuple[int, ...], np.ndarray] = {}  # the last other tensor of each shape
     for path, tensor in targets.items():
@@ -380,8 +383,8 @@ def _strangers(
     targets: Mapping[str, np.ndarray],
     port: Mapping[str, np.ndarray],
 ) -> tuple[Collection[str], Collection[str]]:
-    """Our modules none of whose weights the port has, and the port's modules that hold none of ours; and the tensors
-    that only show what those give once more.
+    """Our modules of whose weights the port has none, and the port's modules that hold none of ours; and the tensors
+    that only repeat their outputs.
     """
     if identity is None:
         return (), ()
@@ -392,7 +395,7 @@ def _strangers(
 
 
 def _shown(names: Collection[str], tensors: Mapping[str, np.ndarray]) -> Collection[str]:
-    """These names, and those after them whose tensors are the same."""
+    """These names, and those right after them with the same tensors."""
     found: set[str] = set()
     last: np.ndarray | None = None
     for name, tensor in tensors.items():
@@ -410,7 +413,7 @@ def _fitter(
     strangers: tuple[Collection[str], Collection[str]],
 ) -> Callable[[Sequence[str], Sequence[str], int, int], tuple[np.ndarray, bool] | None]:
     """A function that gives the j-th of some names' tensors in the layout of the i-th of some paths, and whether the
-    port has it as it has the others of its kind; None where none fits.
+    port's layout is that of its other tensors of the kind; None if no layout fits.
     """
     fits = {
         (path, name): _fits(golden, path, port[name])
@@ -435,7 +438,7 @@ def _fitter(
 
 
 def other_size(golden: Golden, matching: Matching) -> tuple[int, int] | None:
-    """Height and width of the input that the port's misshapen maps are of, if most tell the same."""
+    """Height and width of the input that the port's misshapen maps belong to, if most of them agree."""
     height, width = golden.tensors[PIXELS].shape[2:] if PIXELS in golden.tensors else (0, 0)
     told: Counter[tuple[int, int]] = Counter()
     for path, (_, tensor) in matching.misshapen.items():
