@@ -1,8 +1,8 @@
 """``python -m mobilevit_np``, also installed as ``mobilevit-np``.
 
-The fast engine shares its work out among threads of its own, and NumPy's matrix library must not start as many again in
-each of them. That library reads its setting once, when NumPy is imported, so it's made here, before anything else. Who
-has set one of these variables has decided already, and they stay as they are.
+The fast engine runs threads of its own, and NumPy's matrix library must not start more inside each of them. The library
+reads its setting once, when NumPy is imported, so it is set here, before anything else, unless the environment has
+set it already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> int:
     """Run the command line; the exit code is the answer."""
     try:
         return fenced(_run)
-    except KeyboardInterrupt:  # again, while the first was told
+    except KeyboardInterrupt:  # a second one, while the first was being reported
         return 2
     finally:
         ignore_signals()
@@ -27,7 +27,7 @@ def main() -> int:
 def _run() -> int:
     signals_interrupt()
     keep_to_one_thread()
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None where it was closed: `>&-`
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None if it was closed: `>&-`
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
     from .cli import run

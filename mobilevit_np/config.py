@@ -1,7 +1,7 @@
 """The numbers a MobileViT is built from.
 
-``NetworkConfig`` holds what the computation reads, and the size it was trained at. The names and defaults are those
-of transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
+``NetworkConfig`` holds what the computation reads, and the size of photo it was trained on. The names and defaults are
+those of transformers' MobileViTConfig (the small variant); ``huggingface.MobileViTConfig`` adds the rest of that class
 (labels, dropout rates, files). ``VARIANTS`` are the three sizes of the paper (table 4 of arXiv 2110.02178).
 
 Explained in tutorials/08-the-whole-classifier.md.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TASKS = ("classifier", "segmenter", "backbone")
 TRANSFORMER_DEPTHS = (2, 4, 3)  # transformer layers in L3, L4 and L5, in every variant
 STAGE_2_DEPTH = 3  # inverted residuals in L2; L1 has one
-MAX_ATTENTION_BYTES = 1 << 30  # of one array of attention's probabilities; the softmax holds about three at a time
+MAX_ATTENTION_BYTES = 1 << 30  # of one array of attention probabilities; the softmax holds about three at a time
 BATCH_NORM_EPS = 1e-5  # fixed in every published implementation; TensorFlow's default is 1e-3, a common port mistake
 
 GLOBAL_POOLS = ("avg", "max", "avgmax")  # before the classifier: the mean (everywhere but in timm), or timm's other two
@@ -48,14 +48,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def check_task(task: str) -> str:
-    """``task``, if there is such a network. Raises InputError."""
+    """``task`` itself. Raises InputError unless it's one of ``TASKS``."""
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, not {task!r}")
     return task
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """``value`` rounded to a multiple of ``divisor``, never by more than a tenth downwards (MobileNet's rule)."""
+    """``value`` rounded to a multiple of ``divisor``, never down by more than a tenth (MobileNet's rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
@@ -64,11 +64,11 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 class NetworkConfig:
     """The numbers a MobileViT is built from, in transformers' names and with its defaults (the small variant).
 
-    Raises ConfigError, on building and on ``validate()``, where they describe no network.
+    Raises ConfigError, when built and on ``validate()``, if they describe no network.
     """
 
     num_channels: int = 3
-    image_size: int | Sequence[int] = 256  # the side, or (height, width), it was trained at; the network takes any
+    image_size: int | Sequence[int] = 256  # the side, or (height, width), it was trained on; the network takes any
     patch_size: int = 2
     hidden_sizes: Sequence[int] = field(default_factory=lambda: [144, 192, 240])  # transformer widths, L3..L5
     neck_hidden_sizes: Sequence[int] = field(  # channels after the stem, L1..L5, and after the expansion
@@ -77,15 +77,17 @@ class NetworkConfig:
     num_attention_heads: int = 4
     mlp_ratio: float = 2.0
     expand_ratio: float = 4.0
-    hidden_act: str | Callable[[np.ndarray], np.ndarray] = "silu"  # a function goes through every element alike
+    hidden_act: str | Callable[[np.ndarray], np.ndarray] = (
+        "silu"  # a name in ops.ACTIVATIONS, or an elementwise function
+    )
     conv_kernel_size: int = 3
-    output_stride: int = 32  # photo side over last map's side; 16 keeps L5's size, 8 L4's too, and dilates L5
+    output_stride: int = 32  # photo side over last map's side; at 16 L5 doesn't halve, at 8 nor does L4, and L5 dilates
     layer_norm_eps: float = 1e-5
     qkv_bias: bool = True
     aspp_out_channels: int = 256
     atrous_rates: Sequence[int] = field(default_factory=lambda: [6, 12, 18])
     num_labels: int = 1000
-    global_pool: str = "avg"  # what the classifier reads of a map; timm's name and field, transformers always averages
+    global_pool: str = "avg"  # one of GLOBAL_POOLS: timm's field; transformers always averages
 
     def __post_init__(self) -> None:
         self.validate()
@@ -101,7 +103,7 @@ class NetworkConfig:
         for name in _COUNTS:
             _check_count(name, getattr(self, name))
         sides = self.image_size if isinstance(self.image_size, (list, tuple)) else (self.image_size, self.image_size)
-        if len(sides) != 2 or not all(_is_count(side, _MAX) for side in sides):
+        if len(sides) != 2 or not all(_is_whole(side, 1, _MAX) for side in sides):
             raise ConfigError(
                 f"image_size must be a whole number from 1 to {_MAX}, or two of them (height, width), "
                 f"not {self.image_size!r:.80}"
@@ -110,15 +112,15 @@ class NetworkConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
                 raise ConfigError(f"{name} must be a positive number, not {value!r}")
-        if not isinstance(self.num_labels, int) or not 0 <= self.num_labels <= _MAX:
-            raise ConfigError(f"num_labels must be a whole number, not {self.num_labels!r}")
+        if not _is_whole(self.num_labels, 0, _MAX):
+            raise ConfigError(f"num_labels must be a whole number from 0 to {_MAX}, not {self.num_labels!r}")
         act = self.hidden_act
         if not isinstance(act, Hashable) or not (isinstance(act, str) or callable(act)):
             raise ConfigError(f"hidden_act must be an activation's name, or a function, not {act!r:.80}")
         if self.global_pool not in GLOBAL_POOLS:
             raise ConfigError(
                 f"global_pool must be one of {', '.join(GLOBAL_POOLS)}, not {self.global_pool!r:.80}: no other pooling "
-                "is done here"
+                "is supported"
             )
         self._validate_together()
 
@@ -136,11 +138,11 @@ class NetworkConfig:
                 raise ConfigError(f"mlp_ratio {self.mlp_ratio} leaves hidden size {width} no feed-forward width")
 
     def expanded_channels(self, in_channels: int) -> int:
-        """Width of an inverted residual between its 1x1 convolutions."""
+        """The width of an inverted residual between its 1x1 convolutions."""
         return make_divisible(round(in_channels * self.expand_ratio))
 
     def feed_forward_size(self, hidden_size: int) -> int:
-        """Width of the feed-forward's middle."""
+        """The width of the feed-forward's middle."""
         return int(hidden_size * self.mlp_ratio)
 
     @property
@@ -154,19 +156,13 @@ class NetworkConfig:
 
 
 def plain_fields(config: NetworkConfig) -> dict[str, Any]:
-    """The fields as they are in a json file; ``global_pool`` only where it's not the mean, which needs no saying."""
+    """The fields as config.json has them; ``global_pool`` only if it isn't the mean, as it is in transformers."""
     fields = {
         name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(config).items()
     }
     if config.global_pool == GLOBAL_POOLS[0]:
         del fields["global_pool"]
     return fields
-
-
-def check_at_least_one(name: str, value: Any) -> None:
-    """Raise InputError unless ``value`` is a whole number from 1 on."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise InputError(f"{name} must be at least 1, not {value!r:.40}")
 
 
 def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
@@ -186,33 +182,28 @@ def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:
             f"and this network takes {config.num_channels} (channels come first: B, C, H, W)"
         )
     if 0 in pixel_values.shape:
-        raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixel")
+        raise InputError(f"pixel_values of shape {pixel_values.shape} hold no pixels")
 
 
 def probability_bytes(height: int, width: int, config: NetworkConfig, dtype: np.dtype) -> int:
-    """The bytes of one photo's attention probabilities where they are most: in L3, at an eighth of the photo's size."""
+    """The bytes of one photo's attention probabilities in L3, which has the most: its map is an eighth of the photo."""
     tokens = math.prod(-(-side // (8 * config.patch_size)) for side in (height, width))
     return config.patch_size**2 * config.num_attention_heads * tokens**2 * dtype.itemsize
 
 
 _LENGTHS = {"hidden_sizes": 3, "neck_hidden_sizes": 7, "atrous_rates": 3}
 _COUNTS = (
-    "num_channels",
-    "patch_size",
-    "num_attention_heads",
-    "conv_kernel_size",
-    "output_stride",
-    "aspp_out_channels",
-)
+    "num_channels", "patch_size", "num_attention_heads", "conv_kernel_size", "output_stride", "aspp_out_channels",
+)  # fmt: skip
 _MAX = 1 << 20  # no width or count of a real network comes near; keeps a hostile config.json from asking for the sky
-_MAX_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, and no tensor's shape contradicts them
+_MAX_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, and no tensor's shape limits them
 
 
 def _check_count(name: str, value: object) -> None:
-    most = _MAX_OF.get(name, _MAX)
-    if not _is_count(value, most):
-        raise ConfigError(f"{name} must be made of whole numbers from 1 to {most}, not {value!r}")
+    limit = _MAX_OF.get(name, _MAX)
+    if not _is_whole(value, 1, limit):
+        raise ConfigError(f"{name} must be made of whole numbers from 1 to {limit}, not {value!r}")
 
 
-def _is_count(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+def _is_whole(value: object, first: int, last: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and first <= value <= last

@@ -1,11 +1,11 @@
 """The engines by name: what computes the networks.
 
-An engine is compiled for a task once, ``compile_network(...) -> network``, and its network is then called with a batch:
-``network(pixel_values) -> output``; with ``hidden_states=True`` it gives the five maps after L1 to L5 as well. The
-reference has nothing to prepare; the fast engine folds weights and plans. Either is loaded only where it's asked for.
+``compile_network(...) -> network`` prepares a task's network once, which is then called with batches:
+``network(pixel_values) -> output``; with ``hidden_states=True`` it returns the five maps after L1 to L5 as well. The
+reference has nothing to prepare; the fast engine folds weights and makes plans. Each is imported only when asked for.
 
-A float16 network is computed in float32 by either, and its answers are rounded to float16 as they're handed out:
-PyTorch's ``.half()`` rounds after every module. Who listens to the reference hears float32 there.
+Both compute a float16 network in float32 and round only its answers to float16 (PyTorch's ``.half()`` rounds after
+every module), so what a listener hears is float32.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -26,7 +26,7 @@ STAGES = "*encoder.layer.[0-4]"  # the paths of L1 to L5, in a network or a bare
 
 
 class Network(Protocol):
-    """A batch in, the output out; the five maps beside it where they're asked for."""
+    """A batch in, the output out, and on request the five maps with it."""
 
     @overload
     def __call__(self, pixel_values: np.ndarray, *, hidden_states: Literal[False] = False) -> np.ndarray: ...
@@ -38,7 +38,7 @@ class Network(Protocol):
 
 
 class Reference:
-    """A function ``f(pixel_values, scope)`` as a network: nothing is compiled. ``stem`` has the first weight."""
+    """A function ``f(pixel_values, scope)`` as a network: nothing is compiled. ``stem`` holds the first weight."""
 
     def __init__(self, function: Callable[..., np.ndarray], scope: Scope, stem: Scope | None = None):
         self._function = function
@@ -51,7 +51,7 @@ class Reference:
         x = pixel_values.astype(np.float32) if half else pixel_values
         maps: list[np.ndarray] = []
         scope = self._scope.listen(lambda _, stage: maps.append(stage), STAGES) if hidden_states else self._scope
-        with np.errstate(all="ignore"):  # what overflows shows in what comes out; the fast engine is as quiet
+        with np.errstate(all="ignore"):  # an overflow shows in the output; the fast engine is as quiet
             output = self._function(x, scope)
             if half:
                 output, maps = output.astype(np.float16), [stage.astype(np.float16) for stage in maps]

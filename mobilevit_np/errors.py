@@ -2,18 +2,18 @@
 
 Every error a person can bring about (a bad file, a wrong shape, an impossible setting) is a ``MobileViTError`` raised
 where its cause is known, with one line that names what is wrong and what to do. The command line prints that line.
-What the machine refuses (memory, recursion, the system) it says in one line too, which ``refusal`` words. Any other
-exception is a defect of ours and shows its traceback.
+What the machine refuses (memory, recursion, the system) becomes one line too, worded by ``refusal``. Any other
+exception is a bug of ours and shows its traceback.
 
-The classes that replace a ``ValueError`` or ``OSError`` of transformers are such errors too, so that code written for
-transformers keeps catching them.
+Where transformers raises a ``ValueError`` or an ``OSError``, the class here is one too, so that code written for
+transformers still catches it.
 
-A message is one printable line of bounded length, whatever it repeats: ``one_line`` makes it so, here and in warnings.
-``visible`` does that for a part of one: what a file calls itself.
+A message is one printable line of bounded length, whatever it quotes: ``one_line`` sees to that, in warnings as well.
+``visible`` does the same for text that is quoted, such as a name in a file.
 """
 
 MAX_LENGTH = 1200  # characters of a message
-SYSTEM_ERRORS = (MemoryError, RecursionError, OSError)  # what the machine refuses
+SYSTEM_ERRORS = (MemoryError, RecursionError, OSError)  # how the machine refuses
 
 
 class _OneLine(BaseException):
@@ -38,7 +38,7 @@ class ImageError(MobileViTError, ValueError):
 
 
 class MissingImageError(ImageError, OSError):
-    """A photo that isn't where it's said to be."""
+    """A photo that isn't there."""
 
 
 class CheckpointError(MobileViTError, ValueError):
@@ -46,7 +46,7 @@ class CheckpointError(MobileViTError, ValueError):
 
 
 class NotFoundError(CheckpointError, OSError):
-    """A checkpoint, or a file of it, that isn't there or can't be had: on the disk, in the cache, from the hub."""
+    """A checkpoint, or one of its files, that isn't there: on the disk, in the cache or on the hub."""
 
 
 class MissingTensorError(CheckpointError):
@@ -66,15 +66,15 @@ class OutputError(MobileViTError):
 
 
 class MobileViTWarning(_OneLine, UserWarning):
-    """Something worth a line that stops nothing: tensors left out, a checksum that differs from the published one."""
+    """Worth a line, but no reason to stop: tensors left out, a checksum that differs from the published one."""
 
 
-def visible(text: object, most: int | None = None) -> str:
-    """A name out of a file, or another text that may be hostile, as messages and pages may show it.
+def visible(text: object, limit: int | None = None) -> str:
+    """Text from a file, which may be hostile, made safe to show in messages and on pages.
 
-    It's cut to ``most`` characters; line ends, control characters, writing directions and the like become escapes.
+    At most ``limit`` characters of it; line ends, control characters, bidirectional marks and the like become escapes.
     """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[:most])
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[:limit])
 
 
 def one_line(message: str) -> str:
@@ -83,17 +83,17 @@ def one_line(message: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """Without its middle where it's too long: what to do is at the end."""
+    """The text, without its middle if it's too long: what to do is said at the end."""
     return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 305]} ... {text[-300:]}"
 
 
 def refusal(error: BaseException) -> str:
-    """What the machine refused, for people: one of ``SYSTEM_ERRORS``."""
+    """One of ``SYSTEM_ERRORS`` in words for people."""
     said = str(error)
     if isinstance(error, MemoryError):
         return f"there isn't enough memory for this{said and f' ({said})'}; free some, or ask for something smaller"
     if isinstance(error, RecursionError):
-        return "this is nested too deep"
-    if isinstance(error, FileNotFoundError) and error.filename is None:  # of the working folder there's no name
+        return "this is nested too deeply"
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # only the working folder has no name
         return "the working folder is gone; go to another one (cd)"
     return said

@@ -19,7 +19,7 @@ ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # 
 
 
 def fenced(command: Callable[[], int]) -> int:
-    """The command's exit code; 2 where it can't be done. A defect of ours keeps its traceback."""
+    """The command's exit code; 2 if nothing could be done. A bug of ours keeps its traceback."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", MobileViTWarning)
@@ -28,7 +28,7 @@ def fenced(command: Callable[[], int]) -> int:
     except MobileViTError as error:
         complain(error)
     except KeyboardInterrupt:
-        exec("")  # Python remembers one that passed an exec (a dataclass is made by one), and would die of it at exit
+        exec("")  # Python remembers one that went through exec (dataclasses use it), and would die of it at exit
         complain("interrupted; what was written is whole")
     except BrokenPipeError:  # the reader of our output has gone: `| head`
         return 1
@@ -49,21 +49,21 @@ def complain(problem: object) -> None:
 
 
 def signals_interrupt() -> None:
-    """From now on what asks the process to end does what Ctrl-C does, unless it's ignored (``nohup``) or handled."""
+    """From now on a signal that ends the process acts like Ctrl-C, unless it's ignored (``nohup``) or handled."""
     for number in ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
 
 
 def ignore_signals() -> None:
-    """All is done but leaving Python, which a signal would only make noisy."""
+    """Nothing is left to do but exit, which a signal would only make noisy."""
     for number in ENDING:
         if signal.getsignal(number) == signal.default_int_handler:
             signal.signal(number, signal.SIG_IGN)
 
 
 def _root(error: ImportError) -> ImportError:
-    """The import that failed first: NumPy makes a page of advice of it."""
+    """The import that failed first: NumPy wraps it in a page of advice."""
     while isinstance(below := error.__cause__ or error.__context__, ImportError):
         error = below
     return error

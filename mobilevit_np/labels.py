@@ -24,9 +24,9 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def labels_for(count: int, *, segmenter: bool = False) -> tuple[str, ...]:
-    """Names for a network with ``count`` classes that brings none itself.
+    """Names for a network of ``count`` classes that comes without any.
 
-    ImageNet's for a classifier with 1000, VOC's for a segmenter with 21, and else the class numbers as text.
+    ImageNet's for a classifier with 1000, VOC's for a segmenter with 21, otherwise the class numbers as text.
     """
     if segmenter and count == len(VOC_LABELS):
         return VOC_LABELS

@@ -1,6 +1,6 @@
-"""The matrix library under NumPy (OpenBLAS, MKL, ...) has threads of its own; this is where they're set.
+"""How many threads the matrix library under NumPy (OpenBLAS, MKL...) may use.
 
-Imports nothing heavy: the library reads its setting once, when NumPy is imported, so whoever makes it must come first.
+Imports nothing heavy: the library reads its setting once, when NumPy is imported, so this must come first.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ VARIABLES = (  # where OpenBLAS, MKL, BLIS and Apple's Accelerate look first, an
 
 
 def keep_to_one_thread() -> None:
-    """Set all variables to 1, unless one is set: whoever did that has decided already."""
+    """Set all variables to 1, unless the environment has set any of them."""
     if not is_decided():
         os.environ.update(dict.fromkeys(VARIABLES, "1"))
 
 
 def is_decided() -> bool:
-    """Whether the environment says how many threads it has."""
+    """Whether the environment says how many threads it may use."""
     return any(name in os.environ for name in VARIABLES)

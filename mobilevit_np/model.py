@@ -1,6 +1,6 @@
 """MobileViT (arXiv 2110.02178), all of it, from one convolution to the classifier and the segmenter.
 
-It reads from top to bottom. Every function takes an array and the ``Scope`` that holds its parameters, and gives an
+It reads from top to bottom. Every function takes an array and the ``Scope`` that holds its parameters, and returns an
 array; those marked ``@module`` have the names that PyTorch's forward hooks see. The arithmetic itself is in ``ops/``.
 Golden files are made with this: clarity before speed.
 
@@ -66,7 +66,7 @@ def linear(x: np.ndarray, scope: Scope, *, bias: bool = True) -> np.ndarray:
 
 @module
 def activation(x: np.ndarray, scope: Scope, name: Act) -> np.ndarray:
-    """The activation called ``name`` (a few have learned parameters), or a function. Raises ConfigError for neither.
+    """The activation called ``name`` (a few have learned parameters), or a function. Raises ConfigError if unknown.
 
     (...) -> (...)
     """
@@ -136,7 +136,7 @@ def attention_probabilities(
 
 
 @module
-def self_attention(x: np.ndarray, scope: Scope, config: NetworkConfig, *, scale: float | None = None) -> np.ndarray:
+def self_attention(x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
     """Queries, keys and values of every token, and what the tokens gather from each other.
 
     (B*P, N, D) -> (B*P, N, D)
@@ -147,7 +147,7 @@ def self_attention(x: np.ndarray, scope: Scope, config: NetworkConfig, *, scale:
     key = linear(x, scope / "key", bias=config.qkv_bias)
     value = linear(x, scope / "value", bias=config.qkv_bias)
     heads = config.num_attention_heads
-    probabilities = attention_probabilities(query, scope / "probabilities", key, heads, scale=scale)
+    probabilities = attention_probabilities(query, scope / "probabilities", key, heads)
     return ops.attend(probabilities, value)  # (B*P, h, N, N), (B*P, N, D) -> (B*P, N, D)
 
 
@@ -227,7 +227,7 @@ def whole_patches(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
 
 @module
 def unfolding(x: np.ndarray, scope: Scope, patch_size: int) -> np.ndarray:
-    """Stretch the map to whole patches where it must be (resized, not padded), and unfold it.
+    """Stretch the map to whole patches if need be (resized, not padded), and unfold it.
 
     (B, D, H, W), p -> (B*P, N, D)
     """
@@ -334,7 +334,7 @@ def backbone(
 
 @module
 def global_pool(x: np.ndarray, scope: Scope) -> np.ndarray:
-    """The mean over the map, kept as a map of one pixel.
+    """The mean over the map, kept as a map of a single pixel.
 
     (B, C, H, W) -> (B, C, 1, 1)
     """

@@ -1,4 +1,4 @@
-"""A ``Scope`` is a subtree of the checkpoint that knows its own path: the one idea that holds the house together.
+"""A ``Scope`` is a subtree of the checkpoint that knows its own path: the one idea that holds the package together.
 
 Every layer is a function ``layer(x, scope, ...)`` that looks its parameters up in its scope (``scope["weight"]``),
 hands its parts their own subtrees (``scope / "conv_1x1"``) and is marked with ``@module``. The mark allows one thing,
@@ -8,8 +8,8 @@ without a line in the layer: what a path computes can be *wrapped* from outside.
   those of the checkpoint, so a trace carries the names that a PyTorch forward hook sees.
 - A wrapper that computes something else *replaces*: a known port mistake, or a port's own tensors in place of ours.
 
-A scope never changes: both give a new one that shares the tensors. Threads can't disturb each other, and where nothing
-is wrapped the mark costs one look at an empty tuple.
+A scope never changes: both return a new one that shares the tensors. Threads can't disturb each other, and while
+nothing is wrapped the mark costs one look at an empty tuple.
 
 Explained in tutorials/03-batch-norm-and-silu.md and tutorials/11-is-my-port-right.md.
 """
@@ -59,7 +59,7 @@ class Scope:
 
     @property
     def watched(self) -> bool:
-        """Whether anything is wrapped: then every module must be gone through."""
+        """Whether anything is wrapped, so that no module may be skipped."""
         return bool(self._wrappers)
 
     def __repr__(self) -> str:
@@ -70,14 +70,14 @@ class Scope:
 
         ``pattern`` is a shell-style pattern on the whole path (``*.reduce_1x1``; ``*`` crosses dots).
         ``wrapper(compute, x, scope, ...)`` gets the function it stands in for and that function's arguments, and its
-        output is what the network goes on with. Where several match, the later wraps the earlier.
+        output is what the network goes on with. If several match, the later wraps the earlier.
         """
         return Scope(self._tensors, self.path, (*self._wrappers, (pattern, wrapper)))
 
     def listen(self, listener: Callable[[str, np.ndarray], object], pattern: str = "*") -> Scope:
         """The same scope, calling ``listener(path, output)`` for every matching module, in order of execution.
 
-        It hears what was wrapped before. What it's given is the array the network goes on with: copy, don't change.
+        It hears what earlier wrappers made. The array is the one the network goes on with: copy it, don't change it.
         """
 
         def look(compute: Wrapper, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
@@ -88,9 +88,9 @@ class Scope:
         return self.wrap(pattern, look)
 
     def with_tensors(self, tensors: Mapping[str, np.ndarray]) -> Scope:
-        """The same scope, in which the parameters named in ``tensors`` (from this path on) are those given there."""
+        """The same scope, with ``tensors`` (named from this path on) in place of its own."""
         changed = {self._join(name): tensor for name, tensor in tensors.items()}
-        both = ChainMap(changed, self._tensors)  # type: ignore[arg-type]  # it's read only
+        both = ChainMap(changed, self._tensors)  # type: ignore[arg-type]  # only the first map is written to
         return Scope(both, self.path, self._wrappers)
 
     def wrapped(self, compute: Wrapper) -> Wrapper:

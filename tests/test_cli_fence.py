@@ -70,7 +70,7 @@ def done(*arguments, prelude="", **options):
             MemoryError("Unable to allocate 9 TiB"),
             "there isn't enough memory for this (Unable to allocate 9 TiB); free",
         ),
-        (RecursionError("maximum recursion depth exceeded"), "this is nested too deep"),
+        (RecursionError("maximum recursion depth exceeded"), "this is nested too deeply"),
         (PermissionError(13, "Permission denied", "x.json"), "[Errno 13] Permission denied: 'x.json'"),
         (FileNotFoundError(2, "No such file or directory"), "the working folder is gone"),
         (KeyboardInterrupt(), "interrupted; what was written is whole"),

@@ -92,6 +92,7 @@ def test_downsampling(stride, expected):
         ("atrous_rates", [6, 12]),
         ("atrous_rates", "6,12,18"),
         ("num_labels", -1),
+        ("num_labels", True),
         ("num_labels", "many"),
         ("num_labels", 1 << 40),
         ("image_size", 0),

@@ -297,7 +297,7 @@ def test_segmentation_loss(ignored):
         ({"pixel_values": np.ones((1, 32, 32, 3))}, "channels come first"),
         ({"pixel_values": np.ones((3, 32, 32))}, "must be a batch"),
         ({"pixel_values": np.ones((1, 3, 32, 32), np.uint8)}, "preprocess the image first"),
-        ({"pixel_values": np.ones((0, 3, 32, 32))}, "hold no pixel"),
+        ({"pixel_values": np.ones((0, 3, 32, 32))}, "hold no pixels"),
         ({"pixel_values": np.ones((1, 3, 32, 32), complex)}, "numbers"),
         ({"pixel_values": "cat.png"}, "numbers"),
         ({"pixel_values": object()}, "numbers"),

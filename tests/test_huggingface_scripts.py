@@ -161,8 +161,8 @@ def test_a_function_that_widens_gives_the_network_s_dtype(function, engine):
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda x: x.sum(), "must give floats of its input's shape"),
-        (lambda x: x[..., :1], "must give floats of its input's shape"),
+        (lambda x: x.sum(), "must return floats of its input's shape"),
+        (lambda x: x[..., :1], "must return floats of its input's shape"),
         (lambda x: x > 0, "not bool of shape"),
         (lambda x: x.tolist(), "not a list"),
         (lambda x: 1 / 0, "can't take a NumPy array: division by zero"),

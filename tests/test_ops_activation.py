@@ -149,5 +149,5 @@ def test_softmax_of_huge_scores():
 
 
 def test_an_unknown_activation_is_named_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"hidden_act 'sigh' is no known activation; known are gelu, .*xielu"):
+    with pytest.raises(ConfigError, match=r"hidden_act 'sigh' is not a known activation; known are gelu, .*xielu"):
         ACTIVATIONS["sigh"]

@@ -230,13 +230,13 @@ def test_impossible_options(tiny_classifier, options, kind, words):
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, "3", None, True])
 def test_impossible_numbers(tiny_classifier, wrong):
     classify = Classifier.from_pretrained(tiny_classifier)
-    with pytest.raises(InputError, match=f"top must be at least 1, not {wrong!r}"):
+    with pytest.raises(InputError, match=f"top must be a whole number of at least 1, not {wrong!r}"):
         classify(photo(), top=wrong)
-    with pytest.raises(InputError, match="top must be at least 1"):
+    with pytest.raises(InputError, match="top must be a whole number"):
         classify([], top=wrong)
-    with pytest.raises(InputError, match="top must be at least 1"):
+    with pytest.raises(InputError, match="top must be a whole number"):
         classify.stream([photo()], wrong)
-    with pytest.raises(InputError, match="batch_size must be at least 1"):
+    with pytest.raises(InputError, match="batch_size must be a whole number of at least 1"):
         classify.stream([photo()], batch_size=wrong)
 
 

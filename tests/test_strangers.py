@@ -215,7 +215,7 @@ def test_several_photos_get_several_answers(classify, tmp_path):
 
 @pytest.mark.parametrize("top_k", [0, -1, 2.5, "3", True])
 def test_top_k_is_a_number_from_1_on(top_k, classify, folder):
-    with pytest.raises(InputError, match="top_k must be at least 1"):
+    with pytest.raises(InputError, match="top_k must be a whole number of at least 1"):
         classify(PHOTO, top_k=top_k)
 
 

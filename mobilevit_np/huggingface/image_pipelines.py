@@ -18,8 +18,8 @@ from .. import ops
 from ..checkpoints import config_fields
 from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION, problem_type_of, task_of
 from ..checkpoints.shipped import DEFAULTS
-from ..config import check_at_least_one
 from ..errors import InputError
+from ..ops.arguments import check_whole_number
 from ..preprocess import decode
 from ..preprocess.decoding import is_many
 from .image_processing import MobileViTImageProcessor
@@ -99,7 +99,7 @@ class ImageClassificationPipeline(ImagePipeline):
         if name not in _FUNCTIONS:
             raise InputError(f"function_to_apply must be one of {', '.join(_FUNCTIONS)}, not {name!r:.40}")
         top_k = parameters.get("top_k", 5)
-        check_at_least_one("top_k", top_k)
+        check_whole_number("top_k", top_k, at_least=1)
         outputs = self._run(image if hasattr(image, "__array__") else decode(image))
         scores = _FUNCTIONS[name](outputs.logits[0])
         best = np.argsort(-scores, kind="stable")[:top_k]

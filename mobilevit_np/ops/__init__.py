@@ -9,12 +9,7 @@ from .activation import ACTIVATIONS, gelu, relu, sigmoid, silu, softmax
 from .attention import attend, attention_probabilities, merge_heads, multi_head_attention, split_heads
 from .convolution import conv2d
 from .linear import linear
-from .losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    mean_squared_error,
-    semantic_segmentation_loss,
-)
+from .losses import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error, semantic_segmentation_loss
 from .normalization import batch_norm, layer_norm
 from .patches import fold_from_patches, unfold_to_patches
 from .pooling import global_average_pool, global_pool

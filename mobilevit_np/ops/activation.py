@@ -1,7 +1,7 @@
 """Activation functions and softmax.
 
 MobileViT itself uses SiLU, and ReLU in the segmentation head. A checkpoint's ``hidden_act`` may name any entry of
-``ACTIVATIONS``, the names of transformers' table; made in Python, it may be a function. All keep shape and dtype, no
+``ACTIVATIONS``, under transformers' names; in Python it may also be a function. All keep shape and dtype, no
 exponential in them overflows, and none loses the small values of its tails to cancellation. Minus infinity times a
 gate of 0 is NaN, as in PyTorch.
 
@@ -251,31 +251,33 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return out
 
 
-def _given(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
-    """What a function that came as ``hidden_act`` makes of ``x``. Raises InputError where it's no activation."""
+def _apply(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+    """``function(x)``, for a function given as ``hidden_act``. Raises InputError if it isn't an activation."""
     name = getattr(function, "__name__", type(function).__name__)
     try:
         y = function(x)
-    except Exception as error:  # whatever the function, or the framework it's of, raises
+    except Exception as error:  # whatever the function, or the framework behind it, raises
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"hidden_act, the function {name}, can't take a NumPy array: {reason}") from error
     if not isinstance(y, np.ndarray) or y.shape != x.shape or y.dtype.kind != "f":
         got = f"{y.dtype} of shape {y.shape}" if isinstance(y, np.ndarray) else f"a {type(y).__name__}"
-        raise InputError(f"hidden_act, the function {name}, must give floats of its input's shape {x.shape}, not {got}")
+        raise InputError(
+            f"hidden_act, the function {name}, must return floats of its input's shape {x.shape}, not {got}"
+        )
     return y.astype(x.dtype, copy=False)
 
 
 class _Activations(dict[Any, tuple[Callable[..., np.ndarray], tuple[str, ...]]]):
-    """hidden_act -> the function, and the names of its learned parameters where it has any.
+    """hidden_act -> the function, and the names of its learned parameters, if it has any.
 
-    A function stands for itself: an array in, an array of its shape out, element by element, for the engines give it
-    maps in other layouts and in pieces. Looking up any other name raises ConfigError.
+    A function stands for itself. It must work element by element, for the engines give it maps in different layouts
+    and in pieces. Looking up an unknown name raises ConfigError.
     """
 
     def __missing__(self, name: Any) -> tuple[Callable[..., np.ndarray], tuple[str, ...]]:
         if callable(name):
-            return functools.partial(_given, name), ()
-        raise ConfigError(f"hidden_act {name!r} is no known activation; known are {', '.join(self)}")
+            return functools.partial(_apply, name), ()
+        raise ConfigError(f"hidden_act {name!r} is not a known activation; known are {', '.join(self)}")
 
 
 # Several of transformers' names are one function computed in different ways, which agree to rounding.

@@ -1,7 +1,7 @@
 """What holds for the arguments of every operation.
 
-``@arithmetic`` marks what computes with floats, and is where float16 is taken care of. The checks turn an argument of
-another kind into one clear line, before NumPy broadcasts it to something that nobody meant.
+``@arithmetic`` marks what computes with floats, and is where float16 is dealt with. The checks turn a wrong argument
+into one clear line, before NumPy broadcasts it to something that nobody meant.
 
 Explained in tutorials/03-batch-norm-and-silu.md.
 """
@@ -26,8 +26,8 @@ _ARRAYS = (np.ndarray, np.generic)  # a sum over all axes is one of NumPy's scal
 def arithmetic(function: Callable[P, R]) -> Callable[P, R]:
     """Compute float16 in float32 and round once, as PyTorch does on a CPU; leave every other dtype as it is.
 
-    In float16 itself sums lose digits, and a square overflows from 256 on. Where float16 meets a wider dtype the
-    result is in the wider. Raises InputError where a parameter annotated ``np.ndarray`` is given no array of floats.
+    In float16 itself sums lose digits, and a square overflows from 256 on. Where float16 meets a wider dtype, the
+    result has the wider. Raises InputError unless every parameter annotated ``np.ndarray`` is an array of floats.
     """
     annotations = {name: str(each.annotation) for name, each in inspect.signature(function).parameters.items()}
     optional = {name: "None" in text for name, text in annotations.items() if text.startswith("np.ndarray")}
@@ -80,28 +80,28 @@ def check_axes(operation: str, name: str, x: Any, axes: str) -> None:
 
 
 def check_shape(taker: str, name: str, value: np.ndarray | None, shape: tuple[int, ...]) -> None:
-    """Raise InputError unless a parameter has just that shape, if it's there: NumPy would spread a shorter one."""
+    """Raise InputError if a parameter is there and has another shape: NumPy would broadcast a shorter one."""
     if value is not None and value.shape != shape:
         raise InputError(f"{taker} takes a {name} of shape {shape}, not {value.shape}")
 
 
-def check_whole_number(name: str, value: Any, *, least: int | None = None) -> None:
-    """Raise InputError unless ``value`` is one whole number, and ``least`` or more."""
+def check_whole_number(name: str, value: Any, *, at_least: int | None = None) -> None:
+    """Raise InputError unless ``value`` is a single whole number, and no smaller than ``at_least``."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or (least is not None and value < least):
-        bound = "" if least is None else f" from {least} up"
-        raise InputError(f"{name} must be one whole number{bound}, not {value!r:.40}")
+    if not whole or (at_least is not None and value < at_least):
+        bound = "" if at_least is None else f" of at least {at_least}"
+        raise InputError(f"{name} must be a whole number{bound}, not {value!r:.40}")
 
 
 def check_number(name: str, value: Any) -> None:
-    """Raise InputError unless ``value`` is one real number."""
+    """Raise InputError unless ``value`` is a single real number."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise InputError(f"{name} must be one number, not {value!r:.40}")
+        raise InputError(f"{name} must be a number, not {value!r:.40}")
 
 
 def check_size(value: Any) -> None:
-    """Raise InputError unless ``value`` is (H, W): two whole numbers, 0 or more."""
+    """Raise InputError unless ``value`` is (H, W): two whole numbers of at least 0."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise InputError(f"a size must be two whole numbers (H, W), not {value!r:.40}")
-    check_whole_number("a size's height", value[0], least=0)
-    check_whole_number("a size's width", value[1], least=0)
+    check_whole_number("a size's height", value[0], at_least=0)
+    check_whole_number("a size's width", value[1], at_least=0)

@@ -21,10 +21,10 @@ def split_heads(x: np.ndarray, num_heads: int) -> np.ndarray:
 
     (B, N, D), h -> (B, h, N, d)
 
-    dtype: that of ``x``. Raises InputError where the heads don't divide D.
+    dtype: that of ``x``. Raises InputError if the heads don't divide D.
     """
     check_axes("split_heads", "x", x, "B, N, D")
-    check_whole_number("num_heads", num_heads, least=1)
+    check_whole_number("num_heads", num_heads, at_least=1)
     B, N, D = x.shape
     if D == 0 or D % num_heads:
         raise InputError(f"{D} features can't be split into {num_heads} heads")
@@ -54,8 +54,8 @@ def attention_probabilities(
     ``scale`` multiplies the scores; by default 1/sqrt(d), d the width of a head, not of the model (a known port
     mistake). Row n is what token n attends to; each row sums to 1.
 
-    dtype: that of ``query``: ``math.sqrt`` gives a Python float, where ``np.sqrt(36)`` would make float32 float64.
-    Raises InputError where the heads don't divide D, or the shapes differ. Source: transformers'
+    dtype: that of ``query``: ``math.sqrt`` gives a Python float, while ``np.sqrt(36)`` would turn float32 into float64.
+    Raises InputError if the heads don't divide D, or the shapes differ. Source: transformers'
     MobileViTSelfAttention.
     """
     if query.shape != key.shape:
@@ -75,7 +75,7 @@ def attend(probabilities: np.ndarray, value: np.ndarray) -> np.ndarray:
 
     (B, h, N, N), (B, N, D) -> (B, N, D)
 
-    dtype: that of ``probabilities``. Raises InputError where the heads don't divide D, or the shapes don't fit.
+    dtype: that of ``probabilities``. Raises InputError if the heads don't divide D, or the shapes don't fit.
     """
     check_axes("attend", "probabilities", probabilities, "B, h, N, N")
     heads = split_heads(value, probabilities.shape[1])  # (B, h, N, d)

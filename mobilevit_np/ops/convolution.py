@@ -1,7 +1,7 @@
 """Convolution in two dimensions.
 
-What every framework calls convolution is cross-correlation: the kernel isn't mirrored. One call of ``conv2d`` takes
-one of three ways to the same sum, because NumPy's speed differs so much between them:
+What every framework calls convolution is cross-correlation: the kernel isn't mirrored. ``conv2d`` takes one of three
+ways to the same sum, because NumPy's speed differs so much between them:
 
 - 1x1: no neighbors, so a matrix product over channels at every pixel;
 - depthwise (one input channel per group): k*k multiply-adds of the whole shifted map, no channel is ever summed;
@@ -39,9 +39,9 @@ def conv2d(
     H' = (H + 2*padding - dilation*(kh-1) - 1) // stride + 1, W' likewise. Padding is symmetric: TensorFlow's ``SAME``
     at stride 2 pads one row less at the top, and shifts the whole map by a pixel.
 
-    ``stride``, ``padding`` and ``dilation`` are one whole number each, for both axes: no pairs, and no "same".
+    ``stride``, ``padding`` and ``dilation`` are single whole numbers, for both axes: no pairs, and no "same".
 
-    dtype: that of ``x``, which ``weight`` and ``bias`` should share. Raises InputError where the shapes don't fit.
+    dtype: that of ``x``, which ``weight`` and ``bias`` should share. Raises InputError if the shapes don't fit.
     Source: ``torch.nn.functional.conv2d``.
     """
     _check(x, weight, bias, stride, padding, dilation, groups)
@@ -102,12 +102,12 @@ def _check(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: int, padding: int, dilation: int, groups: int
 ) -> None:
     for name, value in {"stride": stride, "dilation": dilation, "groups": groups}.items():
-        check_whole_number(name, value, least=1)
-    check_whole_number("padding", padding, least=0)
+        check_whole_number(name, value, at_least=1)
+    check_whole_number("padding", padding, at_least=0)
     check_axes("conv2d", "x", x, "B, C, H, W")
     check_axes("conv2d", "weight", weight, "O, C/groups, kh, kw")
     if 0 in weight.shape[1:]:
-        raise InputError(f"a weight of shape {weight.shape} has nothing to sum")
+        raise InputError(f"a weight of shape {weight.shape} leaves nothing to sum")
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise InputError(
             f"a weight of shape {weight.shape} in {groups} groups takes {weight.shape[1] * groups} channels "

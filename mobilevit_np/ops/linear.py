@@ -17,7 +17,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
 
     (..., D), (O, D), (O) -> (..., O)
 
-    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.functional.linear``.
+    dtype: that of ``x``. Raises InputError if the shapes don't fit. Source: ``torch.nn.functional.linear``.
     """
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         raise InputError(f"a linear layer of weight {weight.shape} takes a last axis of that width; x is {x.shape}")

@@ -2,7 +2,7 @@
 
 Inference needs none; a port author comparing training losses does. All return a scalar in the logits' dtype.
 
-Explained in tutorials/08-the-whole-classifier.md; one's gradient in tutorials/14-learning.md.
+Explained in tutorials/08-the-whole-classifier.md; a gradient in tutorials/14-learning.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..errors import InputError
 from .arguments import arithmetic, check_whole_number
 from .resize import resize_bilinear
 
-Labels = np.ndarray  # of any numbers: the dtype that comes in and goes out is that of the logits
+Labels = np.ndarray  # under a name of its own, since @arithmetic asks every ``np.ndarray`` to hold floats
 
 
 @arithmetic
@@ -22,7 +22,8 @@ def mean_squared_error(logits: np.ndarray, labels: Labels) -> np.ndarray:
 
     (...), (...) -> ()
 
-    dtype: that of ``logits``; of none, NaN. Raises InputError where the shapes differ. Source: ``torch.nn.MSELoss``.
+    No predictions give NaN. dtype: that of ``logits``. Raises InputError if the shapes differ. Source:
+    ``torch.nn.MSELoss``.
     """
     _check_labels(labels, "fiub")
     if logits.shape != labels.shape:
@@ -32,17 +33,17 @@ def mean_squared_error(logits: np.ndarray, labels: Labels) -> np.ndarray:
 
 @arithmetic
 def cross_entropy(logits: np.ndarray, labels: Labels, *, ignore_index: int = -100) -> np.ndarray:
-    """One class of C: minus the log-probability of the labeled one, averaged over labels that aren't ``ignore_index``.
+    """One of C classes: minus the labeled one's log-probability, averaged over labels that aren't ``ignore_index``.
 
     (B, C, ...), (B, ...) -> ()
 
-    All labels ignored gives NaN, as in PyTorch. dtype: that of ``logits``. Raises InputError for labels that are no
-    class, or no whole numbers. Source: ``torch.nn.CrossEntropyLoss``.
+    If all labels are ignored it's NaN, as in PyTorch. dtype: that of ``logits``. Raises InputError for labels that
+    aren't whole numbers, or no class's. Source: ``torch.nn.CrossEntropyLoss``.
     """
     _check_labels(labels, "iu")
     check_whole_number("ignore_index", ignore_index)
     if logits.ndim < 2:
-        raise InputError(f"logits must have an axis of classes after the batch's; they are of shape {logits.shape}")
+        raise InputError(f"logits must have an axis of classes after the batch; they are of shape {logits.shape}")
     if labels.shape != logits.shape[:1] + logits.shape[2:]:
         raise InputError(f"labels of shape {labels.shape} don't match logits of shape {logits.shape}")
     counted = labels != ignore_index
@@ -59,13 +60,13 @@ def cross_entropy(logits: np.ndarray, labels: Labels, *, ignore_index: int = -10
 
 @arithmetic
 def binary_cross_entropy_with_logits(logits: np.ndarray, labels: Labels) -> np.ndarray:
-    """Any number of C classes: each one a yes or no of its own, averaged over all.
+    """Any number of C classes, each with a yes or no of its own, averaged over all.
 
     (...), (...) -> ()
 
     -(y log s + (1-y) log(1-s)) with s = sigmoid(x), in the form that can't overflow: max(x, 0) - xy + log(1 + e^-|x|).
 
-    dtype: that of ``logits``; of none, NaN. Raises InputError where the shapes differ. Source:
+    No logits give NaN. dtype: that of ``logits``. Raises InputError if the shapes differ. Source:
     ``torch.nn.BCEWithLogitsLoss``.
     """
     _check_labels(labels, "fiub")
@@ -77,7 +78,7 @@ def binary_cross_entropy_with_logits(logits: np.ndarray, labels: Labels) -> np.n
 
 @arithmetic
 def semantic_segmentation_loss(logits: np.ndarray, labels: Labels, *, ignore_index: int = 255) -> np.ndarray:
-    """Cross entropy of every pixel, the logits blown up to the labels' size first.
+    """Cross entropy of every pixel, after resizing the logits to the labels' size.
 
     (B, C, H, W), (B, H', W') -> ()
 
@@ -100,5 +101,5 @@ def _check_labels(labels: Labels, kinds: str) -> None:
 
 
 def _mean(losses: np.ndarray) -> np.ndarray:
-    """NaN of none, as in PyTorch, and without NumPy's warning."""
+    """The mean; NaN if there are none, as in PyTorch and without NumPy's warning."""
     return losses.mean() if losses.size else np.array(np.nan, losses.dtype)[()]

@@ -28,10 +28,10 @@ def batch_norm(
 
     (B, C, H, W), (C), (C), (C), (C) -> (B, C, H, W)
 
-    With nothing measured, it's one multiplication and one addition per channel: that is why it folds into the
-    convolution before it. ``eps`` is 1e-5 in PyTorch, 1e-3 by default in TensorFlow: a common port mistake.
+    Since nothing is measured, it's one multiplication and one addition per channel, which is why it folds into the
+    convolution before it. ``eps`` is 1e-5 in PyTorch and 1e-3 by default in TensorFlow: a common port mistake.
 
-    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.BatchNorm2d`` in evaluation
+    dtype: that of ``x``. Raises InputError if the shapes don't fit. Source: ``torch.nn.BatchNorm2d`` in evaluation
     mode.
     """
     check_axes("batch_norm", "x", x, "B, C, H, W")
@@ -49,12 +49,12 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *, eps: floa
 
     (..., D), (D), (D) -> (..., D)
 
-    The variance is biased (divided by D), ``eps`` is inside the root.
+    The variance is biased (divided by D), and ``eps`` is inside the root.
 
-    dtype: that of ``x``. Raises InputError where the shapes don't fit. Source: ``torch.nn.LayerNorm``.
+    dtype: that of ``x``. Raises InputError if the shapes don't fit. Source: ``torch.nn.LayerNorm``.
     """
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise InputError(f"layer_norm takes tokens of one feature or more; x is of shape {x.shape}")
+        raise InputError(f"layer_norm takes tokens of at least one feature; x is of shape {x.shape}")
     _check_parameters(x.shape[-1], eps, weight=weight, bias=bias)
     centered = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centered).mean(axis=-1, keepdims=True)

@@ -1,9 +1,9 @@
 """Unfold a feature map to patches, and fold it back.
 
-A convolution is unfold, matrix product, fold; MobileViT has transformer layers where the product is (arXiv 2110.02178,
-section 3.1, "relationship to convolutions"). A map of D features is cut into N patches of P pixels, and the transformer
-runs P times, once for each position in the patch. So a token attends to the same position in all patches, never to the
-other pixels of its own patch: the convolutions before have already mixed those in.
+A convolution is unfold, matrix product, fold; MobileViT puts transformer layers in place of the product (arXiv
+2110.02178, section 3.1, "relationship to convolutions"). A map of D features is cut into N patches of P pixels, and the
+transformer runs P times, once for each position in the patch. So a token attends to the same position in all patches,
+never to the other pixels of its own patch: the convolutions before have already mixed those in.
 
 Explained in tutorials/06-unfold-and-fold.md, and as dilated attention in tutorials/15-why-mobilevit.md.
 """
@@ -24,11 +24,11 @@ def unfold_to_patches(x: np.ndarray, patch_size: int) -> np.ndarray:
     P = p*p positions in a patch, N = H/p * W/p patches, both counted row by row. The batch is the outer index of B*P: a
     plain reshape has the same shape and mixes everything up (a known port mistake).
 
-    dtype: that of ``x``. Raises InputError where p doesn't divide H and W: resize first. Source: transformers'
+    dtype: that of ``x``. Raises InputError unless p divides H and W: resize first. Source: transformers'
     ``MobileViTLayer.unfolding``.
     """
     check_axes("unfold_to_patches", "x", x, "B, D, H, W")
-    check_whole_number("patch_size", patch_size, least=1)
+    check_whole_number("patch_size", patch_size, at_least=1)
     B, D, H, W = x.shape
     p, N = patch_size, H // patch_size * (W // patch_size)
     if H % p or W % p:
@@ -42,10 +42,10 @@ def fold_from_patches(patches: np.ndarray, patch_size: int, size: tuple[int, int
 
     (B*P, N, D), p, (H, W) -> (B, D, H, W)
 
-    dtype: that of ``patches``. Raises InputError where the patches don't make up that map.
+    dtype: that of ``patches``. Raises InputError if the patches don't make up that map.
     """
     check_axes("fold_from_patches", "patches", patches, "B*P, N, D")
-    check_whole_number("patch_size", patch_size, least=1)
+    check_whole_number("patch_size", patch_size, at_least=1)
     check_size(size)
     p, (H, W) = patch_size, size
     BP, N, D = patches.shape

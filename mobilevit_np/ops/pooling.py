@@ -17,7 +17,8 @@ def global_pool(x: np.ndarray, kind: str = "avg") -> np.ndarray:
 
     (B, C, H, W) -> (B, C)
 
-    dtype: that of ``x``. Raises InputError for another kind. Source: timm's SelectAdaptivePool2d.
+    dtype: that of ``x``. Raises InputError for another kind, and for maps without pixels. Source: timm's
+    SelectAdaptivePool2d.
     """
     _check(x)
     if kind == "avg":
@@ -35,7 +36,7 @@ def global_average_pool(x: np.ndarray) -> np.ndarray:
 
     (B, C, H, W) -> (B, C)
 
-    dtype: that of ``x``. Raises InputError for maps of no pixel. Source: ``torch.mean(x, dim=[-2, -1])``.
+    dtype: that of ``x``. Raises InputError for maps without pixels. Source: ``torch.mean(x, dim=[-2, -1])``.
     """
     _check(x)
     return x.mean(axis=(2, 3))
@@ -44,4 +45,4 @@ def global_average_pool(x: np.ndarray) -> np.ndarray:
 def _check(x: np.ndarray) -> None:
     check_axes("global pooling", "x", x, "B, C, H, W")
     if 0 in x.shape[2:]:
-        raise InputError(f"maps of shape {x.shape} have no pixel to pool")
+        raise InputError(f"maps of shape {x.shape} have no pixels to pool")

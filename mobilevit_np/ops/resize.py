@@ -1,7 +1,7 @@
 """Bilinear resize of feature maps.
 
-The network itself resizes in three places: maps whose side isn't a multiple of the patch, the pooled branch of ASPP,
-and logits blown up to a photo's size. (Photos are resized in ``preprocess/``, by other rules.)
+The network itself resizes in three places: maps whose sides aren't multiples of the patch, the pooled branch of ASPP,
+and logits enlarged to a photo's size. (Photos are resized in ``preprocess/``, by other rules.)
 
 Explained in tutorials/01-an-image-as-an-array.md and tutorials/09-atrous-convolution-and-deeplabv3.md.
 """
@@ -26,10 +26,10 @@ def resize_bilinear(
 
     With ``align_corners=False`` pixels are areas: output pixel i looks at source (i + 0.5) * in/out - 0.5, held inside
     the map. With True they're points, and the corners coincide: i * (in-1)/(out-1); nothing in MobileViT uses that.
-    No antialiasing in either. ``rows`` asks for some of the H' rows only: how a mask of 100 megapixels is made from
+    Neither antialiases. ``rows`` asks for some of the H' rows only, so that a mask of 100 megapixels can be made from
     logits in bounded memory.
 
-    dtype: that of ``x``. Raises InputError for an empty size, and for whole numbers, which would cut fractions off.
+    dtype: that of ``x``. Raises InputError for an empty size, and for whole numbers, which would lose the fractions.
     Source: ``torch.nn.functional.interpolate``.
     """
     _check(x, size)
@@ -47,9 +47,9 @@ def best_class_at_size(logits: np.ndarray, size: tuple[int, int], *, dtype: type
 
     (B, K, H, W), (H', W') -> (B, H', W')
 
-    Goes strip by strip: at full size the logits of a 100-megapixel photo would be gigabytes, and its classes are asked
-    for in a smaller ``dtype``. Raises InputError as ``resize_bilinear``, and where there are no classes or ``dtype``
-    can't count them. Source: ``post_process_semantic_segmentation`` of transformers' MobileViTImageProcessor.
+    Goes strip by strip, since the logits of a 100-megapixel photo would be gigabytes at full size; a smaller ``dtype``
+    keeps the classes small. Raises InputError as ``resize_bilinear``, and if there are no classes or more than
+    ``dtype`` can count. Source: ``post_process_semantic_segmentation`` of transformers' MobileViTImageProcessor.
     """
     _check(logits, size)
     if not 1 <= logits.shape[1] <= np.iinfo(dtype).max + 1:
@@ -72,7 +72,7 @@ def _check(x: np.ndarray, size: tuple[int, int]) -> None:
 def _neighbors(
     size_in: int, size_out: int, align_corners: bool, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each output position: the source index before it, the one after it, and how far it lies between them."""
+    """For each output position: the source index before it, the one after it, and how far between them it lies."""
     position = np.arange(size_out, dtype=np.float64)
     if align_corners:
         source = position * ((size_in - 1) / (size_out - 1) if size_out > 1 else 0.0)

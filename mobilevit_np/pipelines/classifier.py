@@ -15,8 +15,9 @@ import numpy as np
 
 from ..checkpoints import Checkpoint
 from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
-from ..config import MAX_ATTENTION_BYTES, check_at_least_one, probability_bytes
+from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
+from ..ops.arguments import check_whole_number
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
 from .common import (
     Pipeline,
@@ -109,8 +110,8 @@ class Classifier(Pipeline):
         leave the loop or ``close()`` what this returns: no thread is left behind.
         Raises InputError where ``top`` or ``batch_size`` is under 1.
         """
-        check_at_least_one("top", top)
-        check_at_least_one("batch_size", batch_size)
+        check_whole_number("top", top, at_least=1)
+        check_whole_number("batch_size", batch_size, at_least=1)
         return self._stream(iter(images), top, batch_size)
 
     def _stream(
