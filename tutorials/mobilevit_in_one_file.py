@@ -1,14 +1,14 @@
 """MobileViT (arXiv 2110.02178) in one file: the classifier, the segmenter, and what they say of a photo.
 
-    python tutorials/mobilevit_in_one_file.py weights/pets-xx-small PHOTO
+    python tutorials/mobilevit_in_one_file.py weights/pets-xx-small tutorials/images/chelsea.png
     python tutorials/mobilevit_in_one_file.py weights/pets-deeplabv3-xx-small PHOTO [LOGITS.npy]
 
 The folder holds model.safetensors with Hugging Face's names, and config.json and preprocessor_config.json like those of
 the shipped weights. In place of a photo, a .npy file may hold pixel values in 0..1: (B, 3, H, W) of float32 or float64,
 channels in the weights' order. The logits are written to LOGITS.npy, if named.
 
-It reads from top to bottom: arithmetic, layers, networks, photos. Each layer takes its input and ``p``, its subtree of
-the checkpoint: for the whole network, the tensor called "classifier.weight" is p["classifier"]["weight"].
+It reads from top to bottom: arithmetic, layers, networks, photos; chapters 1 to 9 beside it explain each step. A layer
+takes its input and ``p``, its subtree of the checkpoint. At the root "classifier.weight" is p["classifier"]["weight"].
 
 Axes: B batch, C O channels in and out, H W height and width, P pixels in a patch, N patches (tokens), D transformer
 width, h heads, d width of a head, E expanded channels, F the feed-forward's width, A ASPP's channels, K classes.
@@ -77,6 +77,14 @@ def conv2d(x, weight, bias=None, stride=1, dilation=1, groups=1):  # (B, C, H, W
     return out if bias is None else out + bias[:, None, None]
 
 
+def neighbors(size_in, size_out, dtype):  # -> three of (size_out)
+    """For each output pixel: the source pixel before it, the one after it, and how far it lies between them."""
+    source = np.maximum((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, 0)
+    before = np.minimum(source.astype(int), size_in - 1)
+    after = np.minimum(before + 1, size_in - 1)
+    return before, after, (source - before).astype(dtype)
+
+
 def resize_bilinear(x, size):  # (B, C, H, W), (H', W') -> (B, C, H', W')
     """Linear interpolation along each axis; pixels are areas, not points (align_corners=False)."""
     if size == x.shape[2:]:
@@ -85,14 +93,6 @@ def resize_bilinear(x, size):  # (B, C, H, W), (H', W') -> (B, C, H', W')
     left, right, across = neighbors(x.shape[3], size[1], x.dtype)
     x = x[:, :, top] * (1 - down[:, None]) + x[:, :, bottom] * down[:, None]  # (B, C, H, W) -> (B, C, H', W)
     return x[..., left] * (1 - across) + x[..., right] * across  # (B, C, H', W) -> (B, C, H', W')
-
-
-def neighbors(size_in, size_out, dtype):  # -> three of (size_out)
-    """For each output pixel: the source pixel before it, the one after it, and how far it lies between them."""
-    source = np.maximum((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, 0)
-    before = np.minimum(source.astype(int), size_in - 1)
-    after = np.minimum(before + 1, size_in - 1)
-    return before, after, (source - before).astype(dtype)
 
 
 def unfold_to_patches(x, patch):  # (B, D, H, W), the side of a patch -> (B*P, N, D)
@@ -140,7 +140,7 @@ def attention(x, p, config):  # (B*P, N, D) -> (B*P, N, D)
     scale = 1 / math.sqrt(D // h)  # not np.sqrt, whose float64 would make float32 float64
     probabilities = softmax(query @ key.swapaxes(2, 3) * scale)  # (B*P, h, N, d) @ (B*P, h, d, N) -> (B*P, h, N, N)
     x = probabilities @ value  # (B*P, h, N, N) @ (B*P, h, N, d) -> (B*P, h, N, d)
-    return linear(x.swapaxes(1, 2).reshape(BP, N, D), **p["output"]["dense"])
+    return linear(x.swapaxes(1, 2).reshape(BP, N, D), **p["output"]["dense"])  # heads side by side: (B*P, N, D)
 
 
 def transformer_layer(x, p, config):  # (B*P, N, D) -> (B*P, N, D)
@@ -172,10 +172,10 @@ def mobilevit_block(x, p, config):  # (B, C, H, W) -> (B, C, H, W)
 
 def aspp(x, p, config):  # (B, C, H, W) -> (B, A, H, W)
     """Five views of the map, from one pixel to the whole, projected together. ReLU, whatever the backbone has."""
-    pixel, *atrous, whole = p["convs"].values()
+    pixel, *atrous, pooling = p["convs"].values()
     views = [conv_layer(x, pixel, "relu")]
     views += [conv_layer(x, conv, "relu", dilation=d) for conv, d in zip(atrous, config.atrous_rates, strict=True)]
-    mean = conv_layer(x.mean(axis=(2, 3), keepdims=True), whole["conv_1x1"], "relu")  # -> (B, A, 1, 1)
+    mean = conv_layer(x.mean(axis=(2, 3), keepdims=True), pooling["conv_1x1"], "relu")  # -> (B, A, 1, 1)
     views += [resize_bilinear(mean, x.shape[2:])]
     return conv_layer(np.concatenate(views, axis=1), p["project"], "relu")  # (B, 5A, H, W) -> (B, A, H, W)
 
@@ -247,7 +247,7 @@ def resized(photo, size, config):  # (H, W, 3), (H', W') -> (1, 3, H', W')
     return x[:, ::-1] if config.do_flip_channel_order else x
 
 
-def middle(photo, config):  # (H, W, 3) -> (1, 3, H', W')
+def center_crop(photo, config):  # (H, W, 3) -> (1, 3, H', W')
     """What a classifier sees: the short side resized, and the middle cropped."""
     short, crop = config.size["shortest_edge"], config.crop_size
     H, W = (int(side * short / min(photo.shape[:2])) for side in photo.shape[:2])
@@ -255,7 +255,7 @@ def middle(photo, config):  # (H, W, 3) -> (1, 3, H', W')
     return resized(photo, (H, W), config)[:, :, top : top + crop["height"], left : left + crop["width"]]
 
 
-def whole(photo, config):  # (H, W, 3) -> (1, 3, H', W')
+def whole_photo(photo, config):  # (H, W, 3) -> (1, 3, H', W')
     """What a segmenter sees: all of it, the short side as long as a crop's, both in multiples of 32."""
     short = min(config.crop_size.values())
     H, W = (round(side * short / min(photo.shape[:2]) / 32) * 32 for side in photo.shape[:2])
@@ -271,7 +271,7 @@ def main(model, source, target=None):
     for name in ("config.json", "preprocessor_config.json"):
         vars(config).update(json.loads((folder / name).read_text(encoding="utf-8")))
     tensors = load_file(folder / "model.safetensors")
-    network, prepare = (classifier, middle) if "classifier.weight" in tensors else (segmenter, whole)
+    network, prepare = (classifier, center_crop) if "classifier.weight" in tensors else (segmenter, whole_photo)
     if source.endswith(".npy"):
         pixel_values = np.load(source)
         size = pixel_values.shape[2:]
