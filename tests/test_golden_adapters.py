@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import port_table
@@ -24,6 +25,7 @@ from mobilevit_np.golden.adapters import (
     record_tflite,
     record_torch,
     record_tract,
+    tflite,
     write_port,
 )
 from mobilevit_np.golden.adapters.collecting import fed, first_of, input_of
@@ -361,6 +363,16 @@ def test_a_missing_framework_is_named(monkeypatch, record, hidden, says):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=says):
         record(b"", golden_and_network()[0])
+
+
+@pytest.mark.parametrize(("model", "name"), [(b"no model", "what was given"), ("port.tflite", "port.tflite")])
+def test_a_tflite_file_that_can_not_be_read_is_said(monkeypatch, model, name):
+    def interpreter(**options):
+        raise ValueError("The model is not a valid Flatbuffer buffer")  # LiteRT's words
+
+    monkeypatch.setattr(tflite, "_lite", lambda: (interpreter, SimpleNamespace(BUILTIN_WITHOUT_DEFAULT_DELEGATES=0)))
+    with pytest.raises(InputError, match=f"^{name} can't be read as a TFLite file: The model is not a valid"):
+        record_tflite(model, golden_and_network()[0])
 
 
 def test_int8_is_held_to_one_rounding_wherever_it_is():

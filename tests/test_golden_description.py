@@ -50,6 +50,7 @@ def but(array, where, value):
         (TOKENS, but(TOKENS, (slice(None), 5), 0), "1 of its 16 tokens are off (5), the others right"),
         (MAP, np.sort(MAP, axis=None).reshape(MAP.shape), "the right numbers in another order"),
         (MAP, MAP**2, ""),
+        (np.maximum(MAP, 0), np.maximum(-MAP, 0), ""),  # what isn't zero is zero, and the other way round
         (MAP, MAP + RNG.standard_normal(MAP.shape), ""),
         (MAP, but(MAP, (0, 0, 0, 0), np.nan), ""),
     ],
@@ -87,7 +88,8 @@ def test_the_diagnosis_describes_what_nothing_names_and_names_what_comes_after()
     assert "off by a constant for each feature: a bias" in unexplained.hint
     assert len(unexplained.also) > 5
     assert not diagnosis.still_wrong
-    found[last] = found[last] * 2
+    doubled = Mistake("", "", "", ((last, lambda compute, *given, **options: 2 * compute(*given, **options)),), "", "")
+    found = port(golden, network, [mistake, doubled])
     text = "\n".join(diagnosis_lines(diagnose(golden, found, network)))
     assert f"?  {last} is off by" in text
     assert "it's 2 times the right tensor" in text

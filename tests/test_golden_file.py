@@ -150,9 +150,10 @@ def test_what_holds_all_tensors_of_a_torch_file_is_no_part_of_their_names(tmp_pa
     assert list(read_tensors(tmp_path / "port.pt")[0]) == list(tensors)
 
 
-def test_a_goldens_photo_serves_again(tmp_path):
+@pytest.mark.parametrize("name", ["golden.npz", "GOLDEN.NPZ"])
+def test_a_goldens_photo_serves_again(tmp_path, name):
     golden, network = golden_and_network()
-    found = trace(write_golden(tmp_path / "golden.npz", golden), network)
+    found = trace(write_golden(tmp_path / name, golden), network)
     np.testing.assert_array_equal(found.tensors["image"], golden.tensors["image"])
     assert found.input["image_sha256"] == golden.input["image_sha256"]
 

@@ -115,6 +115,17 @@ def test_a_weight_that_lies_otherwise_than_the_others_is_said(path, leaf, change
     assert (words if not axes else words.replace("as i o, unlike the others, which lie as o i", TURNED)) in found.how
 
 
+def test_a_change_of_axes_that_are_equally_long_is_told_apart():
+    """The shape fits several layouts, and the numbers are ours in none."""
+    expected = np.random.default_rng(0).standard_normal((8, 8, 3, 3))
+    found = {"conv": {"weight": expected.transpose(1, 0, 3, 2)}}
+    (misplaced,) = identify({"conv.weight": expected}, found).misplaced
+    assert misplaced.how == "has its kernels' height and width exchanged"  # in the layout i o h w
+    found["conv"]["weight"] = expected.transpose(2, 0, 3, 1)
+    (misplaced,) = identify({"conv.weight": expected}, found).misplaced
+    assert misplaced.how == "has its axes in the order (1, 3, 0, 2)"
+
+
 def test_a_weight_never_loaded_and_one_in_the_wrong_place():
     fresh = np.random.default_rng(0).standard_normal
 

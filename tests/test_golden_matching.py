@@ -311,8 +311,10 @@ def test_files_keep_their_order(tmp_path):
     from safetensors.numpy import save_file
 
     tensors = {f"layer_{i}": np.full(3, i, np.float32) for i in (10, 2, 1)}
-    np.savez(tmp_path / "port.npz", **tensors)
-    assert list(read_port(tmp_path / "port.npz")) == ["layer_10", "layer_2", "layer_1"]
+    for name in ("port.npz", "PORT.NPZ"):
+        with open(tmp_path / name, "wb") as file:
+            np.savez(file, **tensors)
+        assert list(read_port(tmp_path / name)) == ["layer_10", "layer_2", "layer_1"]
     save_file(tensors, tmp_path / "port.safetensors")
     assert list(read_port(tmp_path / "port.safetensors")) == ["layer_1", "layer_2", "layer_10"]
     save_file(tensors, tmp_path / "listed.safetensors", {"order": json.dumps(list(tensors))})

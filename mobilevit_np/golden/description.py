@@ -78,8 +78,9 @@ def _sentences(
     if given is not None and given.shape == found.shape and fits(found, expected - given):
         yield "it's the right tensor without the layer's input: a residual is missing"
     dropped = (found == 0) & (expected != 0)
-    if 0.02 < dropped.mean() < 0.98:
-        factor = float((found * expected).sum() / np.square(expected[~dropped]).sum())
+    size = float(np.square(expected[~dropped]).sum())
+    if 0.02 < dropped.mean() < 0.98 and size:
+        factor = float((found * expected).sum()) / size
         if factor > _DROPOUT and fits(found, np.where(dropped, 0, expected * factor)):
             share = f"{dropped.mean():.0%} of it is zero"
             yield f"{share}, and the rest {factor:.3g} times what it should be: dropout is on"

@@ -45,6 +45,7 @@ _LAYOUTS = {  # of weights: our own -> those of the frameworks
     ),
     _MATRIX: ("o i", "i o", "o i 1 1", "1 1 i o", "o 1 1 i", "o i 1", "1 i o"),
 }
+_SCRAMBLED = "holds the right numbers in another order"
 _ALIASES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 Leaves = Mapping[str, np.ndarray]
 
@@ -256,7 +257,8 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
         expected, found = own.leaves[ours], parameters[module][leaf]
         if expected.ndim < 2:
             if found.size == expected.size and not _alike(found.reshape(expected.shape), expected):
-                yield Misplaced(own.names[ours], name, _reordered(found.reshape(expected.shape), expected))
+                how = _reordered(found.reshape(expected.shape), expected) or _SCRAMBLED
+                yield Misplaced(own.names[ours], name, how)
             continue
         possible, true = fits[module, leaf]
         elected = votes.get(_kind(expected, found), "")
@@ -329,19 +331,17 @@ def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> s
             ):
                 if other.shape == expected.shape and _alike(other, expected):
                     return how
-        if here.shape == expected.shape:
-            told = _reordered(here, expected)
-            if told:
-                return told
+        if order := _reordered(here, expected):
+            return order
     for axes in permutations(range(found.ndim)):
         turned = found.transpose(axes)
         if turned.shape == expected.shape and _alike(turned, expected):
             return f"has its axes in the order {axes}"
-    return "holds the right numbers in another order"
+    return _SCRAMBLED
 
 
 def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
-    """Which axis' entries are exchanged."""
+    """Along which axis the entries are in another order, if it's one; else empty."""
     for axis, what in ((0, "outputs"), (1, "inputs")):
         if axis >= expected.ndim:
             break
@@ -349,4 +349,4 @@ def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
         order = [int(np.abs(ours - row).max(axis=1).argmin()) for row in theirs]
         if sorted(order) == list(range(len(ours))) and _alike(theirs, ours[order]):
             return f"has its {what} in another order ({', '.join(map(str, order[:6]))}, ...)"
-    return "holds the right numbers in another order"
+    return ""

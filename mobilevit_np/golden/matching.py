@@ -94,7 +94,7 @@ def read_port(path: str | Path) -> dict[str, np.ndarray]:
     names = list(tensors)
     if "order" in metadata:
         names = _listed(metadata["order"], tensors, str(path))
-    elif not str(path).endswith(".npz"):
+    elif Path(path).suffix.lower() != ".npz":
         names.sort(key=natural)
     return {name: tensors[name] for name in names if tensors[name].dtype.kind in "fiu"}
 
@@ -458,5 +458,5 @@ def _listed(text: str, tensors: Mapping[str, Any], where: str) -> list[str]:
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or set(map(str, names)) != set(tensors):
-        raise CheckpointError(f"the `order` in the metadata of {where} is no JSON list of its tensors' names; mend it")
+        raise CheckpointError(f"the `order` in the metadata of {where} isn't a JSON list of its tensors' names; fix it")
     return [str(name) for name in names]

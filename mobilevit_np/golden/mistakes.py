@@ -247,7 +247,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "scale_by_width",
         "divides the attention scores by the root of the model's width, not the head's",
         "more than one head, and more than one token",
-        (("*.attention.attention", planting.scale_by_width),),
+        (("*.probabilities", planting.scale_by_width),),
         "scores / sqrt(width)",
         "divide the attention scores by sqrt(width / heads), the width of one head",
         source=_PORT,

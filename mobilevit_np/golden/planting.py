@@ -230,17 +230,19 @@ def fold_with_corners(
 # -- attention ---------------------------------------------------------------------------------------------------------
 
 
-def scale_by_width(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
-    return compute(x, scope, *args, **{**kwargs, "scale": 1 / math.sqrt(x.shape[-1])})
+def scale_by_width(
+    compute: Compute, query: np.ndarray, scope: Scope, key: np.ndarray, heads: int, **_: Any
+) -> np.ndarray:
+    return compute(query, scope, key, heads, scale=1 / math.sqrt(query.shape[-1]))
 
 
-def interleave_rows(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, **kwargs: Any) -> np.ndarray:
+def interleave_rows(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
     names = ("query", "key", "value")
     changed: dict[str, np.ndarray] = {}
     for leaf in ("weight", "bias") if config.qkv_bias else ("weight",):
         fused = np.concatenate([scope[f"{name}.{leaf}"] for name in names])  # Q's rows, then K's, then V's
         changed |= {f"{name}.{leaf}": fused[i::3] for i, name in enumerate(names)}
-    return compute(x, scope.with_tensors(changed), config, **kwargs)
+    return compute(x, scope.with_tensors(changed), config)
 
 
 def without_scale(
@@ -270,39 +272,32 @@ def weigh_reshaped_heads(
     return compute(query, scope, key, heads, **kwargs)
 
 
-def gather_reshaped_heads(
-    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, scale: float | None = None
-) -> np.ndarray:
+def gather_reshaped_heads(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
     query, key, value = _projections(x, scope, config)
-    heads = config.num_attention_heads
-    weights = model.attention_probabilities(query, scope / "probabilities", key, heads, scale=scale)
+    weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
     return (weights @ value.reshape(*weights.shape[:3], -1)).reshape(value.shape)
 
 
-def merge_by_reshape(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, **kwargs: Any) -> np.ndarray:
-    gathered = compute(x, scope, config, **kwargs)
+def merge_by_reshape(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+    gathered = compute(x, scope, config)
     return ops.split_heads(gathered, config.num_attention_heads).reshape(gathered.shape)
 
 
 def attend_with_heads(heads: int) -> Compute:
-    def attend(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, **kwargs: Any) -> np.ndarray:
-        return compute(x, scope, replace(config, num_attention_heads=heads), **kwargs)
+    def attend(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+        return compute(x, scope, replace(config, num_attention_heads=heads))
 
     return attend
 
 
-def attend_within_patches(
-    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, scale: float | None = None
-) -> np.ndarray:
+def attend_within_patches(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
     rows, N, D = x.shape
     pixels = config.patch_size**2
     query, key, value = (
         each.reshape(rows // pixels, pixels, N, D).swapaxes(1, 2).reshape(-1, pixels, D)
         for each in _projections(x, scope, config)
     )
-    weights = model.attention_probabilities(
-        query, scope / "probabilities", key, config.num_attention_heads, scale=scale
-    )
+    weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
     gathered = ops.attend(weights, value)
     return gathered.reshape(rows // pixels, N, pixels, D).swapaxes(1, 2).reshape(rows, N, D)
 

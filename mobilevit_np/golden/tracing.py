@@ -109,7 +109,7 @@ def _run(pixel_values: np.ndarray, network: Network, scope: Scope) -> None:
 def _load(source: Any, network: Network) -> dict[str, np.ndarray]:
     """The inputs by name: pixel values in float32 (float64 where they were given so), before them the photo if any."""
     array = source if isinstance(source, np.ndarray) and source.dtype.kind == "f" else None
-    if isinstance(source, (str, os.PathLike)) and Path(source).suffix in TENSOR_SUFFIXES:
+    if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in TENSOR_SUFFIXES:
         tensors = read_tensors(Path(source))[0]
         if IMAGE not in tensors:
             array = _one_of(tensors, str(source))

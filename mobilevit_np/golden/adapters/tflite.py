@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import MissingExtraError
+from ...errors import InputError, MissingExtraError
+from ...formats.files import first_line
 from ..file import PIXELS, Golden
 from ..identity import parameter_name
 from .collecting import fed, framework, input_of
@@ -24,17 +25,21 @@ def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dic
     """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
 
     What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
-    The network's input is the first, and channels may come last in it. Quantized
-    tensors come back as the numbers they stand for, in float32: tell ``compare`` that they are int8.
-    Raises MissingExtraError without TensorFlow or LiteRT, InputError where the file takes another size.
+    The network's input is the first, and channels may come last in it. Quantized tensors come back as the numbers
+    they stand for, in float32: tell ``compare`` that they are int8. Raises MissingExtraError without TensorFlow or
+    LiteRT, InputError if the file can't be read or takes another size.
     """
     make, kernels = _lite()
     where = {"model_content": model} if isinstance(model, bytes) else {"model_path": os.fspath(model)}
-    interpreter = make(
-        **where,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
+    try:
+        interpreter = make(
+            **where,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+    except ValueError as error:
+        name = "what was given" if isinstance(model, bytes) else str(model)
+        raise InputError(f"{name} can't be read as a TFLite file: {first_line(error)}") from None
     given = interpreter.get_input_details()[0]
     pixels = input_of(source)
     fitting = fed(pixels, given["shape_signature"])
