@@ -202,7 +202,7 @@ def test_reading_what_is_no_file(tmp_path):
         with pytest.raises(CheckpointError, match="can't read"):
             files.read_bytes(tmp_path / path)
     with pytest.raises(CheckpointError, match="11 bytes"):
-        files.read_bytes(tmp_path / "large", most=10)
+        files.read_bytes(tmp_path / "large", limit=10)
     with pytest.raises(CheckpointError, match="regular file"):
         files.read_bytes("/dev/zero")
 
@@ -244,7 +244,7 @@ def test_a_read_asks_for_what_the_file_holds(tmp_path):
 def test_a_sparse_file_is_refused_by_its_size(tmp_path):
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(files.MAX_BYTES + 1)
-    with pytest.raises(CheckpointError, match="holds 1,073,741,825 bytes; more than"):
+    with pytest.raises(CheckpointError, match="holds 1,073,741,825 bytes, more than"):
         files.read_bytes(tmp_path / "sparse")
 
 

@@ -23,9 +23,9 @@ import numpy as np
 from ..config import NetworkConfig, check_task
 from ..errors import CheckpointError, ConfigError, MobileViTError, MobileViTWarning, NotFoundError
 from ..formats import dtypes, files
+from ..formats.contents import TensorFile
 from ..formats.files import naming
 from ..formats.hub import PREPROCESSOR_FILE
-from ..formats.tensor_file import TensorFile
 from ..formats.weights_file import WeightsFile, open_weights
 from ..preprocess import Profile, named_profile, profile_from_settings
 from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config

@@ -1,4 +1,4 @@
-"""What a weights file holds, as all formats hand it over.
+"""What a weights file holds, whatever its format.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of a weights file as they are in it.
+    """The tensors of a weights file.
 
     ``tensors`` are new arrays in native byte order; bfloat16 is widened to float32 (exact), and ``dtypes`` says what
     each was stored as (``F32``, ``BF16``...).
@@ -26,19 +26,19 @@ class TensorFile:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str]) -> TensorFile:
-        """The tensors that ``names`` has ({name here: new name}), the others left out."""
+        """The tensors in ``names`` ({name here: new name}), without the others."""
         tensors = {new: self.tensors[name] for name, new in names.items()}
         return TensorFile(tensors, {new: self.dtypes[name] for name, new in names.items()}, self.format, self.metadata)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A weights file whose tensors are known by name and not yet read.
+    """A weights file whose tensors are known by name but not read yet.
 
     A training checkpoint holds several times the network's numbers: ``load`` reads those in {name: what to call it}.
-    What's inside containers goes by its path, with dots: ``optimizer.state.0.exp_avg``. ``container`` is what the paths
-    of all begin with, with its dot. ``saved`` is the outermost dictionary of a pickle, which holds more than tensors:
-    a training's arguments.
+    A tensor inside containers goes by its path: ``optimizer.state.0.exp_avg``. ``container`` is what all paths begin
+    with, up to a dot. ``saved`` is the outermost dictionary of a pickle, which holds more than tensors, such as the
+    arguments of the training.
     """
 
     names: tuple[str, ...]

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import CheckpointError, InputError
 
-STORED = {  # how the bytes lie in a file, before the byte order is known
+STORED = {  # NumPy's code for what is in the file, without the byte order
     "F64": "f8", "F32": "f4", "F16": "f2", "BF16": "u2",
     "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
     "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "u1",
@@ -24,7 +24,7 @@ STORED = {  # how the bytes lie in a file, before the byte order is known
 MAX_DIMENSIONS = 8  # a convolution's weight has four
 MAX_NUMBERS = 1 << 48
 FLOATING = ("F64", "F32", "F16", "BF16")
-SPELLINGS = {  # what people type
+_SPELLINGS = {  # what people type
     "float64": "F64", "double": "F64", "float32": "F32", "float": "F32", "float16": "F16", "half": "F16",
     "bfloat16": "BF16",
 }  # fmt: skip
@@ -33,7 +33,7 @@ _OF_NUMPY["bool"] = "BOOL"
 
 
 def float_type(dtype: Any, known: Sequence[str] = ("float32", "float64", "float16")) -> np.dtype:
-    """``dtype``, however it's said, as NumPy's. Raises InputError unless it's one of ``known``."""
+    """``dtype``, however it's spelled, as NumPy's. Raises InputError unless it's one of ``known``."""
     try:
         found = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except (TypeError, ValueError):
@@ -43,20 +43,20 @@ def float_type(dtype: Any, known: Sequence[str] = ("float32", "float64", "float1
     return found.newbyteorder("=")
 
 
-def are_counts(values: Any, most: int) -> TypeGuard[Sequence[int]]:
-    """Whether a value from a file is a list of at most ``most`` whole numbers, from 0 to more than any file holds."""
-    if not isinstance(values, (list, tuple)) or len(values) > most:
+def are_counts(values: Any, limit: int) -> TypeGuard[Sequence[int]]:
+    """Whether a value from a file is a list of at most ``limit`` whole numbers, from 0 to more than any file holds."""
+    if not isinstance(values, (list, tuple)) or len(values) > limit:
         return False
     return all(type(value) is int and 0 <= value < MAX_NUMBERS for value in values)
 
 
 def is_shape(value: Any) -> TypeGuard[Sequence[int]]:
-    """Whether a value from a file is a list of sizes that NumPy can make an array of (zero sizes included)."""
+    """Whether a value from a file is a list of sizes, 0 included, that NumPy can make an array of."""
     return are_counts(value, MAX_DIMENSIONS) and math.prod(size for size in value if size) < MAX_NUMBERS
 
 
 def item_size(name: str) -> int:
-    """Bytes of one number."""
+    """The bytes of one number."""
     return np.dtype(STORED[name]).itemsize
 
 
@@ -72,7 +72,7 @@ def decode(stored: np.ndarray, name: str) -> np.ndarray:
 def encode(values: np.ndarray, name: str) -> bytes:
     """The little-endian bytes of ``values`` in the format ``name``.
 
-    Raises CheckpointError where a finite number becomes infinite (float16 ends at 65504).
+    Raises CheckpointError if a finite number becomes infinite (float16 ends at 65504).
     """
     if name == "BF16":
         return _narrow_bfloat16(cast(values, np.dtype(np.float32))).astype("<u2").tobytes()
@@ -80,7 +80,7 @@ def encode(values: np.ndarray, name: str) -> bytes:
 
 
 def name_of(array: np.ndarray) -> str:
-    """The format's name for an array's dtype. Raises InputError where a checkpoint can't hold it."""
+    """The format's name for an array's dtype. Raises InputError if a checkpoint can't hold it."""
     try:
         return _OF_NUMPY[array.dtype.name]
     except KeyError:
@@ -88,25 +88,25 @@ def name_of(array: np.ndarray) -> str:
 
 
 def parse_name(text: str) -> str:
-    """``float32``, ``F32``, ``bfloat16``... -> the format's name. Raises InputError."""
-    name = SPELLINGS.get(text.lower(), text.upper())
+    """``float32``, ``F32``, ``bfloat16``... -> the format's name. Raises InputError for others."""
+    name = _SPELLINGS.get(text.lower(), text.upper())
     if name not in FLOATING:
-        raise InputError(f"{text!r} is no dtype for weights; choose from float64, float32, float16, bfloat16")
+        raise InputError(f"{text!r} is not a dtype for weights; choose from float64, float32, float16, bfloat16")
     return name
 
 
 def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``values`` in another dtype. Raises CheckpointError where a finite number becomes infinite."""
+    """``values`` in another dtype. Raises CheckpointError if a finite number becomes infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         result = values.astype(dtype)
     if dtype.kind == "f" and values.dtype.kind == "f" and not np.array_equal(np.isinf(values), np.isinf(result)):
-        most = float(np.max(np.abs(values)))
-        raise CheckpointError(f"a number of {most:g} doesn't fit {dtype.name}; use a wider dtype")
+        largest = float(np.max(np.abs(values)))
+        raise CheckpointError(f"a number of {largest:g} doesn't fit {dtype.name}; use a wider dtype")
     return result
 
 
 def _narrow_bfloat16(values: np.ndarray) -> np.ndarray:
-    bits = values.view(np.uint32) if values.ndim else values.reshape(1).view(np.uint32).reshape(())
+    bits = values.view(np.uint32)
     rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     upper = (bits.astype(np.uint64) + rounding) >> np.uint64(16)
     return np.where(np.isnan(values), (bits >> np.uint32(16)) | np.uint32(0x40), upper).astype(np.uint16)

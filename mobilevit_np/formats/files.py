@@ -1,8 +1,8 @@
 """Files read whole, and written beside their target and renamed into place.
 
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
-file is renamed, and the temporary files go whatever happens (an error, a full disk, Ctrl-C and other signals that
-Python hears of). A signal between two renames waits until the last, and one while things are cleared away waits too.
+file is renamed, and the temporary files are removed whatever happens (an error, a full disk, Ctrl-C or another signal
+that Python handles). A signal waits until the renaming, or the clearing away, is done.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -25,41 +25,40 @@ from ..fence import ENDING
 
 MAX_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
 MAX_JSON_BYTES = 16 << 20
-MAX_NESTED = 32  # a config.json is three deep
+MAX_NESTED = 32  # a config.json is three levels deep
 _STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def read_bytes(path: str | Path, *, most: int = MAX_BYTES) -> bytes:
+def read_bytes(path: str | Path, *, limit: int = MAX_BYTES) -> bytes:
     """The whole file.
 
-    Raises NotFoundError where the system won't give it, CheckpointError where it's no regular file or holds over
-    ``most``.
+    Raises NotFoundError if it can't be read, CheckpointError if it isn't a regular file or holds over ``limit``.
     """
     try:
-        with open(path, "rb", opener=open_at_once) as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CheckpointError(f"{path} is not a regular file; copy it to one")
-            if status.st_size > most:
-                raise CheckpointError(f"{path} holds {status.st_size:,} bytes; more than the {most:,} it may")
-            return file.read(status.st_size)  # no more: as much as it may return, read asks of memory at once
+            if status.st_size > limit:
+                raise CheckpointError(f"{path} holds {status.st_size:,} bytes, more than the {limit:,} allowed")
+            return file.read(status.st_size)  # no more: read allocates all it may return
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        if isinstance(error, MobileViTError):
-            raise
         raise NotFoundError(f"can't read {path}: {reason(error)}") from None
 
 
 def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
-    """The JSON object in ``data``, which can be written again: nested ``MAX_NESTED`` deep at most, all text Unicode.
+    """The JSON object in ``data``, fit to be written again: at most ``MAX_NESTED`` levels deep, all text Unicode.
 
-    Raises CheckpointError, calling the text ``name``, where it is none.
+    Raises CheckpointError, calling the text ``name``, if it's anything else.
     """
     if len(data) > MAX_JSON_BYTES:
-        raise CheckpointError(f"{name} holds {len(data):,} bytes of JSON; more than the {MAX_JSON_BYTES:,} it may")
+        raise CheckpointError(f"{name} holds {len(data):,} bytes of JSON, more than the {MAX_JSON_BYTES:,} allowed")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         value = json.loads(text)
-        if "\\u" in text:  # half of a pair, which is no character and can't be printed, is only written so
+        if "\\u" in text:  # the only way to write half of a surrogate pair, which can't be printed
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:  # both JSON's and UTF-8's errors are ValueErrors
         raise CheckpointError(f"{name} is not JSON: {first_line(error)}") from None
@@ -75,8 +74,8 @@ def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises CheckpointError where it can't be read or is none."""
-    return parse_json(read_bytes(path, most=MAX_JSON_BYTES), str(path))
+    """The JSON object in a file. Raises CheckpointError if it can't be read or isn't one."""
+    return parse_json(read_bytes(path, limit=MAX_JSON_BYTES), str(path))
 
 
 def write_file(path: str | Path, data: bytes) -> Path:
@@ -87,15 +86,15 @@ def write_file(path: str | Path, data: bytes) -> Path:
 def write_files(
     contents: Mapping[Any, bytes], *, folders: Iterable[str | os.PathLike[str]] = (), remove: Iterable[Path] = ()
 ) -> list[Path]:
-    """Write ``{path: bytes}``: each whole or not at all, none before all of them are on the disk.
+    """Write ``{path: bytes}``: each whole or not at all, and none until all of them are on the disk.
 
-    ``folders`` are made first, where missing. The files ``remove``, which what's written makes invalid, go once all are
-    in place. A symbolic link stays and the file it leads to is replaced; a device or a pipe is written to, and so is
-    ``/dev/stdout`` whatever it leads to.
-    Raises OutputError where a folder is missing or can't be written to, or the disk is full; nothing is left then.
-    BrokenPipeError: whoever read what's written to standard output has gone.
+    Missing ``folders`` are made first. The files in ``remove``, which the new ones make invalid, go once all are in
+    place. A symbolic link stays and the file it points to is replaced; a device or a pipe is written to, and so is
+    ``/dev/stdout`` whatever it points to.
+    Raises OutputError if a folder is missing or can't be written to, or the disk is full; nothing is left then.
+    Raises BrokenPipeError if the reader of standard output has gone.
     """
-    import secrets  # and what it imports: only where something is written
+    import secrets  # slow to import, and only needed for writing
 
     staged: list[tuple[Path, Path]] = []
     targets = []
@@ -126,13 +125,13 @@ def write_files(
 
 
 def is_standard_output(path: str | Path) -> bool:
-    """Whether a path is a name of standard output, which may be a pipe, a terminal, or a file that the shell opened."""
+    """Whether a path stands for standard output, which may be a pipe, a terminal, or a file that the shell opened."""
     return str(path) in _STANDARD_OUTPUT
 
 
 @contextlib.contextmanager
 def _made(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
-    """The folders, made with those above them; where what's done inside fails, what was missing is removed again."""
+    """The folders, made with their parents; those that were missing are removed again if what's done inside fails."""
     made: list[Path] = []
     try:
         for folder in map(Path, folders):
@@ -157,25 +156,25 @@ def naming(name: object, kind: type[MobileViTError] = CheckpointError) -> Iterat
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in the system's words and without the path, which the message has already."""
+    """What went wrong, in the system's words, without the path, which the message already has."""
     text = error.strerror if isinstance(error, OSError) else None
     return (text or first_line(error)).lower()
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its class where it has none."""
+    """The first line of an exception's message, or its class if there is none."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
-def shown(name: object, most: int = 150) -> str:
-    """A name out of a file for a message: cut short, and without line ends or other control characters."""
-    return visible(name, most)
+def shown(name: object, limit: int = 150) -> str:
+    """A name from a file for a message: cut short, and without line ends or other control characters."""
+    return visible(name, limit)
 
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """A signal (Ctrl-C) has its effect at the end. Only the main thread gets them, and only Python's handlers wait."""
+    """Signals (Ctrl-C) take effect at the end. Only the main thread gets them, and only Python's handlers wait."""
     handlers: dict[int, Any] = {}
     waiting: list[tuple[Any, ...]] = []
     try:
@@ -193,7 +192,7 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _clear_away(steps: Iterable[Callable[[], None]]) -> None:
-    """Take each step, whoever presses Ctrl-C again. What was never made, or holds something by now, is no error."""
+    """Take each step, even if Ctrl-C is pressed again. It's no error if a file isn't there, or a folder isn't empty."""
     interrupted = None
     for _ in range(2):  # a signal may come just before they wait
         try:
@@ -207,8 +206,8 @@ def _clear_away(steps: Iterable[Callable[[], None]]) -> None:
         raise interrupted
 
 
-def open_at_once(path: str, flags: int) -> int:
-    """The file's descriptor. Without the flag, which Windows hasn't, a pipe would be opened once somebody writes."""
+def _open_at_once(path: str, flags: int) -> int:
+    """The file's descriptor. Without the flag, which Windows lacks, opening a pipe would wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -222,6 +221,6 @@ def _write_temporary(temporary: Path, target: Path, data: bytes) -> None:
 
 
 def _write_into(target: str | Path, data: bytes) -> None:
-    standard = is_standard_output(target)  # opened anew, a file that the shell has opened would be begun anew
+    standard = is_standard_output(target)  # reopened, a file that the shell has opened would be truncated
     with open(1 if standard else target, "wb", closefd=not standard) as file:  # a folder: IsADirectoryError
         file.write(data)

@@ -62,7 +62,7 @@ _ENDINGS = (  # of files in a folder that holds nothing else
 
 
 def refuse(data: bytes) -> None:
-    """Raise CheckpointError that says what the bytes are, and what to do, where that's known."""
+    """Raise CheckpointError that says what the bytes are, and what to do, if that's known."""
     if not data:
         raise CheckpointError("the file is empty; download it again")
     for start, magic, what, remedy in _MAGIC:
@@ -84,7 +84,7 @@ def refuse(data: bytes) -> None:
 
 
 def refuse_zip(names: list[str]) -> None:
-    """Raise CheckpointError that says what a zip with these entries is, where PyTorch didn't write it as weights."""
+    """Raise CheckpointError that says what a zip with these entries is, which PyTorch didn't write as weights."""
     for ending, what, remedy in _PACKED:
         if any(name.endswith(ending) for name in names):
             raise CheckpointError(f"this is {what}; {remedy}")
@@ -92,7 +92,7 @@ def refuse_zip(names: list[str]) -> None:
 
 
 def of_folder(names: list[str]) -> str:
-    """What the files of a folder without weights are, as a clause; empty where nothing is known of them."""
+    """What the files of a folder without weights are, as a clause; empty if none is known."""
     if steps := [name for name in names if re.fullmatch(r"checkpoint-\d+", name)]:
         return f"but a training's {', '.join(steps[:4])}: give the folder of one"
     for name in names:
@@ -103,11 +103,11 @@ def of_folder(names: list[str]) -> str:
 
 
 def _protobuf(data: bytes) -> str | None:
-    """ONNX and Core ML, messages that begin with a small version number; what comes next tells them apart."""
+    """ONNX, Core ML or a SavedModel: all begin with a small version number, and what comes next tells them apart."""
     if data[:1] != b"\x08" or len(data) < 8 or not 0 < data[1] < 64:
         return None
     after = next((i + 1 for i in range(3, 8) if data[i] < 0x80), 8)  # behind a length of several bytes
-    if data[1:3] == b"\x01\x12":  # a first version, which ONNX left before PyTorch wrote any
+    if data[1:3] == b"\x01\x12":  # version 1, which ONNX had left behind before PyTorch wrote any
         return "a TensorFlow SavedModel"
     if data[2] == 0x12 and data[after : after + 1] == b"\x0a":  # a description, which begins with an input's tag
         return "a Core ML model"

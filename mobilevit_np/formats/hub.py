@@ -1,9 +1,9 @@
 """The Hugging Face hub: its local cache, and the download through ``huggingface_hub``.
 
-The cache is looked through first and needs no extra: a repository's folder there holds ``refs`` (a branch's name ->
-a commit) and ``snapshots`` (a commit's files). What isn't there is downloaded into it with the optional extra ``hub``,
-which brings the progress bar. The environment variables are huggingface_hub's own: HF_HUB_CACHE, HF_HOME,
-HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN.
+The cache is searched first and needs no extra: a repository's folder there holds ``refs`` (a branch's name -> a commit)
+and ``snapshots`` (a commit's files). What is missing is downloaded into it by the optional extra ``hub``, which also
+shows the progress bar. The environment variables are huggingface_hub's own: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT,
+HF_HUB_OFFLINE, HF_TOKEN.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -28,22 +28,8 @@ CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}/{_NAME}")
-_OF_THE_DISK = {
-    getattr(errno, name, None)  # Windows hasn't all of them
-    for name in (
-        "ENOSPC",
-        "EDQUOT",
-        "EFBIG",
-        "EIO",
-        "EROFS",
-        "EACCES",
-        "EPERM",
-        "ENOTDIR",
-        "EISDIR",
-        "EMFILE",
-        "ENAMETOOLONG",
-    )
-} - {None}
+_DISK_ERRORS = "ENOSPC EDQUOT EFBIG EIO EROFS EACCES EPERM ENOTDIR EISDIR EMFILE ENAMETOOLONG"
+_OF_THE_DISK = {getattr(errno, name) for name in _DISK_ERRORS.split() if hasattr(errno, name)}  # Windows lacks some
 _YES = ("1", "true", "yes", "on")
 
 
@@ -52,10 +38,10 @@ def is_repository(text: str) -> bool:
     return bool(_REPOSITORY.fullmatch(text)) and ".." not in text and "--" not in text
 
 
-def weights_files(variant: str | None = None) -> tuple[str, ...]:
-    """What weights are called there, the preferred first: each whole, then in shards, of which this is the index.
+def weights_files(variant: str | None) -> tuple[str, ...]:
+    """What weights are called there, the preferred first: each a single file, then the index of several shards.
 
-    Raises InputError where ``variant`` (``fp16``: model.fp16.safetensors) can't be a part of a file's name.
+    Raises InputError if ``variant`` (``fp16``: model.fp16.safetensors) can't be a part of a file's name.
     """
     if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w-]+", variant)):
         raise InputError(f"variant must be a word such as fp16, not {variant!r:.60}")
@@ -86,7 +72,7 @@ def is_offline() -> bool:
 
 
 def cached_snapshot(repository: str, revision: str = MAIN, *, cache: str | Path | None = None) -> Path | None:
-    """The folder of a revision's files in the cache; None where it isn't there. Raises InputError for wrong names."""
+    """The folder of a revision's files in the cache; None if it isn't there. Raises InputError for wrong names."""
     _check_names(repository, revision)
     root = Path(cache or cache_folder()) / f"models--{repository.replace('/', '--')}"
     commit = revision
@@ -110,12 +96,12 @@ def download(
     subfolder: str = "",
     **options: Any,
 ) -> Path:
-    """The folder of a revision's files in the cache, after downloading what's wanted and isn't there.
+    """The folder of a revision's files in the cache, after downloading those that are wanted and missing.
 
-    ``wanted`` are groups of names of files in ``subfolder``: of each, the first that the repository has is fetched; the
-    last group must have one. ``offline`` forbids it, as HF_HUB_OFFLINE does. ``options`` are ``hf_hub_download``'s:
-    ``token``, ``force_download``. Raises NotDownloadedError without ``huggingface_hub``, NotFoundError where the
-    download fails.
+    ``wanted`` are groups of file names in ``subfolder``: of each group, the first that the repository has is fetched;
+    of the last, it must have one. ``offline`` forbids it, as HF_HUB_OFFLINE does. ``options`` are
+    ``hf_hub_download``'s: ``token``, ``force_download``. Raises NotDownloadedError without ``huggingface_hub``,
+    NotFoundError if the download fails.
     """
     _check_names(repository, revision)
     folder = f"{subfolder}/" if subfolder else ""
@@ -138,7 +124,7 @@ def download(
     for group in wanted:
         path = _download_first(huggingface_hub, repository, [folder + name for name in group], revision, options)
     if path is None:
-        raise NotFoundError(f"{repository} holds no {sought} at {revision!r}; it's not usable here")
+        raise NotFoundError(f"{repository} holds no {sought} at {revision!r}, so it can't be used here")
     return path.parent
 
 
@@ -182,7 +168,6 @@ def _how_to_get(repository: str) -> str:
 
 def _check_names(repository: str, revision: str) -> None:
     if not is_repository(repository):
-        raise InputError(f"{repository[:100]!r} is no repository's name; it should read like apple/mobilevit-small")
-    parts = revision.split("/")
-    if not all(re.fullmatch(r"[\w.-]+", part) and part.strip(".") for part in parts):
-        raise InputError(f"{revision[:100]!r} is no revision's name; it should be a branch, a tag or a commit")
+        raise InputError(f"{repository[:100]!r} is not a repository; it should read like apple/mobilevit-small")
+    if not all(re.fullmatch(r"[\w.-]+", part) and part.strip(".") for part in revision.split("/")):
+        raise InputError(f"{revision[:100]!r} is not a revision; it should be a branch, a tag or a commit")

@@ -1,8 +1,8 @@
 """The safetensors format, read and written.
 
 Eight bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets}}``, then the numbers, little-endian
-and without gaps. The ``safetensors`` package reads it, and checks every rule of it; what it hands over are bytes, which
-become arrays here because NumPy has no bfloat16. Writing is ours: the package's way to write bytes changed between its
+and without gaps. The ``safetensors`` package reads it and checks all its rules; what it returns are bytes, which become
+arrays here because NumPy has no bfloat16. Writing is ours, since the package's way to write bytes has changed between
 versions. The tests compare with what it writes, byte for byte.
 
 Explained in tutorials/10-checkpoints.md.
@@ -29,7 +29,7 @@ _NARROWEST_FIRST = ("BOOL", "U8", "I8", "I16", "U16", "F16", "BF16", "I32", "U32
 
 
 def parse(data: bytes) -> TensorFile:
-    """The tensors in a safetensors file's bytes. Raises CheckpointError where they break the format's rules."""
+    """The tensors in a safetensors file's bytes. Raises CheckpointError if they break the format's rules."""
     if data[8:9] != b"{":
         raise CheckpointError(
             "this is neither a safetensors file nor one that PyTorch wrote, or it's damaged; download it again"
@@ -55,8 +55,8 @@ def serialize(
 ) -> bytes:
     """A safetensors file's bytes. ``stored_as`` names the format of some tensors (``BF16``); the rest stay as they are.
 
-    The order is the package's: widest numbers first, then by name, so that all of them are aligned.
-    Raises CheckpointError where a number doesn't fit, InputError where NumPy's type has no counterpart.
+    The order is the package's: widest numbers first, then by name, so that all are aligned.
+    Raises CheckpointError if a number doesn't fit, InputError if NumPy's type has no counterpart.
     """
     names = {name: (stored_as or {}).get(name) or dtypes.name_of(array) for name, array in tensors.items()}
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
@@ -76,7 +76,7 @@ def serialize(
 
 
 def _array(name: str, entry: Mapping[str, Any]) -> np.ndarray:
-    """One tensor from what the package hands over: dtype, shape and bytes."""
+    """One tensor from what the package returns: dtype, shape and bytes."""
     dtype, shape, data = entry["dtype"], entry["shape"], entry["data"]
     if dtype not in dtypes.STORED:
         known = ", ".join(dtypes.STORED)

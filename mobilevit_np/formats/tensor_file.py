@@ -1,7 +1,7 @@
-"""A weights file read, whatever its format.
+"""Reading a weights file, whatever its format.
 
-The format is told by the first bytes, never by the file's name. What looks like a weights file and isn't one that can
-be read (TensorFlow's, a Git LFS pointer, a web page saved under the name) is named for what it is.
+The format is told by the first bytes, never by the file's name. A file that can't be read (TensorFlow's, a Git LFS
+pointer, a web page saved under the name) is called what it is.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import files, foreign, safetensors_file
 from .contents import Listing as Listing
-from .contents import TensorFile as TensorFile
+from .contents import TensorFile
 
 
 def read_tensor_file(path: str | Path) -> TensorFile:
@@ -29,19 +29,19 @@ def parse_tensor_file(data: bytes, name: str = "the file") -> TensorFile:
 def list_tensor_file(data: bytes, name: str = "the file") -> Listing:
     """The names of the tensors in a weights file's bytes, to be loaded; ``name`` is what messages call it.
 
-    Raises CheckpointError, and so does ``load``, where the bytes are no such file, are damaged, or ask for more than
+    Raises CheckpointError, and so does ``load``, if the bytes are no such file, are damaged, or ask for more than
     tensors.
     """
     with files.naming(name):
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            from . import torch_zip  # with its pickle machine: only where there's a pickle
+            from . import torch_zip  # imported late, with its pickle machine: most files hold no pickle
 
             return torch_zip.list_tensors(data, name)
         if data[:1] == b"\x80" and _LEGACY in data[:32]:
             from . import torch_legacy
 
             return torch_legacy.list_tensors(data, name)
-        if data[8:9] != b"{":  # safetensors begin with a length, whose bytes could be any of the others' marks
+        if data[8:9] != b"{":  # a safetensors file begins with a length, which could look like another format's mark
             foreign.refuse(data)
         file = safetensors_file.parse(data)
         return Listing(tuple(file.tensors), file.renamed)

@@ -1,7 +1,7 @@
-"""PyTorch's format from before 1.6, in which timm's first releases are, read without torch.
+"""PyTorch's format from before 1.6, in which timm published its first weights, read without torch.
 
-Five pickles one after the other: a magic number, the protocol's, facts about the machine, the containers, and the keys
-of the storages. Then these, in the order of the keys: how many numbers (eight bytes, little-endian), and the numbers.
+Five pickles one after the other: a magic number, the protocol number, facts about the machine, the containers, and the
+keys of the storages. Then the storages, in that order: how many numbers (eight bytes, little-endian), and the numbers.
 
 Explained in tutorials/10-checkpoints.md.
 """

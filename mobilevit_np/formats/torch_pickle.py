@@ -1,10 +1,10 @@
 """The pickle inside a torch file, walked opcode by opcode.
 
-A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the program names.
-This one knows a handful of opcodes that build plain containers, and a table of names it has its own meaning for:
-nothing is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out
-as a ``TensorRef``, which only says where its numbers lie; the numbers are another file's business (``torch_zip``).
-What a training checkpoint holds besides (NumPy scalars, paths, dates) becomes ``OPAQUE``.
+A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the program names. This
+one knows the opcodes that build plain containers, and a table of names to which it gives meanings of its own: nothing
+is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out as a
+``TensorRef``, which only says where its numbers are; ``torch_zip`` reads these. Whatever else a training checkpoint
+holds (NumPy scalars, paths, dates) becomes ``OPAQUE``.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -21,8 +21,8 @@ from .files import first_line, shown
 
 MAX_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
 MAX_OPCODES = 1_000_000
-MAX_INT = 1 << 512  # seeds and magic numbers have 128 bits at most; printing a long one takes forever
-MAX_KEY = 1 << 63  # beyond, all of many numbers may have one hash, and a dictionary of them takes forever too
+MAX_INT = 1 << 512  # seeds and magic numbers have at most 128 bits; printing a long one takes forever
+MAX_KEY = 1 << 63  # larger numbers can be chosen to share one hash, and a dictionary of them takes forever too
 KEY_TYPES = (str, int, float, bool, bytes, type(None))  # hashing a nested tuple could take forever
 STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -32,7 +32,7 @@ STORAGES = {
 
 
 class Opaque:
-    """Stands for a value that no weights need."""
+    """Stands for a value that isn't needed for weights."""
 
     def __repr__(self) -> str:
         return "OPAQUE"
@@ -43,7 +43,7 @@ OPAQUE = Opaque()
 
 @dataclass(frozen=True)
 class StorageRef:
-    """A stretch of numbers in the archive: the entry's key, their format, and how many the pickle says there are."""
+    """A run of numbers in the archive: the entry's key, their format, and how many the pickle says there are."""
 
     key: str
     dtype: str
@@ -52,7 +52,7 @@ class StorageRef:
 
 @dataclass(frozen=True)
 class TensorRef:
-    """A view of a storage, as the pickle describes it; nothing in it is checked yet."""
+    """A view of a storage, as the pickle describes it: nothing in it is checked yet."""
 
     storage: StorageRef
     offset: Any
@@ -70,8 +70,8 @@ class Global:
 def read_pickle(data: bytes | BinaryIO, storages: dict[str, StorageRef] | None = None) -> Any:
     """What the pickle builds: dict, list, tuple, str, bytes, numbers, None, ``TensorRef`` and ``OPAQUE``.
 
-    A file object is left behind the pickle's end. ``storages`` gets every storage that it refers to, by key.
-    Raises CheckpointError at the first name or opcode that weights don't need, and where the program is broken.
+    A file object is left just behind the pickle. ``storages`` gets every storage that it refers to, by key.
+    Raises CheckpointError at the first name or opcode that weights don't need, and if the program is broken.
     """
     if isinstance(data, bytes) and len(data) > MAX_PICKLE_BYTES:
         raise CheckpointError(f"its pickle holds {len(data):,} bytes; weights need far less")
@@ -79,7 +79,7 @@ def read_pickle(data: bytes | BinaryIO, storages: dict[str, StorageRef] | None =
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPCODES:
-                raise CheckpointError(f"its pickle is longer than {MAX_OPCODES:,} steps; weights need far less")
+                raise CheckpointError(f"its pickle takes over {MAX_OPCODES:,} steps; weights need far fewer")
             if opcode.name == "STOP":
                 return machine.result()
             step = _STEPS.get(opcode.name)
@@ -122,10 +122,10 @@ class _Machine:
         return values
 
     def charge(self, *values: Any) -> None:
-        """Count what a step copies: one list, remembered and copied at every step, would fill any memory."""
+        """Count what a step copies: a list that every step copies again would fill any memory."""
         self.copied += sum(len(value) for value in values if isinstance(value, (list, tuple, dict)))
         if self.copied > MAX_OPCODES:
-            raise CheckpointError(f"its pickle copies over {MAX_OPCODES:,} values; weights need far less")
+            raise CheckpointError(f"its pickle copies over {MAX_OPCODES:,} values; weights need far fewer")
 
     def result(self) -> Any:
         if len(self.stack) != 1 or self.marks:
@@ -133,7 +133,7 @@ class _Machine:
         return self.stack[0]
 
 
-# What the names in the table mean. Each gets the arguments as the pickle gives them and checks what it uses.
+# What the names in the table mean. Each gets its arguments straight from the pickle, and checks those it uses.
 
 
 def _make_dict(*pairs: Any) -> dict[Any, Any]:
@@ -164,37 +164,33 @@ def _make_sequence(values: Any = ()) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _make_opaque(*_: Any) -> Opaque:
-    return OPAQUE
-
-
+_OPAQUE = (
+    "_codecs.encode", "collections.Counter", "torch.device", "torch.serialization._get_layout",
+    "builtins.complex", "__builtin__.complex", "datetime.date", "datetime.datetime", "datetime.timedelta",
+    "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+    "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath",
+    "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "pathlib._local.PurePosixPath",
+)  # fmt: skip
 _CALLABLES: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _make_dict,
     "collections.defaultdict": _make_dict,
-    "collections.Counter": _make_opaque,
     "argparse.Namespace": _make_dict,
     "torch._utils._rebuild_tensor": _make_tensor,
     "torch._utils._rebuild_tensor_v2": _make_tensor,
     "torch._utils._rebuild_parameter": _make_parameter,
     "torch._utils._rebuild_parameter_with_state": _make_parameter,
     "torch.Size": _make_sequence,
-    "torch.device": _make_opaque,
-    "torch.serialization._get_layout": _make_opaque,
     **dict.fromkeys(["builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset"], _make_sequence),
-    **dict.fromkeys(["builtins.complex", "__builtin__.complex", "_codecs.encode", "datetime.datetime"], _make_opaque),
-    **dict.fromkeys(["datetime.date", "datetime.timedelta", "numpy.dtype", "numpy.ndarray"], _make_opaque),
-    **dict.fromkeys([f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")], _make_opaque),
-    **dict.fromkeys([f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")], _make_opaque),
-    **dict.fromkeys(
-        [f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "Path")], _make_opaque
-    ),
-    **dict.fromkeys([f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath")], _make_opaque),
+    **dict.fromkeys(_OPAQUE, lambda *_: OPAQUE),
 }
 _TYPES = frozenset(  # names that only stand for a type: a storage's, a tensor's dtype, a defaultdict's factory
     [f"torch.{name}" for name in STORAGES]
     + [f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "uint8", "bool")]
     + [f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "int", "float", "str")]
 )
+
+
 # The opcodes.
 
 
@@ -234,7 +230,7 @@ def _reduce(machine: _Machine, _: Any) -> None:
 
 
 def _newobj_ex(machine: _Machine, _: Any) -> None:
-    machine.pop()  # keyword arguments: no name in the table takes any
+    machine.pop()  # the keyword arguments, which no name in the table takes
     _reduce(machine, _)
 
 
@@ -291,14 +287,6 @@ def _extend(machine: _Machine, values: list[Any]) -> None:
         raise ValueError("items for something that is no list")
 
 
-def _pop(machine: _Machine, _: Any) -> None:
-    machine.pop()
-
-
-def _pop_mark(machine: _Machine, _: Any) -> None:
-    machine.pop_to_mark()
-
-
 def _make_tuple(count: int) -> Callable[[_Machine, Any], None]:
     def step(machine: _Machine, _: Any) -> None:
         machine.push(tuple([machine.pop() for _ in range(count)][::-1]))
@@ -314,16 +302,8 @@ def _dict_of(machine: _Machine, _: Any) -> None:
     _set_items(machine, None)
 
 
-def _memoize(machine: _Machine, _: Any) -> None:
-    machine.memo[len(machine.memo)] = machine.top()
-
-
-def _put_memo(machine: _Machine, index: Any) -> None:
-    machine.memo[index] = machine.top()
-
-
-def _push_argument(machine: _Machine, argument: Any) -> None:
-    machine.push(argument)
+def _memoize(machine: _Machine, index: int | None) -> None:
+    machine.memo[len(machine.memo) if index is None else index] = machine.top()
 
 
 def _push_int(machine: _Machine, argument: int) -> None:
@@ -331,7 +311,7 @@ def _push_int(machine: _Machine, argument: int) -> None:
 
 
 def _push_text(machine: _Machine, argument: str) -> None:
-    """What no UTF-8 can hold, as a pickle's text may be, could be neither printed nor written."""
+    """A pickle's text may be more than UTF-8 can hold, and could then be neither printed nor written."""
     machine.push(argument if argument.isascii() or _is_unicode(argument) else OPAQUE)
 
 
@@ -343,18 +323,13 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _ignore(machine: _Machine, argument: Any) -> None:
-    """Protocol numbers and frames, which only help a reader of streams."""
-
-
-_Step = Callable[[_Machine, Any], None]
-
-_STEPS: dict[str, _Step] = {
-    **dict.fromkeys(["PROTO", "FRAME"], _ignore),
+_STEPS: dict[str, Callable[[_Machine, Any], object]] = {
+    **dict.fromkeys(["PROTO", "FRAME"], lambda machine, _: None),  # of use to readers of streams only
     **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "LONG4"], _push_int),
     **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"], _push_text),
-    "BINFLOAT": _push_argument,
-    **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"], _push_argument),
+    **dict.fromkeys(
+        ["BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"], _Machine.push
+    ),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
@@ -363,8 +338,8 @@ _STEPS: dict[str, _Step] = {
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "EMPTY_SET": lambda machine, _: machine.push([]),
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
-    "POP_MARK": _pop_mark,
-    "POP": _pop,
+    "POP_MARK": lambda machine, _: machine.pop_to_mark(),
+    "POP": lambda machine, _: machine.pop(),
     "DUP": lambda machine, _: machine.push(machine.top()),
     "TUPLE1": _make_tuple(1),
     "TUPLE2": _make_tuple(2),
@@ -378,9 +353,8 @@ _STEPS: dict[str, _Step] = {
     "ADDITEMS": lambda machine, _: _extend(machine, machine.pop_to_mark()),
     "SETITEM": _set_item,
     "SETITEMS": _set_items,
-    **dict.fromkeys(["BINPUT", "LONG_BINPUT"], _put_memo),
+    **dict.fromkeys(["BINPUT", "LONG_BINPUT", "MEMOIZE"], _memoize),
     **dict.fromkeys(["BINGET", "LONG_BINGET"], lambda machine, index: machine.push(machine.memo[index])),
-    "MEMOIZE": _memoize,
     "GLOBAL": _global,
     "STACK_GLOBAL": _stack_global,
     "REDUCE": _reduce,

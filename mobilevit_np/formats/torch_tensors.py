@@ -1,9 +1,9 @@
-"""The tensors among what a pickle built, and their numbers out of the storages.
+"""The tensors in what a pickle built, and their numbers from the storages.
 
 A training script saves the model's state dict beside the optimizer's, the epoch, its arguments, and often a second
 copy of the weights, in dictionaries and lists that every project nests its own way. Here they become one flat list,
-each tensor by its path; which of them are the network's isn't decided here. A tensor is a strided view of a storage,
-and is checked to be inside it.
+each tensor by its path; which of them are the network's is decided elsewhere. A tensor is a strided view of a storage,
+and is checked to lie inside it.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -31,7 +31,7 @@ _MAX_PATH = 500  # characters of a path: one long key above many tensors would b
 def flatten(tree: Any) -> tuple[str, dict[str, TensorRef]]:
     """(what all paths begin with, ``{path: tensor}``), with dots between the keys.
 
-    Raises CheckpointError where there's no tensor, or two have one name.
+    Raises CheckpointError if there are no tensors, or two of the same name.
     """
     found: dict[str, TensorRef] = {}
     shared: tuple[str, ...] | None = None
@@ -68,8 +68,8 @@ def _walk(tree: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[tu
 def listing(tree: Any, storage_of: Callable[[StorageRef], np.ndarray], size: int, name: str) -> Listing:
     """A Listing of the tensors in what a pickle built.
 
-    ``storage_of`` gives a storage's numbers as stored; ``size`` is the file's. Its ``load`` raises CheckpointError
-    where a view doesn't fit its storage, or all would take far more than the file.
+    ``storage_of`` returns a storage's numbers as stored; ``size`` is the file's. ``load`` raises CheckpointError if a
+    view doesn't fit its storage, or all of them would take far more memory than the file.
     """
     container, references = flatten(tree)
 
@@ -85,7 +85,7 @@ def listing(tree: Any, storage_of: Callable[[StorageRef], np.ndarray], size: int
 
 
 def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
-    # Many views of one storage, each copied, could ask for more than the archive ever held.
+    # Many views of one storage, each copied, could take far more than the file holds.
     total = 0
     for name, reference in references.items():
         _check_view(name, reference)
@@ -95,7 +95,7 @@ def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
 
 
 def _check_view(name: str, reference: TensorRef) -> None:
-    """Raise CheckpointError unless the view lies within its storage and no number is in it twice."""
+    """Raise CheckpointError unless the view lies within its storage and holds no number twice."""
     offset, shape, strides = reference.offset, reference.shape, reference.strides
     if not dtypes.is_shape(shape) or not dtypes.are_counts((offset,), 1) or not _fits(strides, shape):
         raise CheckpointError(f"tensor {shown(name)} has no valid shape, strides and offset; the file is damaged")

@@ -1,9 +1,9 @@
 """PyTorch's zip files, read without torch.
 
 The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pickle``), ``byteorder`` and one entry of
-raw numbers per storage (``data/0``, ``data/1``...). Nothing a file says about itself is believed before it's checked
-against the bytes that are there: entries against the archive (``zip_archive``), storages against entries, and in
-``torch_tensors`` views against storages.
+raw numbers per storage (``data/0``, ``data/1``...). Nothing a file says about itself is believed until it's checked
+against its bytes: entries against the archive (``zip_archive``), storages against entries, and views against storages
+(``torch_tensors``).
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -26,11 +26,11 @@ _BYTE_ORDERS = {b"little": "<", b"big": ">"}
 def list_tensors(data: bytes, name: str) -> Listing:
     """The tensors in a torch zip file's bytes, by their paths; ``name`` is what ``load``'s messages call it.
 
-    Raises CheckpointError where the archive is damaged, or asks for more than plain containers and tensors.
+    Raises CheckpointError if the archive is damaged, or asks for more than plain containers and tensors.
     """
     archive = Archive(data)
     root = _root(archive)
-    tree = read_pickle(archive.read(f"{root}data.pkl", most=MAX_PICKLE_BYTES))
+    tree = read_pickle(archive.read(f"{root}data.pkl", limit=MAX_PICKLE_BYTES))
     order = _byte_order(archive, root)
     storages: dict[str, np.ndarray] = {}
     return listing(tree, lambda storage: _load_storage(archive, root, order, storage, storages), len(data), name)
@@ -46,7 +46,7 @@ def _root(archive: Archive) -> str:
 
 
 def _byte_order(archive: Archive, root: str) -> str:
-    text = archive.read(f"{root}byteorder", default=b"little").strip()  # older than the entry: always little
+    text = archive.read(f"{root}byteorder", default=b"little").strip()  # files older than the entry are little-endian
     if text not in _BYTE_ORDERS:
         raise CheckpointError("its byteorder is neither little nor big; the file is damaged")
     return _BYTE_ORDERS[text]
@@ -55,7 +55,7 @@ def _byte_order(archive: Archive, root: str) -> str:
 def _load_storage(
     archive: Archive, root: str, order: str, storage: StorageRef, storages: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """The storage's numbers, as stored; ``storages`` are those read before."""
+    """The storage's numbers, as stored; ``storages`` are those already read."""
     stored = np.dtype(order + dtypes.STORED[storage.dtype])
     known = storages.get(storage.key)
     if known is None:

@@ -1,7 +1,7 @@
 """A checkpoint's weights on the disk: one file, or several shards and the index that says which tensor is in which.
 
-The index (``model.safetensors.index.json``) holds ``weight_map``: {tensor: file}. What it says is checked against the
-shards, and they against it.
+The index (``model.safetensors.index.json``) holds ``weight_map``: {tensor: file}. Index and shards are checked against
+each other.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ _MAX_SHARDS = 1000
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What was read: the tensors by name, and the bytes' number and sha256 (of shards: one after the other)."""
+    """What was read: the tensors by name, and the number and sha256 of the bytes (of shards, one after the other)."""
 
     listing: Listing
     sha256: str
@@ -34,26 +34,26 @@ class WeightsFile:
 
 
 def is_index(path: Path) -> bool:
-    """Whether it's an index's name."""
+    """Whether this is the name of an index."""
     return bool(_INDEX.fullmatch(path.name))
 
 
 def is_shard(name: str) -> bool:
-    """Whether it's the name of one shard of several: model-00001-of-00002.safetensors."""
+    """Whether this is the name of one shard of several: model-00001-of-00002.safetensors."""
     found = _SHARD.fullmatch(name)
     return found is not None and int(found[2]) > 1
 
 
 def shards_of(index: Path) -> list[Path]:
-    """The files that an index names, beside it, in the order of their names. Raises CheckpointError."""
+    """The files beside an index that it names, in the order of their names. Raises CheckpointError."""
     return [index.parent / name for name in sorted(set(_weight_map(index).values()))]
 
 
 def open_weights(path: Path) -> WeightsFile:
     """The weights in a file, or in the shards of an index.
 
-    Raises CheckpointError where a file isn't weights or is damaged, or index and shards don't fit together;
-    NotFoundError where a shard is missing.
+    Raises CheckpointError if a file isn't weights or is damaged, or index and shards don't fit together;
+    NotFoundError if a shard is missing.
     """
     if not is_index(path):
         data = files.read_bytes(path)
@@ -66,7 +66,7 @@ def open_weights(path: Path) -> WeightsFile:
         digest.update(data)
         size += len(data)
         if size > files.MAX_BYTES:
-            raise CheckpointError(f"the shards of {path} hold more than the {files.MAX_BYTES:,} bytes they may")
+            raise CheckpointError(f"the shards of {path} hold more than the {files.MAX_BYTES:,} bytes allowed")
         parts[name] = list_tensor_file(data, str(path.parent / name))
     _check_claims(path, weight_map, parts)
     return WeightsFile(_joined(path, parts), digest.hexdigest(), size)
@@ -107,18 +107,13 @@ def _joined(index: Path, parts: Mapping[str, Listing]) -> Listing:
                 raise CheckpointError(f"{index}: two of its shards hold {files.shown(name)}; download them again")
 
     def load(names: Mapping[str, str]) -> TensorFile:
-        return _merged(
+        loaded = [
             part.load({name: new for name, new in names.items() if home[name] is part}) for part in parts.values()
+        ]
+        tensors, dtypes, metadata = (
+            {key: value for part in loaded for key, value in getattr(part, field).items()}
+            for field in ("tensors", "dtypes", "metadata")
         )
+        return TensorFile(tensors, dtypes, loaded[-1].format, metadata)
 
     return Listing(tuple(home), load)
-
-
-def _merged(loaded: Iterator[TensorFile]) -> TensorFile:
-    whole = TensorFile({}, {}, "")
-    for part in loaded:
-        whole = TensorFile(
-            {**whole.tensors, **part.tensors}, {**whole.dtypes, **part.dtypes}, part.format,
-            {**whole.metadata, **part.metadata},
-        )  # fmt: skip
-    return whole

@@ -15,7 +15,7 @@ from .files import first_line
 
 MAX_EXPANSION = 16  # torch stores its entries uncompressed; zipped again, weights shrink by a tenth, zeros by more
 MAX_ENTRIES = 1 << 16
-# All that zipfile has raised for damaged archives; a RuntimeError is also its word for a way of packing that it lacks.
+# All that zipfile has raised for damaged archives; it raises RuntimeError for a compression it lacks, too.
 _ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError,
            struct.error, zlib.error, OverflowError, KeyError, IndexError)  # fmt: skip
 
@@ -23,7 +23,7 @@ _ERRORS = (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError,
 class Archive:
     """A zip in memory whose directory has been checked: no name twice, none that leads out, no bomb.
 
-    It may unpack to 16 times its size, and to ``least`` bytes whatever its size. Raises CheckpointError.
+    It may unpack to 16 times its size, or to ``least`` bytes whatever its size. Raises CheckpointError otherwise.
     """
 
     def __init__(self, data: bytes, least: int = 0) -> None:
@@ -43,18 +43,18 @@ class Archive:
         if total > max(MAX_EXPANSION * len(data), least):
             raise CheckpointError(f"its zip would unpack {len(data):,} bytes to {total:,}; it's refused")
 
-    def read(self, name: str, default: bytes | None = None, *, most: int | None = None) -> bytes:
+    def read(self, name: str, default: bytes | None = None, *, limit: int | None = None) -> bytes:
         """One entry's bytes, as many as the directory says. Raises CheckpointError."""
         entry = self.entries.get(name)
         if entry is None:
             if default is None:
                 raise CheckpointError(f"its zip lacks the entry {name[:200]!r}; the file is damaged")
             return default
-        if most is not None and entry.file_size > most:
-            raise CheckpointError(f"its zip entry {name[:200]!r} holds {entry.file_size:,} bytes, over {most:,}")
+        if limit is not None and entry.file_size > limit:
+            raise CheckpointError(f"its zip entry {name[:200]!r} holds {entry.file_size:,} bytes, over {limit:,}")
         try:
             if entry.CRC == 0:  # torch.serialization.set_crc32_options(False) leaves the checksums out
-                entry.CRC = None  # type: ignore[assignment]  # zipfile's way to say: don't compare
+                entry.CRC = None  # type: ignore[assignment]  # zipfile's way of saying: don't compare
             with self._zip.open(entry) as file:
                 data = file.read(entry.file_size + 1)
         except _ERRORS as error:
