@@ -201,7 +201,8 @@ def test_nothing_in_a_folder_is_left_out_in_silence(here, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     for argument in ("photos", "phot*"):
         found = {photo.name: str(photo.problem or "") for photo in expand([argument])}
-        assert found.pop(os.path.join("photos", "closed")).endswith("can't be looked into: permission denied")
+        unreadable = os.path.join("photos", "closed")
+        assert found.pop(unreadable) == f"can't open {unreadable}: permission denied"
         names = ["a.png", "dangling.png", "deep/b.png", "link/c.png"]
         assert found == {os.path.join("photos", *name.split("/")): "" for name in names}
 
@@ -229,25 +230,25 @@ def test_a_pipe_is_not_waited_for_and_leaves_the_others(here, tiny_classifier):
     [
         (["explain", "a.png", "-o", "b.png"], "a page ends in .html or .htm, not .png"),
         (["explain", "a.png", "-o", "page.html", "--weights", "W"], "page.html is the checkpoint's file"),
-        (["explain", "a.png", "-o", ""], "needs a place"),
+        (["explain", "a.png", "-o", ""], "say where the result goes"),
         (["compare", "golden.npz", "golden.npz", "--html", "w.safetensors"], "a page ends in .html"),
         (["compare", "golden.npz", "golden.npz", "--html", "hard.html"], "hard.html is the golden file"),
-        (["compare", "golden.npz", "golden.npz", "--html", ""], "needs a place"),
+        (["compare", "golden.npz", "golden.npz", "--html", ""], "say where the result goes"),
         (["segment", "a.png", "-o", "hard.png"], "hard.png is one of the photos"),
         (["segment", "a.png", "--mask", "soft.png", "-o", "x.png"], "soft.png is one of the photos"),
-        (["segment", "a.png", "-o", ""], "needs a place"),
-        (["segment", "a.png", "--mask", ""], "needs a place"),
+        (["segment", "a.png", "-o", ""], "say where the result goes"),
+        (["segment", "a.png", "--mask", ""], "say where the result goes"),
         (["trace", "golden.npz", "-o", "soft.npz"], "soft.npz is the input"),
-        (["trace", "--operators", ""], "needs a place"),
-        (["trace", "--formula", "xx_small", "-o", ""], "needs a place"),
-        (["trace", "--formula", "xx_small", "--weights-out", ""], "needs a place"),
+        (["trace", "--operators", ""], "say where the result goes"),
+        (["trace", "--formula", "xx_small", "-o", ""], "say where the result goes"),
+        (["trace", "--formula", "xx_small", "--weights-out", ""], "say where the result goes"),
         (["trace", "--formula", "xx_small", "--weights-out", "bert"], "config.json would be replaced"),
-        (["weights", "convert", "W", ""], "needs a place"),
+        (["weights", "convert", "W", ""], "say where the result goes"),
         (["weights", "convert", "W", "bert"], "config.json would be replaced, and is no MobileViT's"),
         (["weights", "convert", "W", "vit"], "preprocessor_config.json would be replaced"),
         (["weights", "convert", "W", "bare"], "model.safetensors would be replaced"),
         (["weights", "quantize", "W", "application"], "config.json would be replaced"),
-        (["weights", "quantize", "W", ""], "needs a place"),
+        (["weights", "quantize", "W", ""], "say where the result goes"),
     ],
 )
 def test_nothing_is_overwritten_that_should_not_be(here, tiny_classifier, capsys, arguments, words):

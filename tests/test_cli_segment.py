@@ -172,8 +172,8 @@ def test_standard_input_and_bad_ones_among_many(segment, cat, monkeypatch):
         (["cat.png", "-o", "notes/o.png"], "can't write notes/o.png: there is no folder notes"),
         (["cat.png", "cat-overlay.png"], "cat-overlay.png is one of the photos"),
         (["cat.png", "cat.png", "-o", "o.png"], "o.png is one file; several photos need a folder for their overlays"),
-        (["cat.png", "cat.png", "--mask", "notes"], "can't make the folder notes: notes is no folder"),
-        (["cat.png", "-o", "notes/deep/er/"], "is no folder"),
+        (["cat.png", "cat.png", "--mask", "notes"], "can't make the folder notes: notes isn't a folder"),
+        (["cat.png", "-o", "notes/deep/er/"], "isn't a folder"),
     ],
 )
 def test_impossible_targets_are_refused_before_any_work(segment, cat, monkeypatch, arguments, words):

@@ -33,7 +33,7 @@ def weights(capsys, tmp_path, monkeypatch):
 def test_list(weights):
     code, out, err = weights("list")
     assert (code, err) == (0, [])
-    assert out[0] == "shipped (used where --weights names no other)"
+    assert out[0] == "shipped (used unless --weights names another)"
     repositories = [line.strip() for line in out[out.index(next(x for x in out if x.startswith("published"))) + 1 :]]
     assert repositories[:3] == ["apple/mobilevit-small", "apple/mobilevit-x-small", "apple/mobilevit-xx-small"]
     assert "timm/mobilevit_s.cvnets_in1k" in repositories

@@ -1,4 +1,4 @@
-"""``mobilevit-np classify``: what is on the photo."""
+"""``mobilevit-np classify``: what is in a photo."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .inputs import Photo, expand
 from .terminal import chart, heading, numbers, printable, say
 
 DESCRIPTION = """\
-Name what is on a photo, with a probability for each answer. Weights whose config.json says so (problem_type) answer
-yes or no for each class on its own (multi_label_classification), or give numbers instead (regression). With --json a
-prediction has label, index and probability, a regression's score in place of the latter; problem_type stands beside
-them where it isn't single_label_classification.
+Name what is in a photo, with a probability for each answer. Weights whose config.json says so (problem_type) answer
+yes or no for each class on its own (multi_label_classification), or give numbers instead (regression). With --json,
+predictions have label, index and probability (a regression's have score instead), and problem_type stands beside them
+unless it's single_label_classification.
 
 Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, and will call a teapot by one of
 their names. For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once, which needs
@@ -34,12 +34,7 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "classify",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.add_parser("classify", description=DESCRIPTION, epilog=EXAMPLES)
     add_common_options(parser, "pets-xx-small", "apple/mobilevit-small")
     parser.add_argument(
         "--top", type=whole_number, default=5, metavar="N", help="how many answers (default: %(default)s)"
@@ -48,7 +43,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Classify the photos; print a table each, or JSON lines."""
+    """Classify the photos; print a table for each, or JSON lines."""
     photos = expand(options.images)
 
     from ..pipelines import Classifier

@@ -1,4 +1,4 @@
-"""What commands share: options, the walk over photos and its exit codes, whether a result may go somewhere."""
+"""What commands share: options, the loop over photos and its exit codes, checks of where results go."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ERRORS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ)  # another 
 
 
 def help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
-    """What a command does that was given nothing to do: it prints its help, and that's no success."""
+    """A ``run`` for a command that was given nothing to do: it prints the help on stderr, and fails."""
 
     def run(_: argparse.Namespace) -> int:
         parser.print_help(sys.stderr)
@@ -37,12 +37,7 @@ def help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], i
 def add_common_options(parser: argparse.ArgumentParser, default: str, published: str) -> None:
     """The arguments that classify and segment share."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a photo, a folder, a pattern, or - for stdin")
-    parser.add_argument(
-        "--weights",
-        metavar="W",
-        help=f"a checkpoint: file, folder, shipped model or hub id such as {published} (default: {default})",
-    )
-    add_prefix_option(parser)
+    add_weights_options(parser, default, published)
     parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     parser.add_argument(
         "--dtype",
@@ -54,59 +49,69 @@ def add_common_options(parser: argparse.ArgumentParser, default: str, published:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for programs")
 
 
+def add_weights_options(parser: Any, default: str = "pets-xx-small", published: str = "apple/mobilevit-small") -> None:
+    """Which checkpoint to open, and which network in it."""
+    parser.add_argument(
+        "--weights",
+        metavar="W",
+        help=f"a checkpoint: file, folder, shipped model or hub id such as {published} (default: {default})",
+    )
+    add_prefix_option(parser)
+
+
 def add_prefix_option(parser: Any) -> None:
-    """Which network of a checkpoint's file is meant."""
+    """Which network in a checkpoint's file is meant."""
     parser.add_argument(
         "--prefix",
         metavar="P",
-        help="where the weights file holds several networks, what the names of the one's tensors begin with (student)",
+        help="which of several networks in the weights file: what its tensors' names begin with, such as student",
     )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """What computes, and with how many threads."""
+    """Which engine computes, and with how many threads."""
     parser.add_argument(
         "--engine",
         choices=("fast", "reference"),
         default="fast",
-        help="what computes: the fast engine, or the one that reads like the paper (default: %(default)s)",
+        help="the fast engine, or the reference, which reads like the paper (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
         type=whole_number,
         metavar="N",
-        help="threads of the fast engine (default: one for each core this process may use)",
+        help="threads of the fast engine (default: one for each core that this process may use)",
     )
 
 
 def engine_of(options: argparse.Namespace) -> str:
-    """The engine that was asked for, with its threads set. Raises InputError for threads the reference hasn't got."""
+    """The engine that was asked for, with its threads set. Raises InputError for threads of the reference."""
     engine: str = options.engine
     if engine == "fast":
         from ..fast import use_threads
 
         use_threads(options.threads)
     elif options.threads is not None:
-        raise InputError("--threads is for the fast engine; for the other, set OPENBLAS_NUM_THREADS before")
+        raise InputError("--threads is for the fast engine; for the reference, set OPENBLAS_NUM_THREADS instead")
     return engine
 
 
 def whole_number(text: str) -> int:
-    """An argument that counts something: from 1 up."""
+    """An argument's value: a whole number from 1 up."""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text)):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} isn't a whole number from 1 up")
     return int(text)
 
 
 def output(text: str) -> str:
-    """An argument that says where a result goes."""
+    """An argument's value: where a result goes."""
     if not text:
-        raise argparse.ArgumentTypeError("a result needs a place to go, and this is empty")
+        raise argparse.ArgumentTypeError("it's empty; say where the result goes")
     return text
 
 
 def check_page(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
-    """Raise OutputError, before any work, where a page can't be meant to go there; see ``check_target``."""
+    """Raise OutputError, before any work, if a page can't go to ``target``; see ``check_target``."""
     from ..formats.files import is_standard_output
 
     if not is_standard_output(target):
@@ -116,9 +121,9 @@ def check_page(target: str, sources: Mapping[str, str | None], weights: str | No
 def check_target(
     target: str, what: str, suffixes: Sequence[str], sources: Mapping[str, str | None], weights: str | None
 ) -> None:
-    """Raise OutputError, before any work, where a file can't be written to ``target``, or would replace an input.
+    """Raise OutputError, before any work, if a file can't be written to ``target``, or would replace an input.
 
-    ``what`` the file is and how its name ends; ``sources``, ``weights``: see ``check_kept``.
+    ``what``: what to call the file; ``suffixes``: the ones it may have; ``sources``, ``weights``: see ``check_kept``.
     """
     check_kept([target], sources.items(), weights)
     folder, suffix = os.path.dirname(target), os.path.splitext(target)[1]
@@ -134,13 +139,13 @@ def check_target(
 def check_kept(
     targets: Iterable[str | Path], sources: Iterable[tuple[str, str | None]], weights: str | None = None
 ) -> None:
-    """Raise OutputError where a result would replace what is read, under whatever name.
+    """Raise OutputError if a result would replace an input, under whatever name.
 
-    ``sources``: (what it is, the file). ``weights``: the checkpoint, named in any way.
+    ``sources``: pairs of what to call an input, and its file. ``weights``: the checkpoint, named in any way.
     """
     there = {_identity(target): target for target in targets}
     there.pop(None, None)
-    if not there:  # nothing is replaced, so there's no need to find the checkpoint, maybe on the hub
+    if not there:  # nothing is replaced, so the checkpoint needn't be looked for, maybe on the hub
         return
     for what, source in (*sources, *(("the checkpoint's file", path) for path in _files_of(weights))):
         if source and (target := there.get(_identity(source))):
@@ -148,7 +153,7 @@ def check_kept(
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """What a file's names, links among them, have in common; None where there is no file."""
+    """What all names of a file, links included, have in common; None if there is no such file."""
     if not os.path.isfile(path):
         return None
     status = os.stat(path)
@@ -156,7 +161,7 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def _files_of(weights: str | None) -> list[str]:
-    """The files of a checkpoint; none where it can't be found, which the attempt to open it will say."""
+    """The files of a checkpoint; none if it can't be found: opening it will say so."""
     if not weights:
         return []
     from ..checkpoints.sources import locate
@@ -174,8 +179,8 @@ def walk(
 ) -> int:
     """Run every photo through a pipeline's ``stream`` and show its answer; report what failed, and go on.
 
-    Ctrl-C ends it, and so does an answer that can't be written, unless it's the name's fault: the next would fare no
-    better. Returns the exit code: 0 all done, 1 some, 2 none.
+    Ctrl-C ends it, and so does an answer that can't be written, since the next couldn't either, unless the file's name
+    is at fault. Returns the exit code: 0 if all were done, 1 if some, 2 if none.
     """
     sources = (photo.source for photo in photos if photo.problem is None)
     done = 0
@@ -186,7 +191,7 @@ def walk(
                 with progress.aside():
                     done += _tell(photo, result, show)
                 progress.step()
-                del result  # a large photo's answer isn't kept while the next is made
+                del result  # a large photo's answer isn't kept while the next is computed
     except OutputError as error:
         complain(error)
     except KeyboardInterrupt:
@@ -195,7 +200,7 @@ def walk(
 
 
 def _tell(photo: Photo, result: Any, show: Callable[[Photo, Any], None]) -> bool:
-    """Show the answer, or report what kept the photo from one; whether there was an answer."""
+    """Show the answer, or report why there is none; whether there was one."""
     if not isinstance(result, MobileViTError):
         try:
             show(photo, result)
@@ -212,6 +217,6 @@ def _tell(photo: Photo, result: Any, show: Callable[[Photo, Any], None]) -> bool
 
 
 def complaint(photo: Photo, problem: MobileViTError) -> str:
-    """What kept the photo from an answer, with its name."""
+    """Why there is no answer for the photo, with its name."""
     named = photo.name in str(problem) or photo.name == "-"
     return str(problem) if named else f"{photo.name}: {problem}"

@@ -1,4 +1,4 @@
-"""``mobilevit-np diagnose``: which known mistake gives a port's numbers."""
+"""``mobilevit-np diagnose``: which known mistakes a port makes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import dataclasses
 import json
 from typing import Any
 
-from .compare import add_port_options, find_network, matching_options, port_of
+from .compare import add_port_options, matching_options
 from .terminal import printable, say
-from .trace import add_weights
 
 DESCRIPTION = """\
 Say what a port does wrong. At each wrong layer the reference is run on the port's own input, once with each mistake
-that MobileViT ports are known to make; the one that gives the port's numbers is named, with the evidence and the
-remedy. Where none does, that is said, and what was ruled out.
+that MobileViT ports are known to make; the one that reproduces the port's numbers is named, with the evidence and the
+remedy. If none does, the answer says so, and what was ruled out.
 
-Give it all the tensors you have: a mistake can be told only by a tensor it changes, and best by the first of them.
+Give it all the tensors you have: a mistake shows only in tensors that it changes, and best in the first of them.
 """
 
 EXAMPLES = """\
@@ -30,26 +29,21 @@ exit codes: 0 no mistake found, 1 something is off, 2 nothing could be compared
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "diagnose",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.add_parser("diagnose", description=DESCRIPTION, epilog=EXAMPLES)
     add_port_options(parser)
-    add_weights(parser, "those that the golden file was made with, by formula or by name, where they're here")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Diagnose, print, and answer by the exit code."""
-    from ..golden import diagnose, read_golden
+    from ..golden import diagnose, read_golden, read_port
     from ..golden.comparison import plain
+    from ..golden.formula import remake
     from ..golden.tables import diagnosis_lines
 
     golden = read_golden(options.golden)
-    network = find_network(golden, options)
-    diagnosis = diagnose(golden, port_of(options), network, **matching_options(options))
+    network = remake(golden, options.weights, prefix=options.prefix)
+    diagnosis = diagnose(golden, read_port(options.port), network, **matching_options(options))
     if options.json:
         say(json.dumps(plain(as_json(diagnosis))))
     else:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .common import PROFILE_HELP, check_page, output
+from .common import PROFILE_HELP, add_weights_options, check_page, output
 from .inputs import expand
 from .terminal import printable, say
-from .trace import add_weights
 
 DESCRIPTION = """\
 Write a page that shows how a network comes to its answer for one photo: the shape, the parameters and the time of each
@@ -31,17 +30,12 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "explain",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.add_parser("explain", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("image", metavar="IMAGE", help="a photo, or - for stdin")
     parser.add_argument(
         "-o", "--out", metavar="PAGE", type=output, required=True, help="where the page goes: a name in .html"
     )
-    add_weights(parser)
+    add_weights_options(parser)
     parser.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     parser.set_defaults(run=run)
 

@@ -17,7 +17,7 @@ _NO_PHOTOS = "holds no photos (files ending in .jpg, .png and so on)"
 
 @dataclass(frozen=True, eq=False)  # the same file given twice is two photos
 class Photo:
-    """A photo to look at: what to call it, and what to give to the pipeline; or why there's nothing to look at."""
+    """A photo: what to call it, and what to give to the pipeline; or why there's nothing to give."""
 
     name: str
     source: Any = None
@@ -25,10 +25,10 @@ class Photo:
 
 
 def expand(arguments: Sequence[str]) -> list[Photo]:
-    """The photos that the arguments mean, in their order; folders and patterns in the order of their names.
+    """The photos that the arguments mean, in their order; those of folders and patterns sorted by name.
 
-    A file is taken whatever its name; from folders (and theirs below, links among them) only what has a photo's suffix,
-    and nothing hidden. What can't be looked into, and a folder or pattern without any, is a Photo with a problem.
+    A file is taken whatever its name; from folders (and those in them, links included) only what has a photo's suffix
+    and isn't hidden. A folder that can't be read, and a folder or pattern without photos, is a Photo with a problem.
     """
     photos: list[Photo] = []
     for argument in arguments:
@@ -64,7 +64,7 @@ def _matching(pattern: str) -> list[Photo]:
     for path in sorted(glob.glob(pattern, recursive=True)):
         if not os.path.isdir(path):
             found.append(Photo(path, path))
-        elif "**" not in pattern:  # which has matched what's inside as well
+        elif "**" not in pattern:  # which matches what's inside as well
             found += _in_folder(path)
     return found
 
@@ -79,7 +79,7 @@ def _in_folder(folder: str) -> list[Photo]:
 
     def unreadable(error: OSError) -> None:
         name = error.filename or folder
-        found.append(_problem(name, f"{name} can't be looked into: {(error.strerror or 'it failed').lower()}"))
+        found.append(_problem(name, f"can't open {name}: {(error.strerror or 'it failed').lower()}"))
 
     for above, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".") and _is_new(os.path.join(above, name), seen)]

@@ -1,4 +1,4 @@
-"""``mobilevit-np weights quantize``: int8 weights, and what they cost."""
+"""``mobilevit-np weights quantize``: int8 weights, and what they cost in accuracy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .terminal import Progress, bold, c_libraries_held_back, printable, say
 
 DESCRIPTION = """\
 Write W with int8 weights and a scale for each output channel: half the size of float16, a quarter of float32. Small
-weights and all else become float16. Every other command reads the result as it reads any checkpoint; it's dequantized
-as it's loaded, so it's no faster.
+weights and everything else become float16. Every other command reads the result like any checkpoint; it's dequantized
+when it's loaded, so it's no faster.
 
-What that costs is measured on the photos given, or else on drawn ones: how far the logits move, how often the first
-answer stays (of a segmenter: the share of the photo whose class stays; where each class is a yes or no of its own: the
-share of these that stay; of a regression: nothing of the kind), and, where the photos' names carry their one label
-(Abyssinian_12.jpg), how many are right before and after.
+What that costs is measured on the photos given, or else on drawn ones: how far the logits move; how often the first
+answer stays the same (for a segmenter, the share of the photo whose class does; for multi-label weights, the share of
+the yes-or-no answers that do; not for a regression); and, if the photos' names begin with their label
+(Abyssinian_12.jpg), how many answers are right before and after.
 """
 
 EXAMPLES = """\
@@ -46,10 +46,10 @@ def add_options(parser: argparse.ArgumentParser, source_help: str, target_help: 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Quantize, then compare what was written with what it was made from. 1 where a photo couldn't be compared."""
+    """Quantize, then compare the result with the original. 1 if a photo couldn't be compared."""
     photos = expand(options.photos)
     if any(photo.name == "-" for photo in photos):
-        raise InputError("photos to measure on are read twice, which - (standard input) can't be; give files")
+        raise InputError("photos to measure on are read twice, and - (standard input) can't be; give files")
     engine = engine_of(options)
 
     from ..checkpoints import open_checkpoint, quantize
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
     before = open_checkpoint(options.where, prefix=options.prefix)
     reason = _why_not(before)
-    first = _pipeline(before, engine) if reason is None else None  # wrong settings are said before writing
+    first = _pipeline(before, engine) if reason is None else None  # wrong settings are reported before writing
     conversion = quantize(options.where, options.out, prefix=options.prefix)
     after = reopen(conversion.paths[-1], before)
     groups = errors_by_group(before.tensors, after.tensors)
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _why_not(checkpoint: Any) -> str | None:
-    """Why it gives no answers to photos; None where it does."""
+    """Why the checkpoint can't answer photos; None if it can."""
     if not checkpoint.labels:
         return "it has no classes"
     from ..preprocess import PHOTO_CHANNELS
@@ -92,7 +92,7 @@ def _pipeline(checkpoint: Any, engine: str) -> Any:
 
 
 def _compare(first: Any, second: Any, photos: Sequence[Photo]) -> tuple[Any, int]:
-    """(how far the two pipelines agree, how many photos could not be compared)."""
+    """(how far the two pipelines agree, how many photos couldn't be compared)."""
     from ..pipelines.agreement import agreement, differences, drawn_photos
 
     if not photos:
@@ -129,7 +129,7 @@ def _report(record: dict[str, Any], checkpoint: Any) -> list[str]:
 
 
 def _answer(checkpoint: Any) -> str:
-    """What may stay the same, in words."""
+    """What may stay the same or not, in words."""
     if checkpoint.task == "segmenter":
         return "class of a place"
     return "yes or no of a class" if checkpoint.problem_type == "multi_label_classification" else "first answer"

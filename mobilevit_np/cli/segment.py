@@ -1,4 +1,4 @@
-"""``mobilevit-np segment``: which pixels of a photo are what."""
+"""``mobilevit-np segment``: what is where in a photo."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .inputs import Photo, expand
 from .terminal import chart, heading, printable, say
 
 DESCRIPTION = """\
-Say for every pixel of a photo what it belongs to, and paint it over the photo.
+Say for every pixel of a photo what it belongs to, and paint the classes over the photo.
 
 The whole photo is segmented, at its own proportions. Without --weights the shipped model answers: background, cat or
 dog. For Pascal VOC's 21 classes: --weights apple/deeplabv3-mobilevit-small.
 
-Without -o the overlay is written into the working folder as NAME-overlay.png. With several photos, or with / at the
+Without -o the overlay is written to the working folder as NAME-overlay.png. With several photos, or with / at the
 end, -o and --mask name folders; missing ones are made.
 """
 
@@ -33,8 +33,7 @@ examples:
   mobilevit-np segment --json photos/ -o overlays/ > areas.jsonl
 """
 
-
-SUFFIXES = {  # a mask keeps its class numbers: no lossy format, and no GIF, whose palettes Pillow renumbers
+SUFFIXES = {  # a mask must keep its class numbers: no lossy format, and no GIF, whose palettes Pillow renumbers
     "overlay": (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
     "mask": (".png", ".tif", ".tiff", ".bmp"),
 }
@@ -42,12 +41,7 @@ SUFFIXES = {  # a mask keeps its class numbers: no lossy format, and no GIF, who
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "segment",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = commands.add_parser("segment", description=DESCRIPTION, epilog=EXAMPLES)
     add_common_options(parser, "pets-deeplabv3-xx-small", "apple/deeplabv3-mobilevit-small")
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=output, help="where the overlay goes (a folder, for several photos)"
@@ -90,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _targets(photos: Sequence[Photo], overlay: str | None, mask: str | None) -> dict[Photo, dict[str, Path]]:
-    """Where each photo's overlay and mask go, found out (and refused) before any work is done."""
+    """Where each photo's overlay and mask go. Raises OutputError, before any work, if they can't go there."""
     wanted = {"overlay": _paths(photos, overlay or "./", "overlay")}
     if mask is not None:
         wanted["mask"] = _paths(photos, mask, "mask")
@@ -104,7 +98,7 @@ def _targets(photos: Sequence[Photo], overlay: str | None, mask: str | None) -> 
 
 
 def _paths(photos: Sequence[Photo], target: str, kind: str) -> list[Path]:
-    """A path per photo: the target itself, or NAME-overlay.png in the folder that it names. Raises OutputError."""
+    """A path for each photo: the target itself, or NAME-overlay.png in the folder it names. Raises OutputError."""
     if os.path.isdir(target) or target.endswith(("/", os.sep)) or len(photos) > 1:
         _check_folder(target, kind)
         return [Path(target, f"{stem}-{kind}.png") for stem in _stems(photos)]
@@ -113,13 +107,13 @@ def _paths(photos: Sequence[Photo], target: str, kind: str) -> list[Path]:
 
 
 def _stems(photos: Sequence[Photo]) -> list[str]:
-    """The photos' names without folder and suffix, numbered where several (from several folders) are alike."""
+    """The photos' names without folder and suffix, numbered if several (from different folders) are the same."""
     taken: set[str] = set()
     stems = []
     for photo in photos:
         stem = name = "stdin" if photo.name == "-" else Path(photo.name).stem
         number = 1
-        while name.casefold() in taken:  # to some file systems A and a are the same
+        while name.casefold() in taken:  # A and a are the same to some file systems
             number += 1
             name = f"{stem}-{number}"
         taken.add(name.casefold())
@@ -142,17 +136,17 @@ def _check_folder(folder: str, kind: str) -> None:
         raise OutputError(f"{folder} is one file; several photos need a folder for their {kind}s, such as {kind}s/")
     nearest = next(path for path in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(path))
     if not os.path.isdir(nearest):
-        raise OutputError(f"can't make the folder {folder}: {nearest} is no folder")
+        raise OutputError(f"can't make the folder {folder}: {nearest} isn't a folder")
 
 
 def _encoded(image: Any, path: Path) -> bytes:
-    """The picture's file, in the format its name asks for. Raises OutputError where the format can't hold it."""
+    """The image as a file, in the format that its name asks for. Raises OutputError if that can't hold it."""
     from PIL import Image
 
     buffer = io.BytesIO()
     try:
         image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()])
-    except (OSError, ValueError, KeyError) as error:  # too long a side for JPEG or WebP, too many classes for GIF
+    except (OSError, ValueError, KeyError) as error:  # too long a side for JPEG or WebP
         raise OutputError(f"can't write {path} in that format ({str(error)[:100]}); give a name in .png") from None
     return buffer.getvalue()
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .common import add_prefix_option
+from .common import add_weights_options
 from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
@@ -26,18 +26,8 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "summary",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="W",
-        help="a checkpoint: file, folder, shipped model or hub id (default: pets-xx-small)",
-    )
-    add_prefix_option(parser)
+    parser = commands.add_parser("summary", description=DESCRIPTION, epilog=EXAMPLES)
+    add_weights_options(parser)
     parser.add_argument(
         "--size",
         type=int,

@@ -1,4 +1,4 @@
-"""How the commands speak: color where it's wanted, charts, progress on a terminal."""
+"""How commands print: color where it's wanted, charts, progress on a terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 PATIENCE = 1.0  # seconds before progress is shown
 _C_BUFFER = 1 << 20  # bytes of what C libraries print: a damaged photo is good for a hundred
 _FULLY_BUFFERED, _UNBUFFERED = 0, 2  # C's _IOFBF and _IONBF, on Linux and macOS
-_LONGEST_LINE = 10_000  # characters; more is a file's doing
-_WIDEST = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
+_MAX_LINE = 10_000  # characters; only a hostile file has longer names
+_MAX_LABEL = 44  # characters of a label in a chart; some of ImageNet's are longer than a terminal is wide
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print to standard output, at once. Raises OutputError where it can't be written to, BrokenPipeError at `| head`.
+    """Print to standard output, unbuffered. Raises OutputError if that fails, BrokenPipeError at the end of `| head`.
 
-    Standard output then leads nowhere, or Python would try to write the rest again at exit, and complain again.
+    After either, standard output leads nowhere: else Python would try to write the rest at exit, and complain again.
     """
     try:
         print(text, end=end, flush=True)
@@ -37,9 +37,9 @@ def say(text: str, end: str = "\n") -> None:
 
 @contextlib.contextmanager
 def c_libraries_held_back() -> Iterator[None]:
-    """What C libraries print about a damaged photo (libtiff does) is dropped, but for the last words of one that exits.
+    """Drop what C libraries print about a damaged photo (libtiff does), unless one of them ends the process.
 
-    C's standard error, which isn't Python's, collects it in a buffer: emptied here at the end, written by C's exit().
+    C's standard error, which isn't Python's, collects it in a buffer, which is emptied here and written by C's exit().
     """
     try:
         import ctypes
@@ -47,9 +47,9 @@ def c_libraries_held_back() -> Iterator[None]:
         libc = ctypes.CDLL(None)
         stream = ctypes.c_void_p.in_dll(libc, "__stderrp" if sys.platform == "darwin" else "stderr")
         drop = libc.fpurge if sys.platform == "darwin" else libc.__fpurge
-        # before the library that exits is taken down, which its other threads may not survive
+        # written before libraries are unloaded at exit, which their other threads may not survive
         libc.__cxa_atexit(ctypes.cast(libc.fflush, ctypes.c_void_p), stream, None)
-    except (ImportError, OSError, TypeError, ValueError, AttributeError):  # another C: its libraries are heard
+    except (ImportError, OSError, TypeError, ValueError, AttributeError):  # another C library: nothing is dropped
         yield
         return
     buffer = ctypes.create_string_buffer(_C_BUFFER)
@@ -67,17 +67,17 @@ def wants_color(stream: TextIO) -> bool:
 
 
 def bold(text: str) -> str:
-    """``text`` in bold, where color is wanted."""
+    """``text`` in bold, if color is wanted."""
     return f"\033[1m{text}\033[0m" if wants_color(sys.stdout) else text
 
 
 def dim(text: str) -> str:
-    """``text`` held back, where color is wanted."""
+    """``text`` dimmed, if color is wanted."""
     return f"\033[2m{text}\033[0m" if wants_color(sys.stdout) else text
 
 
 def heading(model: str, knows: str) -> str:
-    """The line above all answers: which model speaks, and what it knows."""
+    """The line above all answers: which model gives them, and what it knows."""
     return f"{bold(printable(model))} {dim(printable(f'({knows})'))}"
 
 
@@ -96,7 +96,7 @@ def numbers(values: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def bar(fraction: float, width: int = 24) -> str:
-    """A horizontal bar in eighths of a character; hash signs where the output can't carry blocks."""
+    """A horizontal bar in eighths of a character; in hash signs if the output's encoding has no blocks."""
     try:
         _EIGHTHS.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -106,13 +106,13 @@ def bar(fraction: float, width: int = 24) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` safe to print: a file name may hold bytes that no encoding knows, or control characters."""
+    """``text`` safe to print: a file name may hold undecodable bytes, or control characters."""
     encoding = sys.stdout.encoding or "utf-8"
-    return visible(text, _LONGEST_LINE).encode(encoding, "backslashreplace").decode(encoding)
+    return visible(text, _MAX_LINE).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _shortened(label: str) -> str:
-    return label if len(label) <= _WIDEST else f"{label[: _WIDEST - 3]}..."
+    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 3]}..."
 
 
 def _abandon_output() -> None:
@@ -121,10 +121,10 @@ def _abandon_output() -> None:
 
 
 class Progress:
-    """A line on stderr that says how far the work is: only on a terminal, and only once it has lasted a second.
+    """A line on stderr that says how far the work is: only on a terminal, and only after the first second.
 
-    A thread draws it, so that it comes during one long photo too. What else is printed while ``with progress:``
-    holds is printed inside ``with progress.aside():``.
+    A thread draws it, so that it appears during one long photo too. Whatever else is printed inside ``with progress:``
+    is printed inside ``with progress.aside():``.
     """
 
     def __init__(self, total: int, what: str) -> None:
@@ -151,7 +151,7 @@ class Progress:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the line away while something else is printed."""
+        """Hide the line while something else is printed."""
         with self._lock:
             self._erase()
             yield

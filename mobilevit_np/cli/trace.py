@@ -1,4 +1,4 @@
-"""``mobilevit-np trace``: golden files, of a photo, by formula or of every operator; the formula's weights."""
+"""``mobilevit-np trace``: golden files of a photo, by formula or of every operator; the formula's weights."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
-from .common import PROFILE_HELP, add_prefix_option, check_target, output, whole_number
+from .common import PROFILE_HELP, add_weights_options, check_target, output, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
-Run a network in the reference engine, and keep everything it computes: a golden file, for a port to be compared with.
-It holds the input, every activation under the name that a PyTorch hook sees, the logits, and each one's noise floor:
+Run a network in the reference engine and keep everything it computes: a golden file, for ports to be compared with.
+It holds the input, every activation under the name that a PyTorch hook sees, the logits, and the noise floor of each:
 how far float32 is from float64 there. What is run is one of these three:
 
 - IMAGE or TENSOR: a checkpoint's network on your photo, which the file keeps too, or on pixel values.
-- --formula VARIANT: a whole network that needs no download. Its weights and its input come by a formula of integer
+- --formula VARIANT: a whole network that needs no download. Its weights and its input come from a formula of integer
   hashing (written down in mobilevit_np/golden/formula.py), so that a port in any language makes the same bits. A port
   that loads checkpoints gets them by --weights-out, under the names it knows; the numbers are the same under all.
-- --operators DIR: every operator and layer by itself, a small file each, for a port that grows bottom-up.
+- --operators DIR: every operator and layer by itself, in a small file each, for a port that is built bottom-up.
 """
 
 EXAMPLES = """\
@@ -36,15 +36,15 @@ examples:
   mobilevit-np trace --operators operators/
 """
 
-SUFFIXES = (".safetensors", ".npz")  # those of write_golden, which would say so only after the run
+SUFFIXES = (".safetensors", ".npz")  # those of write_golden, which would complain only after the run
 KEPT = ("dtype", "only", "depth")
-TAKES = {  # what is run: the options that have a say in it; all are None where they weren't given
+TAKES = {  # what is run: the options that go with it; all are None unless they were given
     "source": ("out", "weights", "prefix", "profile", *KEPT),
     "formula": ("out", *KEPT, "task", "seed", "size", "weights_out", "names"),
     "operators": ("seed",),
 }
-NEEDS = {"out": (*KEPT, "size"), "weights_out": ("names",)}  # a result: the options that say something of it alone
-FLAGS = {"source": "IMAGE|TENSOR", "out": "-o"}  # the others are called as they're stored
+NEEDS = {"out": (*KEPT, "size"), "weights_out": ("names",)}  # a result: the options that concern it alone
+FLAGS = {"source": "IMAGE|TENSOR", "out": "-o"}  # the others have the names they're stored under
 
 
 def add_parser(commands: Any) -> None:
@@ -54,7 +54,6 @@ def add_parser(commands: Any) -> None:
         usage="%(prog)s [-h] (IMAGE|TENSOR | --formula VARIANT | --operators DIR) [-o FILE] [options]",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "-o", "--out", metavar="FILE", type=output, help="the golden file: ends in .safetensors or .npz"
@@ -67,7 +66,7 @@ def add_parser(commands: Any) -> None:
         metavar="IMAGE|TENSOR",
         help="a photo, or pixel values (B, C, H, W) in .npy, .npz or .safetensors",
     )
-    add_weights(source)
+    add_weights_options(source)
     source.add_argument("--profile", metavar="NAME", help=PROFILE_HELP)
     add_formula_options(parser.add_argument_group("by formula, without a download"))
     operators = parser.add_argument_group("of every operator, without a download")
@@ -77,16 +76,8 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_weights(parser: Any, default: str = "pets-xx-small") -> None:
-    """The option that names the checkpoint."""
-    parser.add_argument(
-        "--weights", metavar="W", help=f"a checkpoint: file, folder, shipped model or hub id (default: {default})"
-    )
-    add_prefix_option(parser)
-
-
 def add_kept_options(parser: argparse.ArgumentParser) -> None:
-    """What is kept of a run."""
+    """What is kept of a run, and how."""
     parser.add_argument(
         "--dtype", choices=("float64", "float32"), help="precision of what is written (default: float64)"
     )
@@ -99,7 +90,7 @@ def add_kept_options(parser: argparse.ArgumentParser) -> None:
         "--depth",
         type=whole_number,
         metavar="N",
-        help="keep activations whose path has at most N names; 4 are whole stages",
+        help="keep activations whose path has at most N names; 4 gives whole stages",
     )
 
 
@@ -112,18 +103,18 @@ def add_formula_options(parser: Any) -> None:
         help="a whole network: xx_small, x_small or small",
     )
     parser.add_argument("--task", choices=("classifier", "segmenter"), help="which head (default: classifier)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the formula (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="the formula's (default: 0)")
     parser.add_argument("--size", type=int, metavar="N", help="the input's height and width (default: 256)")
     parser.add_argument(
         "--weights-out",
         metavar="OUT",
         type=output,
-        help="write the weights too, or without -o alone: NAME.safetensors, or a folder that gets config.json as well",
+        help="write the weights, without -o alone: NAME.safetensors, or a folder that gets config.json as well",
     )
     parser.add_argument(
         "--names",
         choices=("huggingface", "timm", "ml-cvnets"),
-        help="whose names the tensors in OUT get (default: huggingface)",
+        help="the naming scheme of the tensors in OUT (default: huggingface)",
     )
 
 
@@ -133,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def asked_for(options: argparse.Namespace) -> str:
-    """``source``, ``formula`` or ``operators``. Raises InputError for none or two, and for options beside the point."""
+    """``source``, ``formula`` or ``operators``. Raises InputError for none or two, and for options of another."""
     known = dict.fromkeys(name for what, takes in TAKES.items() for name in (what, *takes))
     given = [name for name in known if getattr(options, name) is not None]
     chosen = [name for name in TAKES if name in given]
@@ -157,7 +148,7 @@ def asked_for(options: argparse.Namespace) -> str:
 
 
 def _flag(name: str) -> str:
-    """What a user calls an option."""
+    """An option as users write it."""
     return FLAGS.get(name) or f"--{name.replace('_', '-')}"
 
 
@@ -220,7 +211,7 @@ def _kept(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_weights(target: str, golden: str | None) -> None:
-    """Raise OutputError, before any work, where weights can't be meant to go there, or into the golden file's place."""
+    """Raise OutputError, before any work, if weights can't go to ``target``, or would be where the golden file goes."""
     from ..checkpoints.saving import check_form
     from ..formats.hub import WEIGHTS_FILE
 
@@ -235,7 +226,7 @@ def _check_weights(target: str, golden: str | None) -> None:
 
 
 def check_golden(target: str, sources: Mapping[str, str | None], weights: str | None) -> None:
-    """Raise OutputError, before any work, where a golden file can't be meant to go there; see ``check_target``."""
+    """Raise OutputError, before any work, if a golden file can't go to ``target``; see ``check_target``."""
     check_target(target, "golden file", SUFFIXES, sources, weights)
 
 

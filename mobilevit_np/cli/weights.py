@@ -1,4 +1,4 @@
-"""``mobilevit-np weights``: which checkpoints there are, what one is; converting, quantizing, verifying."""
+"""``mobilevit-np weights``: checkpoints listed, inspected, converted, quantized and verified."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .common import add_prefix_option, help_of, output
 from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
-Look into checkpoints: which are shipped and published, what a file is, the same numbers under other names.
+Inspect checkpoints: which are shipped and published, what a file holds, the same numbers under other names.
 
 W is a file (.safetensors, or PyTorch's .bin, .pt, .pth, .ckpt, which is read without PyTorch and without running
 anything in it), a folder in the hub's layout, a shipped model's name, or a hub id. Weights may be in shards, and the
-network may stand among other things, as in a training's checkpoint: what's left out is said, and of two networks
---prefix chooses one.
+file may hold more than the network, as training checkpoints do: what is left out is named, and --prefix chooses one
+of several networks.
 """
 
 EXAMPLES = """\
@@ -46,8 +46,9 @@ examples:
 
 CONVERT_DESCRIPTION = """\
 Write W as safetensors. The numbers stay the same to the bit, unless --dtype asks for narrower ones. Between timm's
-names and the others' the stem's input channels are reversed: timm's weights expect RGB, the others BGR. Weights that
-differ from that, as their preprocessor_config.json says, are made to agree where OUT is one file, which can't say it.
+names and the others the stem's input channels are reversed: timm's weights expect RGB, the others BGR. Weights that
+differ from that, according to their preprocessor_config.json, are changed to conform if OUT is a single file, which
+has no place to say it.
 """
 
 CONVERT_EXAMPLES = """\
@@ -58,8 +59,8 @@ examples:
 """
 
 VERIFY_DESCRIPTION = """\
-Compare a weights file's sha256 with the table of published ones. The table was read from pages about the files, so a
-difference is a reason to look again, not proof of harm: a warning, and exit code 1.
+Compare a weights file's sha256 with the table of published ones. The table was copied from pages about the files, so
+a difference is a reason to look again, not proof of harm: a warning, and exit code 1.
 """
 
 VERIFY_EXAMPLES = """\
@@ -73,7 +74,7 @@ OUT_HELP = "NAME.safetensors, or a folder that gets the json files too"
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command and its five subcommands to the parser."""
+    """Add the command and its five actions to the parser."""
     parser = _add(commands, "weights", "", DESCRIPTION, EXAMPLES)
     parser.set_defaults(run=help_of(parser))
     actions = parser.add_subparsers(title="what to do", metavar="ACTION")
@@ -81,7 +82,7 @@ def add_parser(commands: Any) -> None:
     action = _add(actions, "list", "the shipped models, and the published ones that are known", "", LIST_EXAMPLES)
     action.set_defaults(run=run_list)
 
-    action = _add(actions, "info", "what a file is: format, variant, classes, dtype, sha256", "", INFO_EXAMPLES)
+    action = _add(actions, "info", "what a file holds: format, variant, classes, dtype, sha256", "", INFO_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
     add_prefix_option(action)
     action.set_defaults(run=run_info)
@@ -94,10 +95,10 @@ def add_parser(commands: Any) -> None:
         "--names",
         choices=("huggingface", "timm", "ml-cvnets"),
         default="huggingface",
-        help="whose names the tensors get (default: %(default)s)",
+        help="the tensors' naming scheme (default: %(default)s)",
     )
     action.add_argument(
-        "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: as they are in the file"
+        "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="the tensors' (default: the file's own)"
     )
     add_prefix_option(action)
     action.set_defaults(run=run_convert)
@@ -109,7 +110,9 @@ def add_parser(commands: Any) -> None:
 
     action = _add(actions, "verify", "compare a file with the published checksums", VERIFY_DESCRIPTION, VERIFY_EXAMPLES)
     action.add_argument("where", metavar="W", help=W_HELP)
-    action.add_argument("--repository", metavar="ID", help="whose file it should be, such as apple/mobilevit-small")
+    action.add_argument(
+        "--repository", metavar="ID", help="where the file should come from, such as apple/mobilevit-small"
+    )
     action.set_defaults(run=run_verify)
 
     for action in actions.choices.values():
@@ -117,13 +120,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _add(commands: Any, name: str, summary: str, description: str, examples: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=description or f"{summary[0].upper()}{summary[1:]}.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = description or f"{summary[0].upper()}{summary[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description, epilog=examples)
     return parser
 
 
@@ -137,7 +135,7 @@ def run_list(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps({"shipped": models, "published": repositories}))
         return 0
-    say(bold("shipped") + dim(" (used where --weights names no other)"))
+    say(bold("shipped") + dim(" (used unless --weights names another)"))
     for name, folder in models.items():
         say(printable(f"  {name:<28} {folder}"))
     say(bold("published") + dim(" (downloaded when named; that needs: pip install huggingface_hub)"))
@@ -167,7 +165,7 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def run_convert(options: argparse.Namespace) -> int:
-    """Convert, and say what was written and what changed besides the names."""
+    """Convert, and say what was written and what else than the names has changed."""
     from ..checkpoints import convert
 
     conversion = convert(options.where, options.out, scheme=options.names, dtype=options.dtype, prefix=options.prefix)
@@ -181,7 +179,7 @@ def run_convert(options: argparse.Namespace) -> int:
 
 
 def run_verify(options: argparse.Namespace) -> int:
-    """Compare with the published checksums: 0 where it's one or none is known, 1 where it should be and isn't."""
+    """Compare with the published checksums: 1 if the file should have one and hasn't, else 0."""
     from ..checkpoints import verify
 
     found = verify(options.where, repository=options.repository)
