@@ -196,7 +196,7 @@ def test_timms_older_form_without_pretrained_cfg(tmp_path):
         ({"global_pool": ""}, "not ''"),
         ({"global_pool": 3}, "not 3"),
         ({"global_pool": "avg", "model_args": {"global_pool": "fastcatavgmax"}}, "not 'catavgmax'"),
-        ({"model_args": {"act_layer": "relu"}}, "timm built this network with act_layer='relu', which isn't done here"),
+        ({"model_args": {"act_layer": "relu"}}, "timm built this network with act_layer='relu', which isn't supported"),
         ({"model_args": {"output_stride": 16}}, "output_stride=16"),
         ({"model_args": ["max"]}, "model_args must be an object"),
     ],

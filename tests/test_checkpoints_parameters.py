@@ -122,13 +122,13 @@ def test_good_tensors_come_back_as_they_are():
 PROBLEMS = {
     "1 tensor missing: a.weight": {"a.weight": None},
     "1 tensor of another shape: a.weight (3, 2) instead of (2, 3)": {"a.weight": np.zeros((3, 2))},
-    "1 tensor that belong to nothing: stranger": {"stranger": np.zeros(1)},
+    "1 tensor not part of the network: stranger": {"stranger": np.zeros(1)},
     "1 tensor with NaN or infinity: a.weight": {"a.weight": np.full((2, 3), np.nan)},
     "1 tensor with NaN or infinity: mobilevit.conv_stem.x": {"mobilevit.conv_stem.x": np.array([-np.inf], "f2")},
     "1 tensor of whole numbers: a.weight": {"a.weight": np.zeros((2, 3), np.int32)},
-    "nothing: b.num_batches_tracked": {"b.num_batches_tracked": np.array(3)},
-    "nothing: a.normalization.num_batches_tracked": {"a.normalization.num_batches_tracked": np.zeros(5, int)},
-    "5 tensors that belong to nothing: s0, s1, s2, s3 and 1 more": {f"s{i}": np.zeros(1) for i in range(5)},
+    "network: b.num_batches_tracked": {"b.num_batches_tracked": np.array(3)},
+    "network: a.normalization.num_batches_tracked": {"a.normalization.num_batches_tracked": np.zeros(5, int)},
+    "5 tensors not part of the network: s0, s1, s2, s3 and 1 more": {f"s{i}": np.zeros(1) for i in range(5)},
 }
 
 
@@ -145,7 +145,7 @@ def test_all_problems_stand_in_one_line():
     with pytest.raises(CheckpointError) as caught:
         check_tensors({"a.weight": np.full((2, 3), np.nan), "b": np.zeros(1)}, SHAPES)
     message = str(caught.value)
-    assert all(part in message for part in ("2 tensors missing", "belong to nothing: b", "with NaN or infinity"))
+    assert all(part in message for part in ("2 tensors missing", "not part of the network: b", "with NaN or infinity"))
     assert "\n" not in message
 
 

@@ -251,7 +251,7 @@ def test_int8_that_nothing_explains_is_refused(quantized):
     with pytest.raises(CheckpointError, match="is int8, and its metadata don't say what for"):
         open_checkpoint(path)
     save_file(stored, path, {"quantization": "awq"})
-    with pytest.raises(CheckpointError, match="quantized as 'awq', and 'int8-per-output-channel' is all that's known"):
+    with pytest.raises(CheckpointError, match="quantized as 'awq', and only 'int8-per-output-channel' is known"):
         open_checkpoint(path)
 
 

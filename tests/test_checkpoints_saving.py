@@ -161,7 +161,7 @@ def test_a_problem_type_goes_along_or_is_said_to_be_lost(tmp_path, kind, classes
     notes = convert(source, tmp_path / "one.safetensors").notes
     lost = open_checkpoint(tmp_path / "one.safetensors").problem_type != expected
     assert lost == (kind is not None)
-    assert (f"nothing that's written says that the problem_type is {expected}" in notes) == lost
+    assert (f"no file that's written says that the problem_type is {expected}" in notes) == lost
 
 
 def test_weights_that_take_rgb_already_are_not_flipped_for_timm(tmp_path):
@@ -327,7 +327,7 @@ def test_crop_pct_gives_the_size_back(size, crop, tmp_path):
 def test_what_timm_does_not_have(tmp_path):
     path = tmp_path / "a.pt"
     path.write_bytes(torch_file(tiny_tensors()))
-    with pytest.raises(CheckpointError, match="timm knows the widths"):
+    with pytest.raises(CheckpointError, match="timm only knows the widths"):
         convert(path, tmp_path / "timm", scheme="timm")
     path.write_bytes(torch_file(tiny_tensors("segmenter")))
     with pytest.raises(CheckpointError, match="timm has no place"):

@@ -141,7 +141,7 @@ def test_of_two_networks_one_is_chosen(tree, first, second, averaged, tmp_path):
     for prefix, value in ((first, HF[stem]), (f"{second}.", HF[stem] + 1)):
         np.testing.assert_array_equal(opened(tree, tmp_path, prefix=prefix)[0].tensors[stem], value)
     both = rf"'{min(first, second)}\.', '{max(first, second)}\.'"
-    with pytest.raises(CheckpointError, match=f"no network stands under 'nobody'; it holds 2 networks, under {both}"):
+    with pytest.raises(CheckpointError, match=f"there is no network under 'nobody'; it holds 2 networks, under {both}"):
         opened(tree, tmp_path, prefix="nobody")
 
 
@@ -150,7 +150,7 @@ NOT_OURS = {  # names, and what is said of them
     "an MLP head": ({**TIMM_BARE, **under("head.fc", LAYERS)}, r"of several layers \(head\.fc\.0, head\.fc\.2\)"),
     "in the classifier's place": (
         {**{n: t for n, t in HF.items() if "classifier" not in n}, **under("classifier", LAYERS)},
-        r"of several layers \(classifier\.0, classifier\.2\), and this library has one linear layer .*MobileViTModel",
+        r"of several layers \(classifier\.0, classifier\.2\), and this library only knows .*MobileViTModel",
     ),
     "beside it": ({**under("backbone", BARE), **under("head", LAYERS)}, r"of several layers \(head\.0"),
     "a normalization before it": (
@@ -162,7 +162,7 @@ NOT_OURS = {  # names, and what is said of them
          "ssd_heads.0.loc_cls_layer.block.conv.weight": ONE, "extra_layers.os_64.0.block.conv.weight": ONE},
         "an SSD detector",
     ),
-    "a detector": ({**under("backbone", TIMM_BARE), "bbox_head.cls.weight": ONE}, "stands a detector"),
+    "a detector": ({**under("backbone", TIMM_BARE), "bbox_head.cls.weight": ONE}, "comes with a detector"),
     "a U-Net": (
         {**under("encoder.model", FEATURES), "decoder.blocks.0.conv1.weight": ONE, "segmentation_head.0.weight": ONE},
         "another segmenter",

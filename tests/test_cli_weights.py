@@ -102,7 +102,7 @@ def test_convert_to_another_dtype(weights, tiny_classifier):
         (["info", "nowhere"], "there is no file or folder 'nowhere'"),
         (["info", "notes.safetensors"], "notes.safetensors"),
         (["convert", "nowhere", "x"], "there is no file or folder"),
-        (["convert", "W", "x", "--names", "timm"], "timm knows the widths of"),
+        (["convert", "W", "x", "--names", "timm"], "timm only knows the widths of"),
         (["convert", "W", "missing/x.safetensors"], "missing/x.safetensors: no such file"),
         (["convert", "W", "notes.safetensors/folder"], "can't make the folder"),
         (["verify", "nowhere"], "there is no file or folder"),

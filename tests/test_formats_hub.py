@@ -289,7 +289,7 @@ def test_what_is_damaged_in_the_cache_says_what_to_delete(spoiled, tmp_path, mon
     for read in {open_checkpoint, readers.get(spoiled, open_checkpoint)}:
         with pytest.raises(CheckpointError) as caught:
             read("some/model", local_files_only=True)
-        assert f"delete the folder {tmp_path}/hub/models--some--model, and it's downloaded again" in str(caught.value)
+        assert f"delete the folder {tmp_path}/hub/models--some--model to download it again" in str(caught.value)
         (folder / spoiled).write_bytes(page)
         with pytest.raises(CheckpointError) as caught:
             read(folder)

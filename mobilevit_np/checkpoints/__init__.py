@@ -1,15 +1,15 @@
-"""From a file, a folder, a shipped model's name or a hub id to a checkpoint the networks can use, and back.
+"""From a file, a folder, a shipped model's name or a hub id to a checkpoint that the networks can use, and back.
 
 Start with ``open_checkpoint``; names resolve on first use.
 
-- ``parameters``: which tensors a network needs, initializing fresh ones, checking those of a file.
-- ``parameter_names``: Hugging Face's, timm's and ml-cvnets' names side by side, and translating them.
 - ``opening``: ``open_checkpoint`` and the ``Checkpoint`` it returns; ``info`` about a file.
 - ``sources``: where a checkpoint comes from. ``shipped``: the models that come with the package.
 - ``wrappers``: the network among all that a file holds.
+- ``parameter_names``: Hugging Face's, timm's and ml-cvnets' names side by side, and translating between them.
+- ``parameters``: which tensors a network needs, initializing fresh ones, checking those of a file.
 - ``configurations``: config.json of Hugging Face and timm. ``inference``: the configuration from the shapes alone.
 - ``saving``: ``save_checkpoint``, ``convert`` and ``quantize``. ``quantization``: int8 weights.
-- ``published``: checksums of the files others publish.
+- ``published``: checksums of the files that others publish.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -20,21 +20,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .opening import Checkpoint as Checkpoint
-    from .opening import Provenance as Provenance
-    from .opening import config_fields as config_fields
-    from .opening import info as info
-    from .opening import open_checkpoint as open_checkpoint
-    from .opening import processor_settings as processor_settings
-    from .parameters import check_tensors as check_tensors
-    from .parameters import count_parameters as count_parameters
-    from .parameters import init_parameters as init_parameters
-    from .parameters import parameter_shapes as parameter_shapes
-    from .published import verify as verify
-    from .saving import convert as convert
-    from .saving import quantize as quantize
-    from .saving import save_checkpoint as save_checkpoint
+    from .opening import Checkpoint, Provenance, config_fields, info, open_checkpoint, processor_settings
+    from .parameters import check_tensors, count_parameters, init_parameters, parameter_shapes
+    from .published import verify
+    from .saving import convert, quantize, save_checkpoint
 
+__all__ = [
+    "Checkpoint", "Provenance", "check_tensors", "config_fields", "convert", "count_parameters", "info",
+    "init_parameters", "open_checkpoint", "parameter_shapes", "processor_settings", "quantize", "save_checkpoint",
+    "verify",
+]  # fmt: skip
 _HOMES = {
     "opening": ("Checkpoint", "Provenance", "config_fields", "info", "open_checkpoint", "processor_settings"),
     "parameters": ("check_tensors", "count_parameters", "init_parameters", "parameter_shapes"),
@@ -42,8 +37,6 @@ _HOMES = {
     "saving": ("convert", "quantize", "save_checkpoint"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """config.json and preprocessor_config.json of Hugging Face and timm.
 
-A checkpoint's ``config`` is a dictionary in the form of transformers' config.json whatever the file was: timm's is
-translated. Its preprocessing stays as it was found, with a word on whose form it is; ``preprocess`` interprets it.
+A checkpoint's ``config_fields`` are in the form of transformers' config.json whatever the file was: timm's is
+translated. Its preprocessing stays as found; ``preprocess`` can tell whose form it is, and interprets it.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -39,20 +39,20 @@ TIMM_PREPROCESSING = {  # timm's settings for the published weights
     "std": [1.0, 1.0, 1.0],
 }
 MAX_LABELS = 1 << 20
-REGRESSION, ONE_OF_SEVERAL, EACH_ON_ITS_OWN = PROBLEM_TYPES = (
+REGRESSION, SINGLE_LABEL, MULTI_LABEL = PROBLEM_TYPES = (
     "regression", "single_label_classification", "multi_label_classification",
 )  # fmt: skip
-_PREPARING = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")  # what timm says of photos
+_PREPROCESSING_FIELDS = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")  # timm's
 _USUAL_STRIDE = ("output_stride", 32)
-_IDLE_ARGUMENTS = (  # of timm's create_model: what the shapes say too, or what changes nothing once trained
+_IGNORED_ARGUMENTS = (  # of timm's create_model: what the shapes say too, or what changes nothing after training
     "num_classes", "in_chans", "img_size", "drop_rate", "drop_path_rate", "zero_init_last",
 )  # fmt: skip
 
 
 def network_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config.json says about the network, in NetworkConfig's fields; what it doesn't say is left out.
+    """What a config.json says about the network, as fields of NetworkConfig; what it doesn't say is left out.
 
-    Raises CheckpointError where it's another network's, ConfigError where a value has an impossible type.
+    Raises CheckpointError if it's another network's, ConfigError if a value has an impossible type.
     """
     if is_timm_config(config):
         return _timm_fields(config)
@@ -85,48 +85,49 @@ def _timm_fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timm_pool(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    """timm's ``global_pool``; None where nothing says it.
+    """timm's ``global_pool``; None if nothing says it.
 
-    timm builds by ``model_args`` and writes the top level for information; older files have nothing but that. Raises
-    ConfigError where ``model_args`` ask for what isn't done here.
+    timm builds from ``model_args`` and writes the top level for information; older files have just that. Raises
+    ConfigError if ``model_args`` ask for what isn't supported.
     """
     arguments = config.get("model_args") or {}
     if not isinstance(arguments, dict):
         raise ConfigError("model_args must be an object of timm's arguments")
     for name, value in arguments.items():
-        if value is not None and name not in ("global_pool", *_IDLE_ARGUMENTS) and (name, value) != _USUAL_STRIDE:
-            raise ConfigError(f"timm built this network with {name[:40]}={value!r:.40}, which isn't done here")
-    found = [each["global_pool"] for each in (arguments, config, settings) if each.get("global_pool") is not None]
-    if not found or not isinstance(found[0], str):
-        return found[0] if found else None
-    pool = found[0].lower()
-    return (pool.removeprefix("fast") or "avg") if pool else pool  # "fastmax" is "max", computed otherwise
+        if value is not None and name not in ("global_pool", *_IGNORED_ARGUMENTS) and (name, value) != _USUAL_STRIDE:
+            raise ConfigError(f"timm built this network with {name[:40]}={value!r:.40}, which isn't supported")
+    found = (each.get("global_pool") for each in (arguments, config, settings))
+    pool = next((each for each in found if each is not None), None)
+    if not isinstance(pool, str) or not pool:
+        return pool
+    return pool.lower().removeprefix("fast") or "avg"  # "fastmax" is "max", computed differently
 
 
 def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """timm's ``pretrained_cfg``, which older files hold at their top level."""
     settings = config.get("pretrained_cfg", config)
     if not isinstance(settings, dict):
-        raise CheckpointError("its config.json has a pretrained_cfg that is no object; the file is damaged")
+        raise CheckpointError("its config.json has a pretrained_cfg that isn't an object; the file is damaged")
     return settings
 
 
 def timm_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a timm config.json says of photos, in its form; None where that's nothing."""
-    found = {name: value for name, value in timm_settings(config).items() if name in _PREPARING and value is not None}
+    """The preprocessing in a timm config.json, in timm's form; None if it says nothing about that."""
+    settings = timm_settings(config)
+    found = {name: settings[name] for name in _PREPROCESSING_FIELDS if settings.get(name) is not None}
     return {"pretrained_cfg": found} if found else None
 
 
 def timm_training(saved: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The config.json, in timm's form, of what its training script saves beside the weights; None where it's another's.
+    """What timm's training script saves beside the weights, in the form of its config.json; None if another's saved it.
 
-    That script builds by its command line's arguments, and prepares photos by those that aren't empty.
+    That script builds the network from its command-line arguments, and preprocesses by those that aren't empty.
     """
     arguments = saved.get("args")
     if not isinstance(arguments, dict) or not {"model", "gp"} <= arguments.keys():
         return None
     arguments = {name: value for name, value in arguments.items() if _is_plain(value)}
-    given = {name: arguments[name] for name in _PREPARING if arguments.get(name)}
+    given = {name: arguments[name] for name in _PREPROCESSING_FIELDS if arguments.get(name)}
     if side := arguments.get("img_size"):
         given.setdefault("input_size", [arguments.get("in_chans") or 3, side, side])
     return {
@@ -137,7 +138,7 @@ def timm_training(saved: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it's what a command line gives: a pickle's lists may hold each other, and print without end."""
+    """Whether a command line could have given it: a pickle's lists may hold each other, and print without end."""
     parts = [*value.values()] if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
     return all(isinstance(part, (str, int, float, NoneType)) for part in parts)
 
@@ -145,7 +146,7 @@ def _is_plain(value: Any) -> bool:
 def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a timm config.json without weights says, in the form of transformers'.
 
-    Raises CheckpointError where it doesn't name the architecture.
+    Raises CheckpointError if it doesn't name the architecture.
     """
     fields = network_fields(config)
     if "hidden_sizes" not in fields:
@@ -156,35 +157,35 @@ def timm_alone(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timm_extra(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config.json in timm's form may say in transformers' words."""
+    """The fields of transformers' that a config.json in timm's form may have as well."""
     return {"problem_type": config["problem_type"]} if "problem_type" in config else {}
 
 
 def task_of(config: Mapping[str, Any]) -> str | None:
-    """The task that ``architectures`` names; None where it names none."""
+    """The task that ``architectures`` names; None if it names none."""
     names = config.get("architectures")
     first = names[0] if isinstance(names, list) and names else None
     return ARCHITECTURES.get(first) if isinstance(first, str) else None
 
 
 def problem_type_of(config: Mapping[str, Any], classes: int) -> str:
-    """What a classifier's logits stand for: a config.json's ``problem_type``, else what the number of classes says.
+    """What a classifier's logits stand for: a config.json's ``problem_type``, or what the number of classes suggests.
 
-    A single class that's no regression is a yes or no, whatever else is written: softmax would always give it 1.
+    A single class that isn't a regression is a yes or no, whatever the file says: softmax would always give it 1.
     Raises ConfigError for a problem_type that doesn't exist. Source: transformers' ImageClassificationPipeline.
     """
     given = config.get("problem_type")
     if given is not None and given not in PROBLEM_TYPES:
         raise ConfigError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {given!r:.80}")
     if classes == 1 and given != REGRESSION:
-        return EACH_ON_ITS_OWN
-    return given or ONE_OF_SEVERAL
+        return MULTI_LABEL
+    return given or SINGLE_LABEL
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The class names in a config.json (Hugging Face's ``id2label``, timm's ``label_names``); None without any.
+    """The class names in a config.json (Hugging Face's ``id2label``, timm's ``label_names``); None if it has none.
 
-    Raises ConfigError where they are no names for the classes 0, 1, 2...
+    Raises ConfigError unless they name the classes 0, 1, 2...
     """
     if is_timm_config(config):
         return _timm_labels(config)
@@ -196,7 +197,7 @@ def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     try:
         by_number = {int(key): str(name) for key, name in names.items()}
     except (TypeError, ValueError):
-        raise ConfigError("id2label must map the class numbers to names; one of its keys is no number") from None
+        raise ConfigError("id2label must map the class numbers to names; one of its keys isn't a number") from None
     if sorted(by_number) != list(range(len(names))):
         raise ConfigError(f"id2label must name each class from 0 to {len(names) - 1} once; it skips or repeats some")
     return tuple(by_number[index] for index in range(len(names)))
@@ -214,7 +215,7 @@ def _timm_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def choose_labels(config: Mapping[str, Any], count: int, task: str) -> tuple[str, ...]:
-    """Names for ``count`` classes: the config's, else ImageNet's or VOC's where the count fits, else numbers.
+    """Names for ``count`` classes: the config's, else ImageNet's or VOC's if the count fits, else numbers.
 
     A backbone has none, though its config.json may hold those of the network it was taken from.
     """
@@ -229,7 +230,7 @@ def choose_labels(config: Mapping[str, Any], count: int, task: str) -> tuple[str
 def full_config(
     network: NetworkConfig, task: str, labels: tuple[str, ...], extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A dictionary in the form of transformers' config.json; ``extra`` are fields of it that this house doesn't use."""
+    """A dictionary in the form of transformers' config.json; ``extra`` are fields of it that aren't used here."""
     config = {name: value for name, value in (extra or {}).items() if name not in ("dtype", "torch_dtype")}
     config.update(plain_fields(network))
     del config["num_labels"]  # transformers counts the labels
@@ -241,15 +242,15 @@ def full_config(
 
 
 def build_network(fields: Mapping[str, Any], task: str) -> NetworkConfig:
-    """A NetworkConfig of the fields; what they leave out is the task's convention. Raises ConfigError."""
+    """A NetworkConfig of the fields, completed by the task's conventions. Raises ConfigError."""
     return NetworkConfig(**{"output_stride": OUTPUT_STRIDE[task], "image_size": IMAGE_SIZE[task], **fields})
 
 
 def channel_order_of(preprocessing: Mapping[str, Any] | None, scheme: str) -> str:
-    """``BGR`` or ``RGB``: what weights under a scheme's names take, and so what photos are turned into.
+    """``BGR`` or ``RGB``: the order in which weights under a scheme's names take a photo's channels.
 
-    A preprocessor_config.json that says it is believed, whatever the names: weights may be trained for either order.
-    Where none says it, the names decide. timm's form has no word for it. Raises ConfigError.
+    What a preprocessor_config.json says counts, whatever the names, for weights may be trained for either order. If
+    none says it, the names decide. timm's form has no field for it. Raises ConfigError.
     """
     if preprocessing is None or is_timm_config(preprocessing) or (flip := flip_said(preprocessing)) is None:
         return CHANNEL_ORDER[scheme]
@@ -257,18 +258,18 @@ def channel_order_of(preprocessing: Mapping[str, Any] | None, scheme: str) -> st
 
 
 def timm_config(network: NetworkConfig, variant: str | None, labels: tuple[str, ...]) -> dict[str, Any]:
-    """A config.json in timm's form; without labels the network is a bare one.
+    """A config.json in timm's form; without labels it's that of a bare network.
 
-    Raises CheckpointError where timm has no such network.
+    Raises CheckpointError if timm has no such network.
     """
     if variant is None:
-        raise CheckpointError(f"timm knows the widths of {', '.join(TIMM_VARIANTS)} only; this network has others")
+        raise CheckpointError(f"timm only knows the widths of {', '.join(TIMM_VARIANTS)}; this network has others")
     return {
         "architecture": TIMM_NAMES[variant],
         "num_classes": len(labels),
         "num_features": network.neck_hidden_sizes[6],
         "global_pool": network.global_pool,
-        "model_args": {"global_pool": network.global_pool},  # what timm builds by
+        "model_args": {"global_pool": network.global_pool},  # what timm builds from
         "pretrained_cfg": {
             "architecture": TIMM_NAMES[variant],
             **TIMM_PREPROCESSING,

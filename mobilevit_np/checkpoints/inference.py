@@ -1,7 +1,7 @@
-"""The configuration of a network from the shapes of its tensors, where no config.json tells it.
+"""The configuration of a network from the shapes of its tensors, if no config.json gives it.
 
-Widths, ratios, kernel sizes and the number of classes show in the shapes. What doesn't is taken by convention and
-said in a note: heads (4), patch size (2), output stride (32 for a classifier, 16 for a segmenter), atrous rates.
+Widths, ratios, kernel sizes and the number of classes show in the shapes. The rest is taken by convention, and a note
+says so: heads (4), patch size (2), output stride (32 for a classifier, 16 for a segmenter), atrous rates.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -30,7 +30,7 @@ def infer_task(names: Mapping[str, Any]) -> str:
 
 
 def infer_variant(config: Mapping[str, Any]) -> str | None:
-    """``xx_small``, ``x_small`` or ``small`` where the widths are that variant's, else None."""
+    """``xx_small``, ``x_small`` or ``small`` if the widths are that variant's, else None."""
     for variant, fields in VARIANTS.items():
         # A segmenter's file may say anything about the expansion, which it doesn't have.
         if all(list(config.get(name, ()))[:6] == value[:6] for name, value in fields.items() if name != "expand_ratio"):
@@ -39,9 +39,9 @@ def infer_variant(config: Mapping[str, Any]) -> str | None:
 
 
 def infer_config(shapes: Shapes, task: str) -> tuple[dict[str, Any], list[str]]:
-    """(the fields of a NetworkConfig, notes on what was taken by convention) of ``{Hugging Face name: shape}``.
+    """(the fields of a NetworkConfig, notes on what was taken by convention) from ``{Hugging Face name: shape}``.
 
-    Raises CheckpointError where the tensors needed for that are missing or their shapes belong to no MobileViT.
+    Raises CheckpointError if the tensors needed for that are missing or have shapes that no MobileViT has.
     """
     necks = [
         _size(shapes, f"{PREFIX}conv_stem.convolution.weight", 0, 4),
@@ -101,7 +101,7 @@ def _size(shapes: Shapes, name: str, axis: int, dimensions: int) -> int:
 
 
 def _expansion(shapes: Shapes, config: Mapping[str, Any]) -> int:
-    """The seventh neck size: a segmenter lacks the layer; its variant knows it, else 4 times the last (as in all)."""
+    """The seventh neck size. A segmenter lacks the layer: its variant's, else 4 times the sixth, as in all variants."""
     if _EXPANSION in shapes:
         return _size(shapes, _EXPANSION, 0, 4)
     variant = infer_variant(config)
@@ -116,13 +116,13 @@ def _expand_ratio(shapes: Shapes, necks: Sequence[int]) -> float:
     quarters = [quarter / 4 for quarter in range(1, 65)]
     exact = [width / channels for channels, width in zip(inputs, widths, strict=True)]
     for ratio in (2.0, 4.0, *quarters, *exact):
-        if all(make_divisible(round(c * ratio), 8) == width for c, width in zip(inputs, widths, strict=True)):
+        if all(make_divisible(round(c * ratio)) == width for c, width in zip(inputs, widths, strict=True)):
             return ratio
     raise CheckpointError(f"its inverted residuals are {widths} wide for {inputs} channels: no expand_ratio does that")
 
 
 def _mlp_ratio(shapes: Shapes, hidden: Sequence[int]) -> float:
-    """A ratio that gives the feed-forward widths of all three stages: 2 where it does, else one with few digits."""
+    """A ratio that gives the feed-forward widths of all three stages: 2 if it does, else one with few digits."""
     name = "transformer.layer.0.intermediate.dense.weight"
     middles = [_size(shapes, f"{_ENCODER}.{i + 2}.{name}", 0, 2) for i in range(len(TRANSFORMER_DEPTHS))]
     lowest = max(middle / width for middle, width in zip(middles, hidden, strict=True))

@@ -2,8 +2,8 @@
 
 The steps: find the files (``sources``), read the tensors (``formats``; int8 ones become floats, ``quantization``),
 recognize whose names they have and translate them (``parameter_names``), take the configuration from config.json or
-from the shapes, and hold every tensor against what the network needs (``parameters``). Weights stay as they are in the
-file: timm's expect RGB, and ``channel_order`` says so. The profile's order isn't read a second time, it is that one.
+from the shapes, and check every tensor against what the network needs (``parameters``). Weights stay as they are in the
+file: timm's expect RGB, and ``channel_order`` says so. The profile takes its order from there.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -31,18 +31,12 @@ from ..preprocess import Profile, named_profile, profile_from_settings
 from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
 from . import parameter_names as names
-from .parameters import (
-    COUNTER,
-    PREFIX,
-    check_tensors,
-    count_parameters,
-    parameter_shapes,
-)
+from .parameters import COUNTER, PREFIX, check_tensors, count_parameters, parameter_shapes
 from .sources import Source, as_text, locate
 from .wrappers import Found, find_network
 
 _NO_PROCESSOR = (
-    f"{{}} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments, or open Classifier or "
+    f"{{}} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments, or open a Classifier or "
     "Segmenter, which can do without"
 )
 
@@ -56,10 +50,10 @@ class Provenance:
     scheme: str  # "huggingface", "timm" or "ml-cvnets"
     sha256: str  # of the weights file; of shards, one after the other
     dtype: str  # what most numbers are stored as: "F32"...
-    keys: int  # tensors of the network in the file
-    size: int  # bytes of the file
-    chosen: str = ""  # the network's place in a file that holds more, "model_ema"...
-    quantization: str = ""  # the scheme of its int8 tensors, where it has some
+    keys: int  # how many of its tensors are the network's
+    size: int  # of the file, in bytes
+    chosen: str = ""  # the network's place in a file that holds more: "model_ema"...
+    quantization: str = ""  # the scheme of its int8 tensors, if it has any
 
     @property
     def path(self) -> Path:
@@ -72,8 +66,8 @@ class Provenance:
 class Checkpoint:
     """A network's configuration and its tensors, under Hugging Face's names, with what is needed to use them.
 
-    ``tensors`` share one dtype, except BatchNorm's counters. ``config_fields`` is the same as ``config`` and the rest
-    of a config.json, in transformers' form. ``notes`` say what was taken by convention.
+    ``tensors`` share one dtype, except BatchNorm's counters. ``config_fields`` are ``config`` and the rest of a
+    config.json, in transformers' form. ``notes`` say what was taken by convention.
     """
 
     name: str
@@ -96,21 +90,21 @@ class Checkpoint:
 
     @property
     def variant(self) -> str | None:
-        """``xx_small``, ``x_small``, ``small``, or None where the widths are none of these."""
+        """``xx_small``, ``x_small`` or ``small`` if the widths are that variant's, else None."""
         return inference.infer_variant(self.config_fields)
 
     @property
     def problem_type(self) -> str:
-        """What a classifier's logits stand for, see ``problem_type_of``; a segmenter's are one class of several."""
+        """What a classifier's logits stand for, see ``problem_type_of``; a segmenter's choose one class of several."""
         if self.task != "classifier":
-            return configurations.ONE_OF_SEVERAL
+            return configurations.SINGLE_LABEL
         return configurations.problem_type_of(self.config_fields, self.config.num_labels)
 
     @property
     def profile(self) -> Profile:
-        """How photos are prepared for it: as its own settings say, else as its naming scheme's weights are.
+        """How photos are prepared for it: as its own settings say, else as for its naming scheme's weights.
 
-        The channels come in the order that the weights take, whatever else is said or left out.
+        The channels come in the order that the weights take, whatever the settings say.
         """
         source = self.provenance.source
         with naming(source.preprocessor or source.config or source.weights, ConfigError):
@@ -138,28 +132,28 @@ def open_checkpoint(
 ) -> Checkpoint:
     """The checkpoint at ``where``: a file, a folder in the hub's layout, a shipped model's name, or a hub id.
 
-    ``task``: what to take from it, where that's not what it holds: ``backbone`` leaves a head out (with a warning).
+    ``task``: what to take from it, if not what it holds: ``backbone`` leaves a head out (with a warning).
     ``dtype``: float32 or float64...; by default as in the file, with float16 and bfloat16 widened to float32 (exact).
-    ``use_ema``: of a training checkpoint, the averaged weights where it has some.
-    ``prefix``: which network, where the file holds several: what its tensors' names begin with (``student.``).
+    ``use_ema``: take the averaged weights of a training checkpoint, if it has any.
+    ``prefix``: which network to take from a file that holds several: how the names of its tensors begin (``student.``).
     ``place``: ``subfolder``, ``variant``, ``revision``, ``cache``, ``token``, ``local_files_only``, ``force_download``,
     as ``sources.locate`` takes them. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
     checkpoint = open_as_stored(where, task=task, use_ema=use_ema, prefix=prefix, **place)
-    return _replace_tensors(checkpoint, _cast(checkpoint.tensors, dtype))
+    return replace(checkpoint, tensors=_cast(checkpoint.tensors, dtype))
 
 
 def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, **place: Any) -> dict[str, Any]:
-    """The configuration at ``where``, in the form of transformers' config.json; a config.json by itself will do.
+    """The configuration at ``where``, in the form of transformers' config.json; a config.json without weights will do.
 
-    Where there's a config.json in that form, it's what is in it and nothing else. Raises as ``open_checkpoint``.
+    A config.json that is in that form is returned as it is. Raises as ``open_checkpoint``.
     """
     source = locate(where, needs="config", **place)
     if source.config is not None:
         with source.being_read():
             config = files.read_json(source.config)
         with naming(source.config), naming(source.config, ConfigError):
-            configurations.network_fields(config)  # another network's is refused here
+            configurations.network_fields(config)  # refuses another network's
             if not is_timm_config(config):
                 return config
             if source.weights is None:
@@ -170,8 +164,8 @@ def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, *
 def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str, Any]:
     """The preprocessor_config.json at ``where`` (that file, or a folder, a shipped model's name, a hub id).
 
-    Where it leaves the channels' order to be guessed, it gets that of the weights beside it, as the checkpoint has it;
-    without weights it stays as it is. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
+    If it leaves the channel order open, it gets that of the weights beside it; without weights it stays as it is.
+    Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
     text = as_text(where)
     if not os.path.isdir(text) and not os.path.isfile(text) and not text.endswith(".json"):
@@ -182,14 +176,14 @@ def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str,
         with source.being_read():
             settings = files.read_json(path)
         if source.kind == "hub" and _leaves_order_open(settings):
-            with contextlib.suppress(MobileViTError):  # without its weights no network can be shown the wrong order
+            with contextlib.suppress(MobileViTError):  # as long as it has no weights, no network sees the wrong order
                 locate(where, **place)
     else:
         folder = Path(where, place.get("subfolder") or "")
         path = folder / PREPROCESSOR_FILE if os.path.isdir(where) else Path(where)
         if folder.is_dir() and not path.exists():
             raise NotFoundError(_NO_PROCESSOR.format(folder))
-    settings = files.read_json(path)
+        settings = files.read_json(path)
     if path.name != PREPROCESSOR_FILE or not _leaves_order_open(settings):
         return settings
     scheme = _scheme_in(path)
@@ -203,7 +197,7 @@ def _leaves_order_open(settings: Mapping[str, Any]) -> bool:
 
 
 def _scheme_in(path: Path) -> str | None:
-    """Whose names the weights beside a preprocessor_config.json have; None where there are no weights."""
+    """Whose names the weights beside a preprocessor_config.json have; None without weights."""
     try:
         weights = locate(path.parent, needs="preprocessor").weights
         return None if weights is None else find_network(open_weights(weights).listing.names, task="backbone").scheme
@@ -270,10 +264,10 @@ def build_checkpoint(
     use_ema: bool = True,
     prefix: str | None = None,
 ) -> Checkpoint:
-    """A checkpoint from what was read: the weights' listing, and the two json files, if any."""
+    """A checkpoint from what was read: the weights' listing, and the two JSON files, if any."""
     with naming(source.weights):
         found = find_network(weights.listing.names, prefix=prefix, use_ema=use_ema, task=task)
-    if found.remarks:  # before an error, which may be about what they say
+    if found.remarks:  # before any error, which they may explain
         warnings.warn(f"{source.weights}: {'; '.join(found.remarks)}", MobileViTWarning, stacklevel=4)
     file = weights.listing.load(found.names)
     if config is None and found.scheme == names.TIMM:
@@ -289,7 +283,7 @@ def build_checkpoint(
     if task == "backbone":
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
-    with naming(source.config or source.weights, ConfigError):  # now that there are as many classes as it says
+    with naming(source.config or source.weights, ConfigError):  # now that the number of classes is known to be right
         labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
     with naming(source.preprocessor or source.weights, ConfigError):
         channel_order = configurations.channel_order_of(preprocessing, found.scheme)
@@ -323,15 +317,14 @@ def _recognize(
 def _settings(
     config: Mapping[str, Any], preprocessing: dict[str, Any] | None, network: NetworkConfig, task: str
 ) -> tuple[tuple[str, ...], dict[str, Any] | None, dict[str, Any]]:
-    """(labels, preprocessing, config.json in transformers' form): what the json files say, completed."""
+    """(labels, preprocessing, config.json in transformers' form): what the JSON files say, completed."""
     labels = configurations.choose_labels(config, network.num_labels, task)
-    configurations.problem_type_of(config, network.num_labels)  # raises where it makes no sense
-    if not is_timm_config(config):
-        return labels, preprocessing, configurations.full_config(network, task, labels, config)
-    if preprocessing is None:
-        preprocessing = configurations.timm_preprocessing(config)
-    extra = configurations.timm_extra(config)
-    return labels, preprocessing, configurations.full_config(network, task, labels, extra)
+    configurations.problem_type_of(config, network.num_labels)  # raises if it makes no sense
+    if is_timm_config(config):
+        if preprocessing is None:
+            preprocessing = configurations.timm_preprocessing(config)
+        config = configurations.timm_extra(config)
+    return labels, preprocessing, configurations.full_config(network, task, labels, config)
 
 
 def _provenance(source: Source, weights: WeightsFile, file: TensorFile, found: Found) -> Provenance:
@@ -351,7 +344,7 @@ def _provenance(source: Source, weights: WeightsFile, file: TensorFile, found: F
 def _network(
     tensors: Mapping[str, np.ndarray], config: Mapping[str, Any] | None
 ) -> tuple[str, NetworkConfig, list[str]]:
-    """(what the file holds, the network, notes) from config.json where there is one, else from the shapes."""
+    """(what the file holds, the network, notes) from config.json if there is one, else from the shapes."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     task = inference.infer_task(tensors)
     named = configurations.task_of(config or {})
@@ -381,17 +374,9 @@ def _main_dtype(file: TensorFile) -> str:
 
 
 def _cast(tensors: dict[str, np.ndarray], dtype: Any) -> dict[str, np.ndarray]:
-    """The floating tensors in one dtype: ``dtype``, else the widest among them, float32 at least."""
-    floating = [tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f"]
-    target = np.result_type(np.float32, *floating) if dtype is None else dtypes.float_type(dtype)
-    return {name: _to(tensor, target) for name, tensor in tensors.items()}
-
-
-def _to(tensor: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if tensor.dtype.kind != "f" or tensor.dtype == dtype:
-        return tensor
-    return dtypes.cast(tensor, dtype)
-
-
-def _replace_tensors(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> Checkpoint:
-    return replace(checkpoint, tensors=tensors)
+    """The floating tensors in one dtype: ``dtype``, else the widest among them, but at least float32."""
+    floating = {name: tensor for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
+    widest = np.result_type(np.float32, *[tensor.dtype for tensor in floating.values()])
+    target = widest if dtype is None else dtypes.float_type(dtype)
+    cast = {name: dtypes.cast(tensor, target) for name, tensor in floating.items() if tensor.dtype != target}
+    return {**tensors, **cast}

@@ -1,11 +1,11 @@
 """Parameter names of Hugging Face, timm and ml-cvnets v0.1 side by side.
 
-``MODULES`` is the table: one row per module that holds parameters, with what it is in each scheme. The leaves under
-it (``_LEAVES``) depend on the kind of module only. Hugging Face's names, with their ``mobilevit.`` prefix, are the
-ones the rest of the house uses.
+``MODULES`` is the table: one row per module that holds parameters, with its name in each scheme. The leaves under it
+(``_LEAVES``) depend only on the kind of module. Hugging Face's names, with their ``mobilevit.`` prefix, are the ones
+that the rest of the package uses.
 
 Two things are more than names. Query, key and value are one tensor in timm and ml-cvnets, its rows in that order.
-And timm's weights take RGB where the others take BGR: between them the stem's input axis is reversed.
+And timm's weights take RGB, the others BGR: between them the stem's input axis is reversed.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -24,7 +24,7 @@ from ..errors import CheckpointError
 HUGGING_FACE, TIMM, ML_CVNETS = "huggingface", "timm", "ml-cvnets"
 SCHEMES = (HUGGING_FACE, TIMM, ML_CVNETS)
 CHANNEL_ORDER = {HUGGING_FACE: "BGR", TIMM: "RGB", ML_CVNETS: "BGR"}
-PREFIX = "mobilevit."  # before the backbone's names where there's a head
+PREFIX = "mobilevit."  # before the backbone's names if there's a head
 STEM = f"{PREFIX}conv_stem.convolution.weight"
 ENCODER_PREFIX = "encoder."  # before the backbone's names in ml-cvnets segmenters
 SEGMENTATION = "segmentation_head."
@@ -40,7 +40,7 @@ class Module(NamedTuple):
 
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-_LEAVES: dict[str, tuple[tuple[str, str, str], ...]] = {  # kind -> (Hugging Face, timm, ml-cvnets)
+_LEAVES: dict[str, tuple[tuple[str, str, str], ...]] = {  # kind -> (Hugging Face's, timm's, ml-cvnets')
     "conv_norm": (
         ("convolution.weight", "conv.weight", "block.conv.weight"),
         *((f"normalization.{leaf}", f"bn.{leaf}", f"block.norm.{leaf}") for leaf in _NORM),
@@ -120,7 +120,7 @@ MODULES: tuple[Module, ...] = (*_backbone(), *_heads())
 
 
 def _attention() -> Iterable[tuple[str, str, str]]:
-    """Query, key and value: Hugging Face's three names with ``{part}`` for them, timm's and ml-cvnets' one."""
+    """Query, key and value: Hugging Face's three names, written with ``{part}``; timm's one; ml-cvnets' one."""
     for level, depth in enumerate(TRANSFORMER_DEPTHS, start=2):
         for j in range(depth):
             for leaf in ("weight", "bias"):
@@ -132,7 +132,8 @@ def _attention() -> Iterable[tuple[str, str, str]]:
 
 
 def _table(scheme: str) -> dict[str, tuple[str, ...]]:
-    """The scheme's name of every parameter -> Hugging Face's; three of them where query, key and value are one."""
+    """The scheme's name of every parameter -> Hugging Face's, of which there are three if it fuses query, key and
+    value."""
     column = SCHEMES.index(scheme)
     table: dict[str, tuple[str, ...]] = {
         f"{module[1 + column]}.{leaves[column]}": (f"{module.huggingface}.{leaves[0]}",)
@@ -148,7 +149,7 @@ def _table(scheme: str) -> dict[str, tuple[str, ...]]:
 
 TO_HUGGING_FACE = {scheme: _table(scheme) for scheme in SCHEMES}
 _TOPS = {scheme: {name.partition(".")[0] for name in table} for scheme, table in TO_HUGGING_FACE.items()}
-_NEEDED = f"{PREFIX}encoder."  # how the names of what every network has begin
+_NEEDED = f"{PREFIX}encoder."  # how the names that every network has begin
 FROM_HUGGING_FACE = {
     scheme: {part: name for name, parts in table.items() for part in parts} for scheme, table in TO_HUGGING_FACE.items()
 }
@@ -157,7 +158,7 @@ FROM_HUGGING_FACE = {
 SECOND_FAMILY = "ml-cvnets 0.2 or newer (DeepLabV3 with output stride 8, ASPP 512, an auxiliary head)"
 _ANOTHER = "this network is MobileViT v1, whose weights it takes"
 _UNMERGED = "merge it into its model in PEFT (merge_and_unload()), save that, and open what it saved"
-_RELATIVES = (  # a fragment of a name, what it is of, and what to do
+_RELATIVES = (  # a fragment of a name, what has such names, and what to do
     ("seg_head.aux_head.", f"the weights of {SECOND_FAMILY}", _ANOTHER),
     ("seg_head.classifier.block.", f"the weights of {SECOND_FAMILY}", _ANOTHER),
     ("mobilevitv2.", "the weights of MobileViT v2", _ANOTHER),
@@ -179,7 +180,7 @@ _RELATIVES = (  # a fragment of a name, what it is of, and what to do
     ("fake_quant", "weights being trained for quantization", "save the float model's state_dict()"),
 )  # fmt: skip
 _RENAME = "open a file with the names that Hugging Face, timm or ml-cvnets 0.1 give, or rename its tensors to them"
-_PORTS = (  # a fragment of a name, and whose port of MobileViT has it
+_PORTS = (  # a fragment of a name, and the port of MobileViT that uses it
     ("/kernel", "Keras or Flax"),
     (".kernel", "Keras or Flax"),
     ("kernel:0", "Keras"),
@@ -199,7 +200,7 @@ _FEATURES_ONLY = re.compile(r"stages_(\d)\.")  # timm's models made with feature
 
 
 def refuse_relatives(names: Iterable[str]) -> None:
-    """Raise CheckpointError where tensor names are a relative's of this network, or of one that was wrapped up."""
+    """Raise CheckpointError if tensor names are a related network's, or this one's pruned, quantized or adapted."""
     names = list(names)
     for fragment, what, remedy in _RELATIVES:
         if any(fragment in f".{name}" for name in names):
@@ -207,7 +208,7 @@ def refuse_relatives(names: Iterable[str]) -> None:
 
 
 def refuse(names: Collection[str]) -> NoReturn:
-    """Raise CheckpointError that says what tensors without a MobileViT's stem are, as far as their names tell."""
+    """Raise CheckpointError that says what these tensors without a MobileViT's stem are, as far as their names tell."""
     refuse_relatives(names)
     if any(name.endswith((".exp_avg", ".momentum_buffer", ".square_avg")) for name in names):
         raise CheckpointError("this is an optimizer's state, without the network; open the file of the weights")
@@ -223,23 +224,23 @@ def refuse(names: Collection[str]) -> NoReturn:
 
 
 def is_part(name: str, scheme: str) -> bool:
-    """Whether a tensor's name begins as those of the scheme's network do, its head included."""
-    return _usual(name, scheme).partition(".")[0] in _TOPS[scheme]
+    """Whether a tensor's name begins like one of the scheme's network, its head included."""
+    return _canonical(name, scheme).partition(".")[0] in _TOPS[scheme]
 
 
 def has_head(names: Iterable[str], scheme: str) -> bool:
-    """Whether these are a classifier's names, or a segmenter's."""
+    """Whether a classifier's or a segmenter's head is among these names."""
     heads = (f"{CLASSIFIER[HUGGING_FACE]}.", SEGMENTATION)
     return any(part.startswith(heads) for name in names for part in TO_HUGGING_FACE[scheme].get(name, ()))
 
 
 def is_in_place_of_head(name: str) -> bool:
-    """Whether a tensor is where a network's head is, in any scheme."""
+    """Whether a tensor is where some scheme has a network's head."""
     return name.startswith(("classifier.", "head.", "segmentation_head.", "seg_head."))
 
 
 def check_completeness(names: Iterable[str], scheme: str) -> None:
-    """Raise CheckpointError where over half of the backbone's weights are missing: a stem alone makes no MobileViT."""
+    """Raise CheckpointError if over half of the backbone's weights are missing: a stem alone makes no MobileViT."""
     names = list(names)
     found = {part for name in names for part in hugging_face_names(name, scheme)}
     needed = [name for name in TO_HUGGING_FACE[HUGGING_FACE] if name.startswith(_NEEDED) and name.endswith(".weight")]
@@ -259,16 +260,17 @@ def _port(names: Iterable[str]) -> str:
 
 
 def hugging_face_names(name: str, scheme: str) -> tuple[str, ...]:
-    """Hugging Face's name (three for a fused query, key and value) of a scheme's parameter; unknown names stay.
-
-    A bare Hugging Face model's names get their ``mobilevit.`` prefix, an ml-cvnets segmenter's lose ``encoder.``, and
-    timm's ``stages_0.`` (of features_only) are ``stages.0.``.
-    """
-    name = _usual(name, scheme)
+    """Hugging Face's name (three for a fused query, key and value) of a scheme's parameter; unknown names stay."""
+    name = _canonical(name, scheme)
     return TO_HUGGING_FACE[scheme].get(name, (name,))
 
 
-def _usual(name: str, scheme: str) -> str:
+def _canonical(name: str, scheme: str) -> str:
+    """The name as the tables have it.
+
+    A bare Hugging Face model's get their ``mobilevit.`` prefix, an ml-cvnets segmenter's lose ``encoder.``, and timm's
+    ``stages_0.`` (of features_only) become ``stages.0.``.
+    """
     if scheme == ML_CVNETS:
         return name.removeprefix(ENCODER_PREFIX)
     if scheme == TIMM:
@@ -279,8 +281,8 @@ def _usual(name: str, scheme: str) -> str:
 def scheme_name(name: str, scheme: str, *, segmenter: bool = False) -> str:
     """A scheme's name for a parameter under Hugging Face's name (with prefix).
 
-    Raises CheckpointError where the scheme has none: timm has no segmenter, and neither timm nor ml-cvnets has
-    activations with parameters.
+    Raises CheckpointError if the scheme has none: timm has no segmenter, and neither timm nor ml-cvnets has activations
+    with parameters.
     """
     if scheme == HUGGING_FACE:
         return name
@@ -293,7 +295,7 @@ def scheme_name(name: str, scheme: str, *, segmenter: bool = False) -> str:
 def to_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[str, np.ndarray]:
     """The tensors under Hugging Face's names (with prefix), query, key and value apart; the numbers stay as they are.
 
-    Raises CheckpointError where two tensors would have the same name, or a fused one has no three equal parts.
+    Raises CheckpointError if two tensors would have the same name, or a fused one doesn't have three equal parts.
     """
     found: dict[str, np.ndarray] = {}
     for name, tensor in tensors.items():
@@ -313,7 +315,7 @@ def to_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[str,
 def from_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[str, np.ndarray]:
     """Tensors under Hugging Face's names (with prefix) -> the scheme's names; the numbers stay as they are.
 
-    Raises CheckpointError where the scheme has no place for one of them, or query, key and value don't fit together.
+    Raises CheckpointError if the scheme has no place for one of them, or query, key and value don't fit together.
     """
     segmenter = any(name.startswith(SEGMENTATION) for name in tensors)
     parts: dict[str, list[np.ndarray]] = {}
@@ -329,18 +331,15 @@ def _part_number(name: str) -> int:
 
 def _join(name: str, parts: list[np.ndarray], scheme: str) -> np.ndarray:
     whole = len(TO_HUGGING_FACE[scheme].get(name.removeprefix(ENCODER_PREFIX), (name,)))
-    if (
-        len(parts) != whole
-        or len({(part.shape, part.dtype) for part in parts}) != 1
-        or (whole > 1 and not parts[0].ndim)
-    ):
+    alike = len({(part.shape, part.dtype) for part in parts}) == 1
+    if len(parts) != whole or not alike or (whole > 1 and not parts[0].ndim):
         raise CheckpointError(f"query, key and value don't fit together into one tensor {name!r}; check their shapes")
     return parts[0] if whole == 1 else np.concatenate(parts)
 
 
 def flip_stem(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same tensors (Hugging Face's names) for photos whose channels come in the other order, RGB or BGR."""
+    """The same tensors (Hugging Face's names) for photos with their channels in the other order, RGB or BGR."""
     stem = tensors.get(STEM)
     if stem is None or stem.ndim != 4:
-        raise CheckpointError(f"there is no stem {STEM!r} whose channels could be put in the other order")
+        raise CheckpointError(f"there is no stem {STEM!r} whose channels could be reversed")
     return {**tensors, STEM: np.ascontiguousarray(stem[:, ::-1])}

@@ -1,7 +1,7 @@
 """The tensors a network is made of: their names and shapes, initializing fresh ones, checking a file's.
 
 ``parameter_shapes`` walks the network in the order of its layers, one small function per layer. Everything is under
-Hugging Face's names: a head's network under ``mobilevit.`` and its head, a bare model's without that prefix.
+Hugging Face's names: a backbone with a head has the prefix ``mobilevit.``, a bare one none.
 
 BatchNorm's ``num_batches_tracked`` counts training steps. No network here reads it; files keep it, so that they come
 out as they went in.
@@ -26,10 +26,11 @@ from ..ops import ACTIVATIONS
 from .parameter_names import PREFIX as PREFIX
 
 COUNTER = "num_batches_tracked"
-STATISTICS = ("running_mean", "running_var", COUNTER)  # what training doesn't change by gradients
+STATISTICS = ("running_mean", "running_var", COUNTER)  # what no gradient changes
 HEADS = ("classifier.", "segmentation_head.", f"{PREFIX}conv_1x1_exp.", "conv_1x1_exp.")  # parts a network may lack
 MAX_PARAMETERS = 1 << 26  # ten times the largest MobileViT: 0.5 GB in float64
-_LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parameter: its shape, transformers' start
+_MAX_NAMED = 4
+_LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parameter: its shape, its value at the start
     "weight": ((1,), 0.25),
     "alpha_p": ((1,), math.log(math.expm1(0.8))),
     "alpha_n": ((1,), math.log(math.expm1(0.3))),
@@ -47,9 +48,9 @@ def parameter_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """``{name: shape}`` of every tensor the network needs, in the order of its layers.
 
-    ``task`` is ``classifier``, ``segmenter`` or ``backbone``; ``expand_output=False`` is a bare model without its last
-    1x1 (a segmenter never has it). ``counters`` adds ``num_batches_tracked``, as PyTorch's files have it.
-    Raises ConfigError where the network would hold over ``MAX_PARAMETERS``, InputError for an unknown task.
+    ``task`` is ``classifier``, ``segmenter`` or ``backbone``; ``expand_output=False`` leaves out a bare model's last
+    1x1 (a segmenter never has it). ``counters`` adds ``num_batches_tracked``, which PyTorch's files have. Raises
+    ConfigError if the network would hold over ``MAX_PARAMETERS``, InputError for an unknown task.
     """
     check_task(task)
     prefix = "" if task == "backbone" else PREFIX
@@ -65,7 +66,7 @@ def parameter_shapes(
 
 
 def count_parameters(tensors: Mapping[str, np.ndarray]) -> int:
-    """How many numbers training would change: BatchNorm's statistics and counters are left out, as everywhere."""
+    """How many numbers training would change: without BatchNorm's statistics and counters, as everybody counts."""
     return sum(int(tensor.size) for name, tensor in tensors.items() if not name.endswith(STATISTICS))
 
 
@@ -77,7 +78,7 @@ def _affine(name: str, *shape: int) -> _Shapes:
 def _conv(
     name: str, shape: tuple[int, int, int], act: Any = "", *, normalize: bool = True, bias: bool = False
 ) -> _Shapes:
-    """A convolution layer of ``shape`` (out, in, kernel size), with what stands after it."""
+    """A convolution layer of ``shape`` (out, in, kernel size), with its normalization and activation."""
     out_channels, in_channels, kernel = shape
     yield f"{name}.convolution.weight", (out_channels, in_channels, kernel, kernel)
     if bias:
@@ -149,18 +150,13 @@ def _segmentation_head(config: NetworkConfig) -> _Shapes:
 
 
 def init_parameters(
-    config: NetworkConfig,
-    task: str,
-    seed: int = 0,
-    dtype: np.dtype | type = np.float32,
-    *,
-    expand_output: bool = True,
+    config: NetworkConfig, task: str, seed: int = 0, dtype: np.dtype | type = np.float32, *, expand_output: bool = True
 ) -> dict[str, np.ndarray]:
-    """Fresh parameters with which every layer's output is of order 1 for photos in 0..1; the same for a seed, always.
+    """Fresh parameters with which every layer's output is of order 1 for photos in 0..1; always the same for a seed.
 
-    Each tensor's random numbers depend on its name and the seed only, so that two networks share what they have in
-    common (a bare model's tensors are those of the classifier's backbone). No bias, mean or scale is left at 0 or 1: a
-    port that forgets one gives other numbers.
+    Each tensor's random numbers depend only on its name and the seed, so that two networks share what they have in
+    common (a bare model's tensors are those of the classifier's backbone). No bias, mean or scale is left at 0 or 1, so
+    that a port which forgets one gets other numbers.
     """
     shapes = parameter_shapes(config, task, expand_output=expand_output, counters=True)
     return {name: _draw(name, shape, seed, np.dtype(dtype)) for name, shape in shapes.items()}
@@ -182,7 +178,7 @@ def _draw(name: str, shape: tuple[int, ...], seed: int, dtype: np.dtype) -> np.n
 
 
 def _gain(module: str) -> float:
-    """What a layer has to make up for: an activation before it shrinks numbers of order 1, a photo has less."""
+    """What makes up for the layer's input: an activation has shrunk numbers of order 1, and a photo's are smaller."""
     return next((gain for endings, gain in _GAINS if module.endswith(endings)), 1.5)
 
 
@@ -199,7 +195,7 @@ def check_tensors(
     """The tensors that belong to the network of ``shapes``, checked; ``num_batches_tracked`` of its layers stay.
 
     Tensors of another head of this network are left out with a warning (MobileViTWarning). Raises CheckpointError
-    that lists what is missing, misshapen, not a number, or belongs to nothing, all at once.
+    that lists all that are missing, misshapen, not finite floats, or not part of the network.
     """
     missing = [name for name in shapes if name not in tensors]
     surplus = [name for name in tensors if name not in shapes and not _is_counter_of(name, tensors[name], shapes)]
@@ -212,8 +208,8 @@ def check_tensors(
             for name in shared
             if tensors[name].shape != shapes[name]
         ],
-        "that belong to nothing": [name for name in surplus if name not in others],
-        "with NaN or infinity": [name for name in shared if not _is_finite(tensors[name])],
+        "not part of the network": [name for name in surplus if name not in others],
+        "with NaN or infinity": [name for name in shared if not np.isfinite(tensors[name]).all()],
         "of whole numbers": [name for name in shared if tensors[name].dtype.kind != "f"],
     }
     if any(problems.values()):
@@ -231,13 +227,9 @@ def _is_counter_of(name: str, tensor: np.ndarray, shapes: Mapping[str, tuple[int
     return name.endswith(f".{COUNTER}") and mean in shapes and tensor.size == 1
 
 
-def _is_finite(tensor: np.ndarray) -> bool:
-    return bool(np.isfinite(tensor).all())
-
-
-def _lines(problems: Mapping[str, list[str]], most: int = 4) -> Iterable[str]:
+def _lines(problems: Mapping[str, list[str]]) -> Iterable[str]:
     for what, names in problems.items():
         if names:
-            more = f" and {len(names) - most} more" if len(names) > most else ""
+            more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
             plural = "tensor" if len(names) == 1 else "tensors"
-            yield f"{len(names)} {plural} {what}: {', '.join(shown(name) for name in names[:most])}{more}"
+            yield f"{len(names)} {plural} {what}: {', '.join(shown(name) for name in names[:_MAX_NAMED])}{more}"

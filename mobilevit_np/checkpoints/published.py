@@ -1,6 +1,6 @@
 """Checksums of the checkpoint files that others publish, and comparing a file with them.
 
-The table is data, ``weights/published.json``. Its checksums were read from pages about the files, not from the files: a
+The table is data, ``weights/published.json``. Its checksums were read on pages about the files, not from the files: a
 mismatch is a reason to look again, not proof of harm.
 
 Explained in tutorials/10-checkpoints.md.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, NotFoundError
@@ -24,7 +23,7 @@ from .sources import Source, locate
 class Verification:
     """How a file compares with the published ones.
 
-    ``status`` is ``match`` (a published file), ``mismatch`` (it goes by a published file's name, and isn't it) or
+    ``status`` is ``match`` (a published file), ``mismatch`` (it has a published file's name, but isn't it) or
     ``unknown`` (nothing is published under its name). ``message`` says so in one line.
     """
 
@@ -35,19 +34,19 @@ class Verification:
 
 
 def published_checksums() -> list[dict[str, Any]]:
-    """The entries of the table: repository, file, sha256, and where they have them revision, note, megabytes."""
+    """The entries of the table: repository, file, sha256, and some with a revision, a note, megabytes."""
     path = data_file(PUBLISHED_CHECKSUMS)
     if path is None:
         raise CheckpointError(f"{PUBLISHED_CHECKSUMS} is missing from this installation; install the package again")
-    entries = files.read_json(path).get("files")
-    return entries if isinstance(entries, list) else []
+    entries: list[dict[str, Any]] = files.read_json(path)["files"]
+    return entries
 
 
 def verify(where: str | os.PathLike[str], *, repository: str | None = None, **options: Any) -> Verification:
     """Compare the weights file at ``where`` with the published checksums; ``repository`` says whose it should be.
 
     Without it the file's place tells: the hub's cache, or a folder named like the repository. Raises CheckpointError
-    where the file can't be read.
+    if the file can't be read.
     """
     source = locate(where, **options)
     if source.weights is None:
@@ -79,7 +78,7 @@ def _repository_of(source: Source) -> str:
     for folder in source.weights.absolute().parents:
         if folder.name.startswith("models--"):
             return folder.name.removeprefix("models--").replace("--", "/")
-    return source.repository or Path(source.weights).resolve().parent.name
+    return source.repository or source.weights.resolve().parent.name
 
 
 def _same_repository(published: str, name: str) -> bool:

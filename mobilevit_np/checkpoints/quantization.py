@@ -1,30 +1,30 @@
-"""Weights as int8 with one scale per output channel: made, read back, and what it cost.
+"""Weights as int8 with one scale per output channel: made, read back, and what it costs.
 
 Nearly all bytes of a checkpoint are the larger weights of convolutions and linear layers, and these bear being rounded
-to 255 steps. In the file, which is ordinary safetensors, stand for a weight of shape (O, ...), O the output channels,
+to 255 steps. The file is ordinary safetensors. A weight of shape (O, ...), O the output channels, is in it as
 
     X.weight          int8, (1, O, ...)
     X.weight_scale    float32, (O): finite and above 0    weight[o] = int8[0, o] * scale[o]
 
 The axis of 1 is there so that nobody takes the steps for the weights: a reader that knows nothing of scales finds
 tensors that don't fit (transformers 5 would otherwise load them, with a warning about names). The rest is float16, or
-float32 where a number is too large for that: biases, normalization, and weights of fewer than 4,096 numbers, those of
-the stem and the depthwise convolutions among them. BatchNorm's counters, which no network here reads, are left out. The
+float32 if a number is too large for that: biases, normalization, and weights of fewer than 4,096 numbers, among them
+those of the stem and the depthwise convolutions. BatchNorm's counters, which no network here reads, are left out. The
 file's metadata say ``"quantization": "int8-per-output-channel"``.
 
 It's the plainest scheme there is: symmetric (0 stays 0, no offsets), scale = max|w| / 127, round half to even. So every
-weight is within half a step of what it was. What was tried, on an earlier classifier of ours and 749 photos (the
-logits' error is the root of the mean square, relative to theirs; bytes are those of a thousand classes more or less):
+weight is within half a step of what it was. What was tried, on an earlier classifier of ours and 749 photos (the error
+is the root mean square of the logits' change, relative to theirs):
 
     every weight int8                          2.3%    first answer the same for 97.2%
-    scales with the smallest squared error     2.4%    96.5%: the weights' own error fell by 1%, that's all
+    scales with the smallest squared error     2.4%    96.5%: only the weights' own error fell, by 1%
     offsets, 255 steps from least to largest   2.0%    98.3%: a zero that moves, and another tensor for every weight
     weights under 512 numbers as float16       1.2%    97.9%, 0.5 kB more
     under 2,048                                0.9%    98.7%, 7 kB more
     under 4,096: kept                          0.7%    98.9%, 14 kB more
     under 8,192                                0.6%    99.1%, 172 kB more
 
-The stem alone, 432 numbers, made 1.8% of the first line's 2.3%: what's rounded there is in everything that follows.
+The 432 numbers of the stem alone made 1.8% of the first line's 2.3%: its rounding is in everything that follows.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -45,10 +45,10 @@ from .parameters import COUNTER
 KEY, SCHEME = "quantization", "int8-per-output-channel"
 METADATA = {KEY: SCHEME}
 _SCALE = "_scale"  # X.weight -> X.weight_scale
-MIN_SIZE = 4096  # numbers in a weight that's worth it
+MIN_SIZE = 4096  # a weight of fewer numbers isn't worth it
 _STEPS = 127  # -128 has no counterpart, and isn't used
 _REMEDY = "write it anew with `weights quantize`"
-GROUPS = (  # a part of a tensor's name, and what it belongs to; the first that fits
+GROUPS = (  # a part of a tensor's name, and the group it belongs to: the first that fits
     ("conv_stem.", "stem"),
     (".conv_3x3.", "depthwise convolutions"),
     (".conv_kxk.", "3x3 convolutions"),
@@ -75,11 +75,11 @@ class GroupError:
 def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The steps (int8, -127..127) and the scales (float32) of a weight; no number moves by over half its scale.
 
-    Shape: (O, ...) -> (O, ...), (O). Any float dtype. Raises CheckpointError where a number doesn't fit float32.
+    Shape: (O, ...) -> (O, ...), (O). Any float dtype. Raises CheckpointError if a number doesn't fit float32.
     """
     rows = dtypes.cast(weight, np.dtype(np.float32)).reshape(len(weight), -1)
     largest = np.abs(rows).max(axis=1, initial=0)
-    scale = np.maximum(largest / np.float32(_STEPS), np.finfo(np.float32).tiny)  # never 0, though all weights be
+    scale = np.maximum(largest / np.float32(_STEPS), np.finfo(np.float32).tiny)  # never 0, even if all weights are
     steps = np.rint(rows.astype(np.float64) / scale[:, None])
     return steps.astype(np.int8).reshape(weight.shape), scale
 
@@ -89,7 +89,7 @@ def dequantize(steps: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
     Shape: (O, ...), (O) -> (O, ...)
     """
-    with np.errstate(over="ignore"):  # what becomes infinite is found when the tensors are checked
+    with np.errstate(over="ignore"):  # infinities are found when the tensors are checked
         weight: np.ndarray = steps.astype(np.float32) * scale.astype(np.float32).reshape(-1, *[1] * (steps.ndim - 1))
     return weight
 
@@ -97,7 +97,7 @@ def dequantize(steps: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def quantize_tensors(tensors: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What the file holds in place of ``tensors``, and the format of each.
 
-    Raises CheckpointError where a weight doesn't fit float32.
+    Raises CheckpointError if a weight doesn't fit float32.
     """
     found: dict[str, np.ndarray] = {}
     formats: dict[str, str] = {}
@@ -115,9 +115,9 @@ def quantize_tensors(tensors: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 
 
 def dequantize_file(file: TensorFile) -> TensorFile:
-    """The file with weights in the place of steps and scales; a file without int8 is handed back as it is.
+    """The file with weights in place of steps and scales; a file without int8 is returned as it is.
 
-    Raises CheckpointError where int8 tensors and scales don't belong together, or a scale is no positive number.
+    Raises CheckpointError if int8 tensors and scales don't belong together, or a scale isn't a positive number.
     """
     scheme = file.metadata.get(KEY)
     whole = [name for name, dtype in file.dtypes.items() if dtype == "I8"]
@@ -141,7 +141,7 @@ def _check_scheme(scheme: str | None, whole: list[str]) -> None:
             f"{_REMEDY}"
         )
     if scheme != SCHEME:
-        raise CheckpointError(f"it's quantized as {shown(scheme, 60)!r}, and {SCHEME!r} is all that's known; {_REMEDY}")
+        raise CheckpointError(f"it's quantized as {shown(scheme, 60)!r}, and only {SCHEME!r} is known; {_REMEDY}")
 
 
 def _scale_of(file: TensorFile, name: str) -> np.ndarray:
@@ -159,7 +159,7 @@ def _scale_of(file: TensorFile, name: str) -> np.ndarray:
 
 
 def errors_by_group(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[GroupError]:
-    """How far the weights moved, group by group, in the order of ``GROUPS``; groups without any are left out."""
+    """How far the weights moved, group by group, in the order of ``GROUPS``; empty groups are left out."""
     groups: dict[str, list[str]] = {group: [] for _, group in GROUPS}
     for name, tensor in before.items():
         if tensor.ndim > 1:

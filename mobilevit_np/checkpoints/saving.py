@@ -1,4 +1,4 @@
-"""Checkpoints written: a folder in the hub's layout, other naming schemes, int8.
+"""Writing checkpoints: a folder in the hub's layout, other naming schemes, int8.
 
 All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
 
@@ -34,12 +34,12 @@ from .parameters import COUNTER, PREFIX
 
 METADATA = {"format": "pt"}  # older releases of transformers refuse a file that names no framework
 _SAFETENSORS = ".safetensors"
-_NEVER_WRITTEN = (".bin", ".pt", ".pth", ".npz", ".onnx", ".tflite")  # who names such a file doesn't mean a folder
+_NEVER_WRITTEN = (".bin", ".pt", ".pth", ".npz", ".onnx", ".tflite")  # such a name isn't meant to be a folder's
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What ``convert`` or ``quantize`` wrote, and what it did besides renaming, each in a line."""
+    """What ``convert`` or ``quantize`` wrote, and in a line each what it did besides renaming."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -55,12 +55,12 @@ def save_checkpoint(
     metadata: Mapping[str, str] | None = None,
     variant: str | None = None,
 ) -> list[Path]:
-    """Write a folder in the hub's layout: model.safetensors, config.json, preprocessor_config.json where given.
+    """Write a folder in the hub's layout: model.safetensors, config.json and, if given, preprocessor_config.json.
 
-    ``tensors`` are under Hugging Face's names, ``config`` and ``preprocessing`` in its form; BatchNorm's counters are
-    added where they're missing, as transformers expects them. ``dtype`` (``float32``, ``bfloat16``...) is that of the
-    file, by default each tensor's own, and ``variant`` a part of the file's name. A preprocessor_config.json that's
-    there stays where none is given. Raises OutputError, and leaves no half-written folder.
+    ``tensors`` are under Hugging Face's names, ``config`` and ``preprocessing`` in its form; missing BatchNorm counters
+    are added, since transformers expects them. ``dtype`` (``float32``, ``bfloat16``...) is that of the file, by default
+    each tensor's own, and ``variant`` a part of the file's name. If no ``preprocessing`` is given, an existing
+    preprocessor_config.json stays. Raises OutputError, and leaves no half-written folder.
     """
     tensors = _with_counters(tensors)
     data = serialize(tensors, stored_as=_formats(tensors, dtype, {}), metadata={**METADATA, **(metadata or {})})
@@ -76,12 +76,12 @@ def save_untrained(
     scheme: str = names.HUGGING_FACE,
     also: Mapping[Path, bytes] | None = None,
 ) -> list[Path]:
-    """Write weights that no photo has shaped under a scheme's names, as float32: not a number moves.
+    """Write untrained weights under a scheme's names, as float32, without changing a number.
 
     ``tensors`` are under Hugging Face's names with prefix, ``out`` is as ``convert``'s. Trained weights belong to RGB
-    or BGR and go through ``convert``, which reverses the stem where the names ask for it; these are for a tensor as
-    input, whatever they are called. ``also`` are other files, written together with them or not at all.
-    Raises CheckpointError where the scheme has no such network, OutputError.
+    or BGR and go through ``convert``, which reverses the stem if the names ask for it; these take a tensor as input,
+    whatever they are called. ``also`` are other files, written together with them or not at all.
+    Raises CheckpointError if the scheme has no such network, OutputError.
     """
     check_form(out := Path(out))
     tensors = _with_counters(tensors)
@@ -109,13 +109,12 @@ def convert(
 ) -> Conversion:
     """Write the checkpoint at ``where`` under another scheme's names, as safetensors, in ``dtype`` or as it was.
 
-    ``scheme`` is ``huggingface``, ``timm`` or ``ml-cvnets``. ``out`` ending in .safetensors is one file, anything else
-    a folder that gets config.json and preprocessor_config.json too; where the latter can't be written, an older one in
-    the folder goes. Numbers stay the same to the bit; between timm's names and the others' the stem's input axis is
-    reversed (RGB, BGR), and so it is where nothing that's written can say that the weights' order isn't their scheme's
-    usual one. Notes say each of these.
-    Raises CheckpointError where the scheme has no such network or a number doesn't fit ``dtype``; OutputError, also
-    where ``out`` would take the place of the checkpoint at ``where``.
+    ``scheme`` is ``huggingface``, ``timm`` or ``ml-cvnets``. ``out`` ending in .safetensors is a single file, anything
+    else a folder that gets config.json and preprocessor_config.json too; if the latter can't be written, an older one
+    in the folder goes. Numbers stay the same to the bit. Between timm's names and the others' the stem's input axis is
+    reversed (RGB, BGR), and so it is if the weights' order isn't their scheme's usual one and no file that's written
+    can say so. Notes report each of these. Raises CheckpointError if the scheme has no such network or a number doesn't
+    fit ``dtype``; OutputError, also if ``out`` would replace the checkpoint at ``where``.
     """
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
@@ -138,9 +137,9 @@ def quantize(
 ) -> Conversion:
     """Write the checkpoint at ``where`` with int8 weights (see ``quantization``), under Hugging Face's names.
 
-    ``out`` and the notes are as ``convert``'s. Raises CheckpointError where a weight doesn't fit float32, OutputError
-    (also where ``out`` would take the place of the weights at ``where``, which can't be had back from int8), and
-    InputError where the weights are int8 already: they'd be rounded a second time.
+    ``out`` and the notes are as ``convert``'s. Raises CheckpointError if a weight doesn't fit float32, OutputError
+    (also if ``out`` would replace the weights at ``where``, which int8 couldn't restore), and InputError if the weights
+    are int8 already: they'd be rounded a second time.
     """
     checkpoint, out = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out)
     if checkpoint.provenance.quantization:
@@ -154,7 +153,7 @@ def quantize(
 
 
 def pooling_note(global_pool: str) -> str:
-    """What to know of a config.json in transformers' form with a pooling of timm's."""
+    """What to know about a config.json in transformers' form with a pooling of timm's."""
     return (
         f"global_pool {global_pool!r} is kept in config.json for this library; transformers ignores it and always "
         "averages, so its answers will differ"
@@ -162,10 +161,10 @@ def pooling_note(global_pool: str) -> str:
 
 
 def settings_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """The preprocessor_config.json that must stand beside its weights under Hugging Face's names, as they are.
+    """The preprocessor_config.json that its weights, unchanged, need beside them under Hugging Face's names.
 
-    None where they take BGR, as weights under these names do when nobody says otherwise. Where the form can't say how
-    photos are prepared, it says the channels' order alone.
+    None if they take BGR, as weights under these names do unless a file says otherwise. If the form can't say how
+    photos are prepared, it only says the channel order.
     """
     if checkpoint.channel_order == names.CHANNEL_ORDER[names.HUGGING_FACE]:
         return None
@@ -176,7 +175,7 @@ def settings_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def reopen(path: Path, original: Checkpoint) -> Checkpoint:
-    """``original`` with the weights that its conversion at ``path`` holds: nothing but their numbers can differ.
+    """``original`` with the weights of its conversion at ``path``: only their numbers can differ.
 
     The settings are the original's, and so is the channel order. Raises CheckpointError.
     """
@@ -189,7 +188,7 @@ def reopen(path: Path, original: Checkpoint) -> Checkpoint:
 
 
 def check_form(out: Path) -> None:
-    """Raise OutputError where ``out`` has another format's name, or is a folder that belongs to another model."""
+    """Raise OutputError if ``out`` has another format's name, or is a folder that belongs to another model."""
     if out.suffix in _NEVER_WRITTEN and not os.path.isdir(out):
         raise OutputError(f"weights are written as .safetensors, or into a folder, not as {out.suffix}: {out}")
     if out.suffix == _SAFETENSORS:
@@ -200,7 +199,7 @@ def check_form(out: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file of a folder belongs to a MobileViT: weights do where they have a config.json that does."""
+    """Whether a file in a folder is a MobileViT's; weights are if they have a config.json, which is checked itself."""
     if path.name == WEIGHTS_FILE:
         return os.path.lexists(path.parent / CONFIG_FILE)
     try:
@@ -214,11 +213,13 @@ def _is_ours(path: Path) -> bool:
 
 
 def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
-    """Raise OutputError where ``out`` has another format's name, or what's written there would replace the original."""
+    """Raise OutputError if ``out`` has another format's name, or what's written there would replace the original."""
     check_form(out)
     source = checkpoint.provenance.source
     needed = source.files
-    if source.kind != "file":  # a folder with pytorch_model.bin would be opened as what's written beside it
+    if (
+        source.kind != "file"
+    ):  # in a folder with pytorch_model.bin, model.safetensors would be opened instead from now on
         needed.append(checkpoint.provenance.path.parent)
     written = [out]
     if out.suffix != _SAFETENSORS:
@@ -242,21 +243,21 @@ def _for_scheme(checkpoint: Checkpoint, scheme: str, out: Path) -> tuple[dict[st
             )
         if scheme != names.TIMM:
             notes.append(pooling_note(checkpoint.config.global_pool))
-    told = out.suffix != _SAFETENSORS and scheme != names.TIMM  # else there's no preprocessor_config.json to say it
+    told = out.suffix != _SAFETENSORS and scheme != names.TIMM  # by the preprocessor_config.json
     kept = told and scheme == checkpoint.provenance.scheme
     order = checkpoint.channel_order if kept else names.CHANNEL_ORDER[scheme]
     if order != checkpoint.channel_order and checkpoint.config.num_channels > 1:
         tensors = names.flip_stem(tensors)
         notes.append(f"the stem's input axis was reversed: the weights took {checkpoint.channel_order}, now {order}")
     if not told and checkpoint.problem_type != configurations.problem_type_of({}, checkpoint.config.num_labels):
-        notes.append(f"nothing that's written says that the problem_type is {checkpoint.problem_type}")
+        notes.append(f"no file that's written says that the problem_type is {checkpoint.problem_type}")
     return tensors, order, notes
 
 
 def _write_conversion(
     checkpoint: Checkpoint, out: Path, data: bytes, scheme: str, order: str, notes: list[str]
 ) -> Conversion:
-    """One file where ``out`` is a file's name, else a folder with the json files too."""
+    """A single file if ``out`` is a file's name, else a folder with the JSON files too."""
     if out.suffix == _SAFETENSORS:
         return Conversion((files.write_file(out, data),), tuple(notes))
     config, preprocessing = _settings(checkpoint, scheme, order, notes)
@@ -266,7 +267,7 @@ def _write_conversion(
 
 
 def _outdated(folder: Path) -> list[Path]:
-    """The preprocessor_config.json in it, which would be read together with weights that it wasn't made for."""
+    """The preprocessor_config.json in it, which would be read with weights that it wasn't made for."""
     path = folder / PREPROCESSOR_FILE
     return [path] if os.path.isfile(path) else []
 
@@ -314,7 +315,7 @@ def _formats(tensors: Mapping[str, np.ndarray], dtype: str | None, stored_as: Ma
 
 
 def _prefixed(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """A bare model's names with the ``mobilevit.`` that the tables know them by."""
+    """A bare model's names with the prefix ``mobilevit.``, as the tables have them."""
     return {names.hugging_face_names(name, names.HUGGING_FACE)[0]: tensor for name, tensor in tensors.items()}
 
 
@@ -351,7 +352,7 @@ def _settings(
 
 
 def _in_order(checkpoint: Checkpoint, order: str) -> dict[str, Any] | None:
-    """The preprocessor_config.json as it was found, but for the channel order where that's no longer the same."""
+    """The preprocessor_config.json as it was found, but for the channel order if that has changed."""
     found = checkpoint.preprocessing
     if found is None or order == checkpoint.channel_order:
         return found
@@ -365,11 +366,7 @@ def _timm_preprocessing(profile: Profile, notes: list[str]) -> dict[str, Any]:
     if not isinstance(crop, tuple) or crop[0] != crop[1] or not isinstance(size, int) or "opencv" in profile.resample:
         notes.append(f"timm's config.json can't say how {profile.name} prepares photos; it gets timm's own settings")
         return {}
-    return {
-        "input_size": [3, *crop],
-        "interpolation": profile.resample,
-        "crop_pct": _crop_pct(crop[0], size),
-    }
+    return {"input_size": [3, *crop], "interpolation": profile.resample, "crop_pct": _crop_pct(crop[0], size)}
 
 
 def _crop_pct(crop: int, size: int) -> float:

@@ -1,7 +1,7 @@
 """The models that come with the package, wherever it's installed.
 
-In a wheel they lie inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
-unpacked sdist beside it (``weights/NAME``). Beside the models lies ``published.json``.
+In a wheel they are inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
+unpacked sdist beside it (``weights/NAME``). ``published.json`` lies next to them.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def weights_folders() -> list[Path]:
-    """The folders that may hold shipped models, in the order they're looked through."""
+    """The folders that may hold shipped models, in the order they're searched."""
     folders = [_PACKAGE / "weights"]
     if (_PACKAGE.parent / "pyproject.toml").is_file():  # else ``weights`` beside the package is somebody else's
         folders.append(_PACKAGE.parent / "weights")
@@ -38,7 +38,7 @@ def shipped() -> dict[str, Path]:
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder of one shipped model. Raises NotFoundError that lists them where there's none of that name."""
+    """The folder of one shipped model. Raises NotFoundError that lists them if there's none of that name."""
     models = shipped()
     if name not in models:
         raise NotFoundError(f"no model called {name!r} is shipped; shipped are {', '.join(models) or 'none'}")
@@ -46,5 +46,5 @@ def shipped_folder(name: str) -> Path:
 
 
 def data_file(name: str) -> Path | None:
-    """A file that lies beside the shipped models; None where it isn't there."""
+    """A file beside the shipped models; None if it isn't there."""
     return next((folder / name for folder in weights_folders() if (folder / name).is_file()), None)

@@ -2,12 +2,12 @@
 
 What exists on the disk wins over names. A folder in the hub's layout holds model.safetensors (preferred) or
 pytorch_model.bin, or shards of either with their index, config.json and preprocessor_config.json; a folder with a
-single other weights file will do, and so will one that timm's training wrote, of which the best is taken.
-The two json files beside a file count only where the file has one of the hub's names: beside any other they may
-belong to something else.
+single other weights file will do, and so will one from timm's training, of which the best checkpoint is taken.
+The two JSON files beside a weights file count only if it has one of the hub's names: beside any other they may belong
+to something else.
 
-In the hub's cache a checkpoint is whole once its weights and its config.json are there. The weights are downloaded
-last, so that a download that broke off is taken up again.
+In the hub's cache a checkpoint is complete once its weights and its config.json are there. The weights are downloaded
+last, so that a broken download is resumed.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -32,7 +32,7 @@ from ..formats.weights_file import is_index, is_shard, shards_of
 from .shipped import shipped
 
 _WEIGHTS_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
-_OF_TRAINING = ("model_best.pth.tar", "last.pth.tar")  # what timm's CheckpointSaver leaves, the preferred first
+_OF_TRAINING = ("model_best.pth.tar", "last.pth.tar")  # from timm's CheckpointSaver, the preferred first
 _NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)(_\d+)?\.\w+|.*_optim_states\.pt")
 _ADAPTER_CONFIG = "adapter_config.json"
 Needs = Literal["weights", "config", "preprocessor"]
@@ -45,11 +45,11 @@ _DOWNLOADED: dict[Needs, tuple[Needs, ...]] = {  # in this order; the last must 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one checkpoint. ``name`` is what messages and answers call it."""
+    """The files of one checkpoint. ``name`` is what messages call it."""
 
     name: str
     kind: str  # "file", "folder", "shipped" or "hub"
-    weights: Path | None  # None: only a configuration is there
+    weights: Path | None  # None if there's only a configuration
     config: Path | None = None
     preprocessor: Path | None = None
     repository: str | None = None
@@ -57,13 +57,13 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """All of them, the shards of an index included. Raises CheckpointError."""
+        """All of them, an index's shards included. Raises CheckpointError."""
         shards = shards_of(self.weights) if self.weights and is_index(self.weights) else []
         return [path for path in (self.weights, *shards, self.config, self.preprocessor) if path is not None]
 
     @contextlib.contextmanager
     def being_read(self) -> Iterator[None]:
-        """What came damaged from the hub would stay in its cache: an error inside says what to delete."""
+        """A damaged download would stay in the hub's cache: an error inside says what to delete."""
         try:
             yield
         except CheckpointError as error:
@@ -71,13 +71,13 @@ class Source:
             folder = next((path for path in file.parents if path.name.startswith("models--")), None)
             if self.kind != "hub" or folder is None or isinstance(error, NotFoundError):
                 raise
-            remedy = f"if its download went wrong, delete the folder {folder}, and it's downloaded again"
+            remedy = f"if its download went wrong, delete the folder {folder} to download it again"
             raise type(error)(f"{error}; {remedy}") from None
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Which of a repository's files are meant, and how they may be had."""
+    """Which of a repository's files are meant, and how they may be fetched."""
 
     needs: Needs
     subfolder: str
@@ -108,13 +108,13 @@ def locate(
     force_download: bool = False,
     needs: Needs = "weights",
 ) -> Source:
-    """The files of the checkpoint at ``where``; those of a hub id are downloaded where the cache lacks them.
+    """The files of the checkpoint at ``where``; those of a hub id are downloaded if the cache lacks them.
 
     ``subfolder`` of the folder or repository holds them; ``variant`` is a part of the weights' name (``fp16``:
     model.fp16.safetensors). ``revision``, ``cache`` and ``token`` are the hub's; ``local_files_only`` downloads
-    nothing, ``force_download`` what's in the cache too. ``needs`` says what for: to load ``weights`` a hub id's json
-    files are fetched too, for its ``config`` or ``preprocessor`` that file alone. Of what's on the disk all is given
-    that is there. Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
+    nothing, ``force_download`` even what's in the cache. ``needs`` is what to fetch of a hub id: with its ``weights``
+    come the JSON files, its ``config`` or ``preprocessor`` comes alone. On the disk, all that's there is found.
+    Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
     """
     text = as_text(where)
     for name, value in {"revision": revision, "cache": cache}.items():
@@ -123,7 +123,7 @@ def locate(
     options = {"token": token} if token is not None else {}
     options |= {"force_download": True} if force_download else {}
     place = _Place(needs, _checked(subfolder), variant, revision or hub.MAIN, cache, local_files_only, options)
-    path = Path(os.path.expanduser(text))  # pathlib's raises where there's no such user
+    path = Path(os.path.expanduser(text))  # pathlib's raises if there's no such user
     if mode := _mode(path):
         return _of_folder(path, path.resolve().name, "folder", place) if stat.S_ISDIR(mode) else _of_file(path, place)
     if text in (models := shipped()):
@@ -135,7 +135,7 @@ def locate(
 
 
 def as_text(where: Any) -> str:
-    """A checkpoint's path or name. Raises InputError where it can be neither."""
+    """A checkpoint's path or name. Raises InputError if it can be neither."""
     try:
         text = os.fspath(where)
     except TypeError:
@@ -211,19 +211,19 @@ def _download(repository: str, wanted: list[tuple[str, ...]], place: _Place) -> 
 
 
 def _missing(weights: Path) -> list[Path]:
-    """The shards of an index that aren't beside it."""
+    """The shards of an index that are missing beside it."""
     return [path for path in shards_of(weights) if not _mode(path)] if is_index(weights) else []
 
 
 def _is_usable(folder: Path, repository: str, place: _Place) -> bool:
-    """Whether the cache has what is needed; weights without their config.json only where that can't be fetched."""
+    """Whether the cache has what is needed; weights will do without their config.json only if that can't be fetched."""
     if place.needs != "weights":
         return _inside(folder, place.names[place.needs][0]) is not None
     weights = _weights_in(folder, place) if stat.S_ISDIR(_mode(folder)) else None
     if weights is None or _missing(weights):
         return False
     if _inside(folder, CONFIG_FILE) is None and (place.offline or hub.is_offline()):
-        message = f"{repository} is in the cache without its {CONFIG_FILE}, so its labels and settings may be others"
+        message = f"{repository} is in the cache without its {CONFIG_FILE}, so its labels and settings may be wrong"
         remedy = "open it without local_files_only" if place.offline else "unset HF_HUB_OFFLINE"
         warnings.warn(f"{message}; {remedy} to download it", MobileViTWarning, stacklevel=4)
         return True
@@ -236,7 +236,7 @@ def _standard_in(folder: Path, place: _Place) -> Path | None:
 
 
 def _weights_in(folder: Path, place: _Place) -> Path | None:
-    """The hub's names first, in their order; else the only file that looks like weights, or the best of a training."""
+    """The hub's names first, in their order; else the only file that looks like weights, or a training's best."""
     if (found := _standard_in(folder, place)) is not None or place.variant is not None:
         return found
     listed = _listed(folder)
@@ -275,10 +275,10 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 
 def _mode(path: Path) -> int:
-    """What is at ``path``; 0 for nothing. Raises CheckpointError where one may not look: there, Pythons differ."""
+    """The mode of what is at ``path``; 0 for nothing. Raises NotFoundError if looking is forbidden (Pythons differ)."""
     try:
         return os.stat(path).st_mode
     except PermissionError as error:
         raise NotFoundError(f"can't read {path}: {files.reason(error)}") from None
-    except (OSError, ValueError):  # a name that is too long, or can't be one
+    except (OSError, ValueError):  # among others a name that is too long, or has a zero byte
         return 0

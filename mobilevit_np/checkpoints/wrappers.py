@@ -2,9 +2,9 @@
 
 A training script saves more than a network, and under longer names: ``state_dict.model.stem.conv.weight`` beside
 ``optimizer...``, ``criterion.weight`` and an average of the weights. Whatever the format, the network is found by its
-stem's weight, whose name is known in every scheme, at the end of any name; what stands before it is the prefix, and
-what stands under the prefix is taken. A head of one linear layer that somebody put beside the network, or in place of
-its own, is taken for its classifier. The rest is left out, and said.
+stem's weight, whose name in every scheme is known: whatever comes before it is the prefix, and all under the prefix is
+taken. A head of one linear layer beside the network, or in place of its own, is taken for its classifier. The rest is
+left out, and the remarks say so.
 
 Explained in tutorials/10-checkpoints.md.
 """
@@ -41,12 +41,12 @@ _MAX_NAMED = 6
 
 @dataclass(frozen=True)
 class Found:
-    """A network's place in a file."""
+    """Where in a file a network is."""
 
     prefix: str  # with its dot; without the parts that wrappers such as DataParallel add anywhere
     scheme: str
     names: dict[str, str]  # {name in the file: the scheme's name}
-    remarks: tuple[str, ...]  # what was left out or taken for something, a clause each
+    remarks: tuple[str, ...]  # what was left out or taken for a classifier, a clause each
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class _Network:
 def find_network(
     file_names: Iterable[str], *, prefix: str | None = None, use_ema: bool = True, task: str | None = None
 ) -> Found:
-    """Where in a file with these tensors the network stands, and what its tensors are called.
+    """Where in a file with these tensors the network is, and what its tensors are called.
 
-    Of several networks ``prefix`` chooses; without it the average of the weights is taken where there's one (or, with
-    ``use_ema`` false, what isn't one). ``task`` "backbone" leaves a head out that isn't this network's.
-    Raises CheckpointError where there's no MobileViT, or several to choose from, or one with another head.
+    ``prefix`` chooses from several networks; without it the averaged weights are taken, if there are any (or, with
+    ``use_ema`` false, the others). ``task`` "backbone" leaves out a head that isn't this network's.
+    Raises CheckpointError if there's no MobileViT, or several to choose from, or one with another head.
     """
     plain = _unwrapped(file_names)
     networks = _networks(plain)
@@ -92,7 +92,7 @@ def find_network(
 
 
 def _unwrapped(file_names: Iterable[str]) -> dict[str, str]:
-    """{name without the parts that stand for nothing: name in the file}."""
+    """{name without the parts that wrappers add: name in the file}."""
     found: dict[str, str] = {}
     for name in file_names:
         plain = ".".join(part for part in name.split(".") if part not in _TRANSPARENT)
@@ -120,7 +120,7 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
         found = [each for each in networks if f"{each.prefix}.".startswith(f"{wanted}." if wanted else "")]
         exact = [each for each in found if each.prefix.rstrip(".") == wanted]
         if not found:
-            raise CheckpointError(f"no network stands under {shown(prefix)!r}; {_listed(networks)}")
+            raise CheckpointError(f"there is no network under {shown(prefix)!r}; {_listed(networks)}")
         networks = exact or found
     if len(networks) > 1:
         preferred = [each for each in networks if each.averaged == use_ema]
@@ -132,7 +132,7 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
 
 def _listed(networks: list[_Network]) -> str:
     if not networks:
-        return "there is none under any prefix"
+        return "there is none at all"
     prefixes = ", ".join(repr(shown(each.prefix, 60)) for each in networks[:_MAX_NAMED])
     return f"it holds {len(networks)} network{'s' if len(networks) > 1 else ''}, under {prefixes}"
 
@@ -154,7 +154,7 @@ def _heads(plain: Iterable[str], own: Mapping[str, str], network: _Network) -> d
 def _beside_heads(
     plain: Iterable[str], own: Mapping[str, str], heads: Mapping[str, str], network: _Network, networks: list[_Network]
 ) -> dict[str, str]:
-    """The same of what stands where a head does and may belong to it: a normalization before a linear layer."""
+    """The same for what lies beside a head and may belong to it, such as a normalization before a linear layer."""
     scopes = {_top(name, network).rpartition(".")[0] for name in heads}
     others = tuple(each.prefix for each in networks if each != network and each.prefix)
     found = {}
@@ -167,7 +167,7 @@ def _beside_heads(
 
 
 def _adopted(heads: Mapping[str, str], scheme: str) -> dict[str, str]:
-    """{name: the scheme's} where the head is one layer with a weight and a bias, and so may be the classifier."""
+    """{name: the scheme's} if the head is one layer with a weight and a bias, and so may be the classifier."""
     leaves = {name: name.rpartition(".")[2] for name in heads}
     if len(set(heads.values())) != 1 or sorted(leaves.values()) != ["bias", "weight"]:
         return {}
@@ -181,13 +181,13 @@ def _another_head(heads: Mapping[str, str], network: _Network) -> str:
     whose = next((what for parts, what in _FOREIGN if any(part in text for part in parts)), plain)
     some = ", ".join(shown(module, 60) for module in modules[:_MAX_NAMED])
     return (
-        f"beside the network stands {whose} ({some}{', ...' if len(modules) > _MAX_NAMED else ''}), and this library "
-        f"has one linear layer for classes, or DeepLabV3; {_BARE_REMEDY}"
+        f"the network comes with {whose} ({some}{', ...' if len(modules) > _MAX_NAMED else ''}), and this library only "
+        f"knows a linear layer for classes, and DeepLabV3; {_BARE_REMEDY}"
     )
 
 
 def _top(name: str, network: _Network) -> str:
-    """The first part of a tensor's path that isn't the network's prefix too."""
+    """A tensor's path, up to the first part in which it differs from the network's prefix."""
     parts, ours = name.split("."), network.prefix.split(".")[:-1]
     shared = next((i for i, part in enumerate(parts[:-1]) if i >= len(ours) or part != ours[i]), len(parts) - 1)
     return ".".join(parts[: shared + 1])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from .. import ops
 from ..checkpoints import config_fields
-from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION, problem_type_of, task_of
+from ..checkpoints.configurations import MULTI_LABEL, REGRESSION, SINGLE_LABEL, problem_type_of, task_of
 from ..checkpoints.shipped import DEFAULTS
 from ..errors import InputError
 from ..ops.arguments import check_whole_number
@@ -35,7 +35,7 @@ _FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda logits: logits,
 }
 _BATCH = 4  # axes of an array that holds several photos
-_USUAL = {ONE_OF_SEVERAL: "softmax", EACH_ON_ITS_OWN: "sigmoid", REGRESSION: "none"}
+_USUAL = {SINGLE_LABEL: "softmax", MULTI_LABEL: "sigmoid", REGRESSION: "none"}
 
 
 class ImagePipeline(ABC):

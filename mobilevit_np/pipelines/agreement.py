@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
+from ..checkpoints.configurations import REGRESSION, SINGLE_LABEL
 from ..errors import MobileViTError
 from .classifier import Classifier
 from .common import scores_of
@@ -64,7 +64,7 @@ def differences(
             yield second
         else:
             problem_type = before.checkpoint.problem_type
-            label = label_in_name(image, before.labels) if problem_type == ONE_OF_SEVERAL else None
+            label = label_in_name(image, before.labels) if problem_type == SINGLE_LABEL else None
             yield _difference(first.logits, second.logits, label, problem_type)
 
 
@@ -74,7 +74,7 @@ def _difference(before: np.ndarray, after: np.ndarray, label: int | None, proble
     best = [some.argmax(axis=1) for some in cells]
     scores = [scores_of(some, problem_type) for some in cells]
     same, moved = (cells[0] > 0) == (cells[1] > 0), np.abs(scores[1] - scores[0])
-    if problem_type == ONE_OF_SEVERAL:
+    if problem_type == SINGLE_LABEL:
         same, moved = best[0] == best[1], np.take_along_axis(moved, best[0][:, None], axis=1)
     answers = problem_type != REGRESSION
     return Difference(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import Checkpoint
-from ..checkpoints.configurations import ONE_OF_SEVERAL, REGRESSION
+from ..checkpoints.configurations import REGRESSION, SINGLE_LABEL
 from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..ops.arguments import check_whole_number
@@ -69,7 +69,7 @@ class Classification:
 
     predictions: tuple[Prediction, ...]
     logits: np.ndarray
-    problem_type: str = ONE_OF_SEVERAL
+    problem_type: str = SINGLE_LABEL
 
     @property
     def label(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..checkpoints import Checkpoint, open_checkpoint
-from ..checkpoints.configurations import EACH_ON_ITS_OWN, ONE_OF_SEVERAL, REGRESSION
+from ..checkpoints.configurations import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ..checkpoints.shipped import DEFAULTS
 from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..engines import compile_network
@@ -160,13 +160,13 @@ def scores_of(logits: np.ndarray, problem_type: str) -> np.ndarray:
 
 
 _SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    ONE_OF_SEVERAL: ops.softmax,
-    EACH_ON_ITS_OWN: ops.sigmoid,
+    SINGLE_LABEL: ops.softmax,
+    MULTI_LABEL: ops.sigmoid,
     REGRESSION: lambda logits: logits,
 }
 READING = {  # what must be known of the scores to read them
-    ONE_OF_SEVERAL: "",
-    EACH_ON_ITS_OWN: "each answer is a yes or no of its own",
+    SINGLE_LABEL: "",
+    MULTI_LABEL: "each answer is a yes or no of its own",
     REGRESSION: "numbers, not probabilities",
 }
 
