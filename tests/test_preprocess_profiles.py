@@ -311,8 +311,12 @@ def test_profiles_by_name():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"center": "left"}, {"resample": "cubic"}, {"mean": (0.5,)}, {"crop": (0, 3)}, {"size": (True, 3)}]
-)
+    "changes",
+    [
+        {"center": "left"}, {"resample": "cubic"}, {"mean": (0.5,)}, {"crop": (0, 3)}, {"crop": (3,)},
+        {"size": (True, 3)}, {"size": (8,)}, {"size": ()}, {"size": 0},
+    ],
+)  # fmt: skip
 def test_a_profile_checks_itself(changes):
     fields = {"name": "x", "size": 8, "resample": "bilinear", "crop": (8, 8), "flip_channels": False}
     with pytest.raises(ConfigError):

@@ -47,7 +47,7 @@ METADATA = {KEY: SCHEME}
 _SCALE = "_scale"  # X.weight -> X.weight_scale
 MIN_SIZE = 4096  # a weight of fewer numbers isn't worth it
 _STEPS = 127  # -128 has no counterpart, and isn't used
-_REMEDY = "write it anew with `weights quantize`"
+_REMEDY = "write it again with `weights quantize`"
 GROUPS = (  # a part of a tensor's name, and the group it belongs to: the first that fits
     ("conv_stem.", "stem"),
     (".conv_3x3.", "depthwise convolutions"),

@@ -46,7 +46,7 @@ _PACKED = (  # what a zip of something else holds, what it is, what to do
     ("saved_model.pb", "a TensorFlow SavedModel", _USE),
     ("archive_format", "a program of torch.export", "save its weights in PyTorch: "
      'torch.save(torch.export.load("program.pt2").state_dict, "weights.pt")'),
-    (".npy", "NumPy's .npz", "write it anew: "
+    (".npy", "NumPy's .npz", "save it again: "
      'safetensors.numpy.save_file(dict(numpy.load("weights.npz")), "weights.safetensors")'),
     (".safetensors", "a zip around a checkpoint", _UNPACK),
     (".bin", "a zip around a checkpoint", _UNPACK),

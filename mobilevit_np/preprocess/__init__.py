@@ -1,6 +1,6 @@
 """From a photo to the network's input: a numerical contract.
 
-``decode`` makes a uint8 RGB array of whatever is given, ``preprocess`` turns that into pixel values as a ``Profile``
+``decode`` turns whatever is given into a uint8 RGB array, ``preprocess`` turns that into pixel values as a ``Profile``
 says, and ``crop_region`` tells which part of the photo these show. Each way of resizing, cropping and scaling equals
 its original bit for bit: transformers' and timm's (which use Pillow) and ml-cvnets' (which used OpenCV).
 """

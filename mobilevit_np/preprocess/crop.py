@@ -1,8 +1,8 @@
 """The center crop, in the two ways that implementations round it.
 
-``transformers`` (and ml-cvnets) halve an odd surplus downwards; where the photo is too small, the larger half of an
-odd padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half
-of an odd padding at the top and left.
+``transformers`` (and ml-cvnets) round half of an odd surplus down; if the photo is too small, the larger half of an odd
+padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half of an
+odd padding at the top and left.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -15,14 +15,15 @@ CENTERS = ("transformers", "torchvision")
 
 
 def crop_start(length: int, crop: int, center: str = "transformers") -> int:
-    """Where a center crop of ``crop`` pixels begins along a side of ``length``; negative: so many zeros come first."""
+    """Where a center crop of ``crop`` pixels begins along a side of ``length``; if negative, so many zeros come
+    first."""
     if center == "transformers":
         return (length - crop) // 2
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
 
 
 def center_crop(image: np.ndarray, height: int, width: int, center: str = "transformers") -> np.ndarray:
-    """The middle of ``image``, with zeros around where it's too small. A view where nothing is padded.
+    """The middle of ``image``, with zeros around it if it's too small, otherwise as a view.
 
     Shape: (C, H, W) -> (C, height, width); the dtype stays.
     """

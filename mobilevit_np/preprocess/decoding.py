@@ -1,19 +1,19 @@
-"""A photo from wherever it is to uint8 RGB, as a viewer would show it.
+"""A photo, wherever it is, as uint8 RGB, as a viewer would show it.
 
-Turned upright (EXIF), first frame, transparency on white, gray and palettes and CMYK as RGB, deep pixels brought down
-to eight bits. Color profiles are not applied: no preprocessing that the checkpoints know applies them.
+Turned upright (EXIF), first frame, transparency on white, gray, palettes and CMYK as RGB, deep pixels reduced to eight
+bits. Color profiles are not applied: no preprocessing of the checkpoints applies them.
 
 Pillow reads the formats; five things about it are handled here on purpose:
 
-- Only the formats in ``FORMATS`` are tried. The others are no photos, and one of them (EPS) would start Ghostscript.
-- Its guard against decompression bombs is process-wide, a warning at first and an error later. Here the limit is
-  ``MAX_PIXELS``, checked on the header before any pixel is decoded, and always an ``ImageError``.
-- It refuses a PNG for a long text, which says nothing about the pixels: such a file is read without its texts.
+- Only the formats in ``FORMATS`` are tried. The others aren't photos, and one of them (EPS) would start Ghostscript.
+- Its guard against decompression bombs is process-wide, first a warning and later an error. Here the limit is
+  ``MAX_PIXELS``, checked in the header before any pixel is decoded, and always an ``ImageError``.
+- It refuses a PNG with a long text, which doesn't matter for the pixels: such a file is read without its texts.
 - Its warnings are silenced, and whatever it raises on a broken file becomes an ``ImageError``.
-- It gets neither a path nor a file's descriptor: it would map the file, and one that is cut short meanwhile would end
-  the process without a word.
+- It gets neither a path nor a file descriptor: it would map the file, and if that's truncated meanwhile, the process
+  would end without a word.
 
-Memory: a gigabyte, for all photos that are being decoded at the time (``budget``); conversions run in strips. JPEG's
+Memory: a gigabyte for all photos that are decoded at the same time (``budget``); conversions run in strips. JPEG's
 draft mode (decoding at half size) is never used, as it changes the values.
 
 Explained in tutorials/01-an-image-as-an-array.md.
@@ -51,14 +51,14 @@ FORMATS: dict[str, tuple[str, ...]] = {  # Pillow's name -> the suffixes by whic
     "JPEG2000": (".jp2",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "TGA": (".tga",),
-    **dict.fromkeys(("DIB", "PCX", "ICO", "SGI", "QOI"), ()),  # read where named, seldom photos
+    **dict.fromkeys(("DIB", "PCX", "ICO", "SGI", "QOI"), ()),  # seldom photos: read when named, not found in folders
 }
 _MAX_STREAM = 2**30  # bytes read from a pipe, which can't say how long it is
 _STRIP = 2**20  # pixels converted at a time
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # a PNG's chunks of text, and its color profile, which isn't applied
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # a PNG's text chunks, and its color profile, which isn't applied
 _TEXT_LIMITS = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY", "Decompressed Data Too Large")  # what Pillow's refusals name
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one slash: pathlib makes one of two
-_MAX_NAME = 1000  # what is longer is no path, but a photo given as text
+_MAX_NAME = 1000  # longer text isn't a path, but a photo given as text
 _HIGH_BYTE = (128.0, 1 / 256)  # offset and scale that, with the rounding to the nearest level, give exactly v >> 8
 
 
@@ -69,11 +69,11 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS, until: contextlib.ExitS
     (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, bool, uint16 (the high byte), another integer in 0..255, or
     floats in 0..1 or 0..255.
 
-    Where other threads are decoding large photos, it waits until there's memory (``budget``). What it takes is given
-    back at once, or when ``until`` is closed.
+    While other threads are decoding large photos, it waits until there's memory (``budget``), which it gives back when
+    it's done, or when ``until`` is closed.
 
     Shape: anything -> (H, W, 3), uint8, contiguous. Raises ImageError, in one line; MissingImageError, which is an
-    OSError too, where there is no such file.
+    OSError too, if there is no such file.
     """
     name = _name(source)
     if until is None:
@@ -82,11 +82,11 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS, until: contextlib.ExitS
     if isinstance(source, Image.Image):
         return _from_pil(source, name, max_pixels)
     if isinstance(source, (str, os.PathLike)):
-        if not os.fspath(source):  # older versions of Pillow would open the folder we're in
+        if not os.fspath(source):  # older versions of Pillow would open the working folder
             raise MissingImageError(f"{name}: there is no such file")
         if is_address(os.fsdecode(source)):
             raise MissingImageError(
-                f"{name[:200]} is an address, and nothing is fetched here: download the photo first (curl -O), or give "
+                f"{name[:200]} is an address, and nothing is downloaded here: fetch the photo first (curl -O), or give "
                 "its bytes, urllib.request.urlopen(address).read()"
             )
         _refuse_pipe(source, name)
@@ -100,12 +100,13 @@ def decode(source: Any, *, max_pixels: int = MAX_PIXELS, until: contextlib.ExitS
 
 
 def is_address(path: str) -> bool:
-    """Whether a path is a URL: it reads like one, and no file is called so."""
+    """Whether a path is a URL: it reads like one, and there's no such file."""
     return bool(_ADDRESS.match(path)) and not os.path.exists(path)
 
 
 def is_many(images: Any) -> bool:
-    """Whether these are several images: a collection, an iterator or a data set, but no path, bytes, file or array."""
+    """Whether these are several images: a collection, an iterator or a data set, not a path, bytes, a file or an
+    array."""
     single = isinstance(images, (str, bytes, bytearray, memoryview, Mapping, Image.Image))
     if single or hasattr(images, "read") or hasattr(images, "__array__"):
         return False
@@ -115,8 +116,8 @@ def is_many(images: Any) -> bool:
 def as_array(image: Any) -> np.ndarray:
     """``image`` as an array, values untouched: a PIL image, an ndarray, or anything with ``__array__``.
 
-    A PIL image gives what it stores: palette indices for a palette image, (H, W) for a gray one.
-    Raises ImageError where it's neither, or where its pixels can't be read.
+    A PIL image becomes what it stores: palette indices for a palette image, (H, W) for a gray one.
+    Raises ImageError if it's something else, or its pixels can't be read.
     """
     known = isinstance(image, (np.ndarray, Image.Image)) or hasattr(image, "__array__")
     if not known:
@@ -128,7 +129,7 @@ def as_array(image: Any) -> np.ndarray:
 def as_rgb(image: Image.Image) -> np.ndarray:
     """A PIL image of any mode as (H, W, 3), transparency on white: what transformers' ``do_convert_rgb`` makes of it.
 
-    By Pillow's own arithmetic, from which ``decode``'s may differ by one. Raises ImageError.
+    Blended by Pillow, whose rounding may differ from ``decode``'s by one. Raises ImageError.
     """
     with _reading(_name(image)):
         if "A" in image.getbands() or image.info.get("transparency") is not None:  # not a palette's own alpha
@@ -138,23 +139,22 @@ def as_rgb(image: Image.Image) -> np.ndarray:
 
 
 def with_channels(photo: np.ndarray, channels: int) -> np.ndarray:
-    """A decoded photo as a network with so many input channels takes it: as it is, or gray, by ITU-R 601-2's weights.
+    """A decoded photo for a network with so many input channels: as it is, or gray, by ITU-R 601-2's weights.
 
     Shape: (H, W, 3) uint8 -> (H, W, channels). Source: Pillow's mode L, in which timm opens photos for such a network.
     Raises InputError for other numbers of channels than 1 and 3.
     """
     if channels not in PHOTO_CHANNELS:
-        raise InputError(f"a photo has 3 channels, or 1 made of them, and this network takes {channels}")
+        raise InputError(f"a photo has 3 channels, or 1 made from them, and this network takes {channels}")
     return photo if channels == photo.shape[2] else np.asarray(Image.fromarray(photo).convert("L"))[:, :, None]
 
 
 def _from_file(file: Any, name: str, max_pixels: int, until: contextlib.ExitStack) -> np.ndarray:
     try:
         with _reading(name), _opened(file) as image, contextlib.ExitStack() as taken:
-            most, needed = budget.cost(image, file)
-            _check_size(
-                image.width, image.height, name, min(max_pixels, most), f" for {image.format}" * (most < MAX_PIXELS)
-            )
+            limit, needed = budget.cost(image, file)
+            kind = f" for {image.format}" if limit < MAX_PIXELS else ""
+            _check_size(image.width, image.height, name, min(max_pixels, limit), kind)
             taken.enter_context(budget.taking(needed))
             photo = _from_pil(image, name, max_pixels)
             until.enter_context(taken.pop_all())
@@ -164,7 +164,7 @@ def _from_file(file: Any, name: str, max_pixels: int, until: contextlib.ExitStac
 
 
 def _opened(file: Any) -> Image.Image:
-    """The photo, not yet decoded. Pillow's usual formats are tried before its plugins for thirty more are loaded."""
+    """The photo, not decoded yet. Pillow's common formats are tried before its plugins for thirty more are loaded."""
     budget.check_icon(file)
     file.seek(0)
     anonymous: Any = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
@@ -184,7 +184,7 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
     _check_size(image.width, image.height, name, max_pixels)
     with _reading(name):
         image.load()
-        # only now: Pillow turns TIFFs upright itself while loading, and then forgets their orientation
+        # The orientation only now: Pillow turns TIFFs upright itself while loading, and forgets theirs.
         return np.ascontiguousarray(_upright(_rgb(image), _orientation(image)))
 
 
@@ -199,7 +199,7 @@ def _check_size(width: int, height: int, name: str, max_pixels: int, kind: str =
 
 
 def _without_texts(png: bytes) -> bytes:
-    """The same PNG without the chunks that hold text: length, type, data and checksum make one."""
+    """The same PNG without its chunks of text. A chunk is length, type, data and checksum."""
     kept, start = [png[:8]], 8
     while start < len(png):
         end = start + 12 + int.from_bytes(png[start : start + 4], "big")
@@ -213,7 +213,7 @@ def _without_texts(png: bytes) -> bytes:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    """A loaded PIL image of any mode as (H, W, 3), strip by strip, so that no second whole copy is needed."""
+    """A loaded PIL image of any mode as (H, W, 3), strip by strip, so that no second copy is needed."""
     out = np.empty((image.height, image.width, 3), np.uint8)
     deep = _is_deep(image.mode)
     offset, scale = _levels(image) if deep else (0.0, 1.0)
@@ -244,8 +244,8 @@ def _is_deep(mode: str) -> bool:
 def _levels(image: Image.Image) -> tuple[float, float]:
     """(offset, scale) that bring the gray levels of a deep image to 0..255.
 
-    16-bit files keep their high byte, as Pillow does for 16-bit color. Floats in 0..1 span the whole range; what
-    already lies in 0..255 stays; anything else is stretched from its least to its greatest value.
+    16-bit files keep their high byte, as 16-bit color does in Pillow. Floats in 0..1 span the whole range; what is in
+    0..255 stays; anything else is stretched from its least to its greatest value.
     """
     if image.mode.startswith("I;16") or image.format == "PNG":
         return _HIGH_BYTE
@@ -261,7 +261,7 @@ def _levels(image: Image.Image) -> tuple[float, float]:
 
 
 def _ends(pixels: np.ndarray) -> tuple[float, ...]:
-    """The least and the greatest of those that are numbers, if any."""
+    """The least and the greatest finite value, if there are any."""
     finite = pixels[np.isfinite(pixels)]
     return (float(finite.min()), float(finite.max())) if finite.size else ()
 
@@ -278,7 +278,7 @@ def _gray_strip(pixels: np.ndarray, offset: float, scale: float) -> np.ndarray:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF data: a viewer shows the pixels as they lie
+    except Exception:  # damaged EXIF data: a viewer shows the pixels as stored
         return 1
 
 
@@ -320,7 +320,7 @@ def _eight_bits(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise ImageError(f"{name} of {array.dtype} is not a photo: give uint8, or floats in 0..1")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 255):  # also where there's a NaN
+    if not (low >= 0 and high <= 255):  # true of NaN, too
         raise ImageError(f"{name} has values from {low} to {high}: a photo's lie in 0..255, or in 0..1 for floats")
     scale = 255.0 if array.dtype.kind == "f" and high <= 1 else 1.0
     return np.floor(array * scale + 0.5).astype(np.uint8) if array.dtype.kind == "f" else array.astype(np.uint8)
@@ -348,13 +348,13 @@ def _name(source: Any) -> str:
 
 
 def _refuse_pipe(path: Any, name: str) -> None:
-    """A pipe would be waited for until somebody writes to it, a device read for as long as it gives."""
+    """Raise ImageError: a pipe would be waited for until somebody writes to it, a device might never end."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise ImageError(f"{name} is not a regular file; copy it to one, or give it through standard input")
 
 
 def _seekable(file: Any, name: str) -> Any:
-    """``file`` itself where it can seek, which Pillow needs; else its bytes, up to a limit."""
+    """``file`` itself if it can seek, as Pillow needs it to; otherwise its bytes, up to a limit."""
     if isinstance(file, io.TextIOBase):
         raise ImageError(f"{name} is open as text: open it with mode 'rb'")
     with _reading(name):
@@ -362,15 +362,15 @@ def _seekable(file: Any, name: str) -> Any:
             return file
         data = file.read(_MAX_STREAM + 1)
     if not isinstance(data, bytes):
-        raise ImageError(f"{name} gave {type(data).__name__} when read, not bytes: open it with mode 'rb'")
+        raise ImageError(f"{name} returns {type(data).__name__} when read, not bytes: open it with mode 'rb'")
     if len(data) > _MAX_STREAM:
-        raise ImageError(f"{name} goes on for more than {_MAX_STREAM >> 20} MB: save it as a file first")
+        raise ImageError(f"{name} holds more than {_MAX_STREAM >> 20} MB: save it as a file first")
     return io.BytesIO(data)
 
 
 @contextlib.contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Pillow at work on a file it didn't choose: no warning gets out, and every error is an ImageError."""
+    """Pillow at work on a file that may be anything: no warning gets out, and every error is an ImageError."""
     try:
         with _quiet:
             yield
@@ -390,18 +390,18 @@ def _reading(name: str) -> Iterator[None]:
     except Exception as error:  # on a damaged file Pillow raises OSError, SyntaxError, struct.error, IndexError...
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ValueError) and any(limit in reason for limit in _TEXT_LIMITS):
-            raise _LongTextError(f"{name} has a longer text than Pillow reads: save it without") from None
+            raise _LongTextError(f"{name} has a longer text than Pillow reads: save it without one") from None
         raise ImageError(f"{name} can't be read: {reason[:200]}") from None
 
 
 class _LongTextError(ImageError):
-    """Pillow stopped at a text, not at the pixels."""
+    """Pillow stopped at a text, not at a pixel."""
 
 
 class _Quiet:
     """Silences Pillow's warnings while any thread is inside.
 
-    ``warnings.catch_warnings`` alone restores the process's filters in the wrong order when threads overlap.
+    ``warnings.catch_warnings`` alone would restore the process's filters in the wrong order when threads overlap.
     """
 
     def __init__(self) -> None:

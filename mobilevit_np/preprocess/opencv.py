@@ -1,7 +1,7 @@
 """OpenCV's bilinear resize of eight-bit photos, which ml-cvnets used.
 
-It looks at two pixels a side however much it shrinks (no antialias), so it differs plainly from Pillow's. The weights
-are 11-bit integers, and the roundings below are OpenCV's own: the result equals ``cv2.resize(..., INTER_LINEAR)``.
+It takes two pixels along each side however much it shrinks (no antialiasing), so it clearly differs from Pillow's. The
+weights are 11-bit integers, rounded as OpenCV rounds them: the result equals ``cv2.resize(..., INTER_LINEAR)``.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """

@@ -1,8 +1,8 @@
-"""Preprocessing as data: what turns a photo into the network's input, and the five published ways of it.
+"""Preprocessing as data: how a photo becomes the network's input, and the five published ways.
 
-A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are
-those that the published checkpoints were evaluated with. They give different pixels for the same photo, and the
-weights expect theirs: none is a silent default.
+A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are those that the published checkpoints
+were evaluated with. They make different pixels of the same photo, and weights expect their own: none is a silent
+default.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -16,33 +16,33 @@ from ..errors import ConfigError
 from .crop import CENTERS
 from .resize import MAX_RESIZED, RESAMPLES, Size
 
-MAX_SIDE = 2**14  # no side of a network's input comes near
+MAX_SIDE = 2**14  # of a network's input: no real one comes near
 
 
 @dataclass(frozen=True)
 class Profile:
     """How a photo becomes the network's input: resize, rescale, crop the center, normalize, flip the channels.
 
-    A step whose field is None (or False) isn't done. Raises ConfigError, naming the field, for impossible values.
+    A step whose field is None (or False) is left out. Raises ConfigError, naming the field, for impossible values.
     """
 
     name: str
-    size: Size | None  # the short side, its aspect kept; or (height, width), squashed to
-    resample: str  # one of Pillow's six filters, or OpenCV's bilinear, which has no antialias
+    size: Size | None  # the short side, keeping the aspect; or (height, width), squashing the photo
+    resample: str  # one of Pillow's six filters, or OpenCV's bilinear, which doesn't antialias
     crop: tuple[int, int] | None  # (height, width)
     flip_channels: bool  # True: BGR, what Hugging Face's and ml-cvnets' weights expect. timm's expect RGB
     center: str = "transformers"  # how the crop's place is rounded, see crop.py
     rescale_factor: float | None = 1 / 255
-    mean: tuple[float, ...] | None = None  # subtracted, RGB order, after rescaling: no published checkpoint does it
+    mean: tuple[float, ...] | None = None  # subtracted, in RGB order, after rescaling: no published checkpoint does it
     std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None:
-            _check_sides("size", (self.size,) if isinstance(self.size, int) else self.size)
+        if isinstance(self.size, int):
+            _check_side("size", self.size)
+        elif self.size is not None:
+            _check_sides("size", self.size)
         if self.crop is not None:
             _check_sides("crop_size", self.crop)
-            if len(self.crop) != 2:
-                raise ConfigError(f"crop_size must be (height, width), not {self.crop!r:.80}")
         if self.resample not in RESAMPLES:
             raise ConfigError(f"resample must be one of {', '.join(RESAMPLES)}, not {self.resample!r}")
         if self.center not in CENTERS:
@@ -58,18 +58,22 @@ class Profile:
                 raise ConfigError(f"std must not contain 0: {list(self.std)}")
 
 
-def _check_sides(name: str, sides: tuple[int, ...]) -> None:
-    if not isinstance(sides, (list, tuple)) or len(sides) > 2:
+def _check_sides(name: str, sides: tuple[int, int]) -> None:
+    if not isinstance(sides, (list, tuple)) or len(sides) != 2:
         raise ConfigError(f"{name} must be (height, width), not {sides!r:.80}")
     for side in sides:
-        if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
-            raise ConfigError(f"{name} must be made of whole numbers from 1 to {MAX_SIDE}, not {side!r}")
-    if len(sides) == 2 and sides[0] * sides[1] > MAX_RESIZED:
+        _check_side(name, side)
+    if sides[0] * sides[1] > MAX_RESIZED:
         raise ConfigError(f"{name} {sides[1]}x{sides[0]} is more than {MAX_RESIZED} pixels: make it smaller")
 
 
+def _check_side(name: str, side: int) -> None:
+    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+        raise ConfigError(f"{name} must be made of whole numbers from 1 to {MAX_SIDE}, not {side!r}")
+
+
 def check_numbers(name: str, values: tuple[float, ...]) -> None:
-    """Raise ConfigError unless all are numbers that a float can hold: JSON's whole numbers have no limit."""
+    """Raise ConfigError unless all are numbers that fit a float: JSON's whole numbers have no limit."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             raise ConfigError(f"{name} must be made of finite numbers, not {value!r:.80}")

@@ -1,9 +1,9 @@
-"""Pillow's resize for a part of the result only, in NumPy.
+"""Pillow's resize for only a part of the result, in NumPy.
 
 A panorama of 60,000x20 pixels resized to a short side of 288 would have 249 million, of which a center crop keeps
 83 thousand. Pillow can't compute just those: its ``box`` is in single precision and moves the weights. Here the same
-weights (22-bit integers) meet the same pixels in the same order, so the part equals, bit for bit, that part of
-Pillow's result.
+weights (22-bit integers) meet the same pixels in the same order, so the part equals that part of Pillow's result bit
+for bit.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -81,9 +81,9 @@ def resample_part(
 
 
 def _goes_down_first(size: tuple[int, int], new_size: tuple[int, int]) -> bool:
-    """Whether Pillow makes its vertical pass first: since version 13, where it takes away many more rows than columns.
+    """Whether Pillow makes its vertical pass first: from version 13 on, if that removes many more rows than columns.
 
-    Before, it never did. The order moves some pixels by one level.
+    The order changes some pixels by one level.
     """
     rows, columns = size[0] - new_size[0], size[1] - new_size[1]
     return int(PIL.__version__.split(".")[0]) >= 13 and rows > max(0, 2 * columns)
@@ -93,7 +93,7 @@ def _nearest(length: int, new_length: int, start: int, count: int) -> np.ndarray
     step = length / new_length
     places = np.full(start + count, step)
     places[0] = step * 0.5
-    return np.minimum(np.add.accumulate(places)[start:].astype(np.int64), length - 1)  # Pillow adds up, too
+    return np.minimum(np.add.accumulate(places)[start:].astype(np.int64), length - 1)  # Pillow sums up, too
 
 
 def _weights(length: int, new_length: int, resample: str, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """Resizing eight-bit photos by one of Pillow's filters, or OpenCV's bilinear.
 
-Pillow does its own six filters, so the values are those of the Pillow that is installed. Version 13 changed the order
-of its two passes where a resize takes away many more rows than columns (photos over twice as high as wide): some
-pixels then differ by one level from version 12's, here as in transformers.
+Pillow itself computes its six filters, so the values are those of the installed version. Version 13 changed the order
+of the two passes if a resize removes many more rows than columns (photos over twice as high as wide): some pixels then
+differ by one level from version 12's, here as in transformers.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -28,7 +28,7 @@ OPENCV_BILINEAR = "opencv-bilinear"
 RESAMPLES = (*PILLOW_FILTERS, OPENCV_BILINEAR)
 
 MAX_RESIZED = 2**25  # pixels of a resized photo: 33 million, 0.4 GB as float32
-WHOLE = 2**22  # up to here a photo is resized whole; beyond, only the part that a crop will keep
+WHOLE = 2**22  # pixels: a larger photo isn't resized whole, but only the part that a crop will keep
 _MAX_BETWEEN = 2**26  # pixels between the two passes
 
 Size = int | tuple[int, int]  # the short side, or (height, width)
@@ -53,7 +53,7 @@ def resize_photo(
     """``image`` resized to ``size`` = (height, width), or just ``part`` = (top, left, height, width) of that.
 
     ``resample`` is one of ``RESAMPLES``. A part equals that part of the whole, bit for bit.
-    Shape: (H, W, C) -> (height, width, C), uint8 both. Raises ImageError where it would be too big.
+    Shape: (H, W, C) -> (height, width, C), uint8 both. Raises ImageError if that would be too big.
     """
     height, width = part[2:] if part else size
     between = image.shape[0] * height / size[0] * width  # rows needed x new columns

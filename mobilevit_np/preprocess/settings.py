@@ -1,9 +1,9 @@
 """Profiles from and to the files that checkpoints come with.
 
 Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`` an int, ``do_flip_channels``) and its
-new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``.
-What a file leaves out has the defaults of transformers' page, of timm respectively. Which form a file has is decided
-here and nowhere else (``is_timm_config``), and so is what it says of the channels' order (``flip_said``).
+new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``. What a file
+leaves out has the defaults of transformers' page, or timm's. Which form a file has is decided here and nowhere else
+(``is_timm_config``), and so is what it says about the channel order (``flip_said``).
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -35,20 +35,21 @@ DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page
     "do_reduce_labels": False,
 }
 FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
-CONVERT = "do_convert_rgb"  # no default: a file that doesn't say it is saved without it
+CONVERT = "do_convert_rgb"  # no default: a file without it is saved without it
 PROCESSOR_TYPES = (
     "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
 )  # fmt: skip
 
 _TIMM_KEYS = ("architecture", "pretrained_cfg", "num_classes", "label_names", "input_size", "interpolation")
 _HUGGING_FACE_KEYS = ("model_type", "architectures", "image_processor_type", "feature_extractor_type")
-_MIN_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be no number
-_FILTER_NUMBERS = {int(number): name for name, number in PILLOW_FILTERS.items()}
+_MIN_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be infinite
+_FILTER_NUMBERS = {name: int(number) for name, number in PILLOW_FILTERS.items()}
+_FILTER_NAMES = {number: name for name, number in _FILTER_NUMBERS.items()}
 _INPUT_SIZE, _IMAGENET_MEAN, _IMAGENET_STD = (3, 224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def profile_from_settings(settings: Mapping[str, Any]) -> Profile:
-    """The profile that a preprocessor_config.json or a timm config.json describes; which, is seen by looking."""
+    """The profile that a preprocessor_config.json or a timm config.json describes, whichever it is."""
     return from_timm_config(settings) if is_timm_config(settings) else from_preprocessor_config(settings)
 
 
@@ -58,7 +59,7 @@ def profile_from_settings(settings: Mapping[str, Any]) -> Profile:
 def modernized(settings: Mapping[str, Any]) -> dict[str, Any]:
     """``settings`` in the new spelling, with the defaults filled in; unknown fields stay as they are.
 
-    Raises ConfigError where a size, a filter or a switch makes no sense.
+    Raises ConfigError if a size, a filter or a switch makes no sense.
     """
     new = {**DEFAULTS, **{key: value for key, value in settings.items() if value is not None}}
     new.pop(FLIP_FIELDS[1], None)
@@ -69,22 +70,22 @@ def modernized(settings: Mapping[str, Any]) -> dict[str, Any]:
             new[key] = _switch(key, new[key])
     new["size"] = _size_dict("size", new["size"], lambda side: {"shortest_edge": side})
     new["crop_size"] = _size_dict("crop_size", new["crop_size"], lambda side: {"height": side, "width": side})
-    new["resample"] = _FILTER_NAMES_TO_NUMBERS[filter_name(new["resample"])]
+    new["resample"] = _FILTER_NUMBERS[filter_name(new["resample"])]
     return new
 
 
 def flip_said(settings: Mapping[str, Any]) -> bool | None:
-    """Whether ``settings`` say that the network takes BGR, by the new name or the old one; None where neither is there.
+    """Whether ``settings`` say that the network takes BGR, by the new name or the old one; None if neither is there.
 
-    Raises ConfigError where it's neither true nor false.
+    Raises ConfigError unless it's true or false.
     """
     return next((_switch(name, settings[name]) for name in FLIP_FIELDS if settings.get(name) is not None), None)
 
 
-def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESSOR_FILE) -> Profile:
+def from_preprocessor_config(settings: Mapping[str, Any]) -> Profile:
     """The profile that a preprocessor_config.json describes, in either spelling.
 
-    Raises ConfigError, also where the file is another model's.
+    Raises ConfigError for impossible values, and for another model's file.
     """
     check_processor_type(settings)
     new = modernized(settings)
@@ -92,7 +93,7 @@ def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESS
     if new["do_center_crop"] and set(crop) != {"height", "width"}:
         raise ConfigError(f"crop_size must have height and width, not {crop}")
     return Profile(
-        name,
+        PREPROCESSOR_FILE,
         size=_size(new["size"]) if new["do_resize"] else None,
         resample=filter_name(new["resample"]),
         crop=(crop["height"], crop["width"]) if new["do_center_crop"] else None,
@@ -104,12 +105,12 @@ def from_preprocessor_config(settings: Mapping[str, Any], name: str = PREPROCESS
 def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
     """``profile`` as the new form of preprocessor_config.json.
 
-    The form knows Pillow's filters, the floor when centering, and no mean. torchvision's rounding can't be told: the
-    crop may then lie one pixel off. Raises ConfigError where it's the values that would differ.
+    The form has Pillow's filters only, and no mean: other profiles raise ConfigError. It can't say that a crop is
+    rounded torchvision's way, which may then be one pixel off.
     """
     if profile.resample not in PILLOW_FILTERS:
         raise ConfigError(
-            f"{PREPROCESSOR_FILE} can't name {profile.resample!r}, only Pillow's filters: choose another profile"
+            f"{PREPROCESSOR_FILE} can only name Pillow's filters, not {profile.resample!r}: choose another profile"
         )
     if profile.mean is not None:
         raise ConfigError(f"{PREPROCESSOR_FILE} of a MobileViT has no mean and std: choose another profile")
@@ -123,7 +124,7 @@ def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
         "image_processor_type": PROCESSOR_TYPES[0],
         "do_resize": profile.size is not None,
         "size": dict(size),
-        "resample": _FILTER_NAMES_TO_NUMBERS[profile.resample],
+        "resample": _FILTER_NUMBERS[profile.resample],
         "do_rescale": profile.rescale_factor is not None,
         "rescale_factor": DEFAULTS["rescale_factor"] if profile.rescale_factor is None else profile.rescale_factor,
         "do_center_crop": profile.crop is not None,
@@ -133,7 +134,7 @@ def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
 
 
 def check_processor_type(settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError where ``settings`` say that they are another model's."""
+    """Raise ConfigError if ``settings`` say that they are another model's."""
     for key in ("image_processor_type", "feature_extractor_type"):
         kind = settings.get(key)
         if kind is not None and kind not in PROCESSOR_TYPES:
@@ -144,19 +145,16 @@ def filter_name(resample: Any) -> str:
     """Pillow's filter by its number (PIL's enumeration included) or its name. Raises ConfigError for others."""
     if isinstance(resample, str) and resample in PILLOW_FILTERS:
         return resample
-    if isinstance(resample, int) and not isinstance(resample, bool) and int(resample) in _FILTER_NUMBERS:
-        return _FILTER_NUMBERS[int(resample)]
-    known = ", ".join(f"{number} ({name})" for number, name in sorted(_FILTER_NUMBERS.items()))
+    if isinstance(resample, int) and not isinstance(resample, bool) and int(resample) in _FILTER_NAMES:
+        return _FILTER_NAMES[int(resample)]
+    known = ", ".join(f"{number} ({name})" for number, name in sorted(_FILTER_NAMES.items()))
     raise ConfigError(f"resample must be one of {known}, not {resample!r}")
-
-
-_FILTER_NAMES_TO_NUMBERS = {name: number for number, name in _FILTER_NUMBERS.items()}
 
 
 def _size_dict(name: str, size: Any, from_int: Callable[[int], dict[str, int]]) -> dict[str, int]:
     if isinstance(size, (list, tuple)) and len(size) == 2:
         size = {"height": size[0], "width": size[1]}
-    elif dataclasses.is_dataclass(size) and not isinstance(size, type):  # of transformers 5
+    elif dataclasses.is_dataclass(size) and not isinstance(size, type):  # as in transformers 5
         size = {key: side for key, side in dataclasses.asdict(size).items() if side is not None}
     elif not isinstance(size, Mapping):
         size = from_int(size)
@@ -181,7 +179,7 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def is_timm_config(settings: Mapping[str, Any]) -> bool:
-    """Whether this is timm's form, of a config.json, whole or in part, or of what is in its ``pretrained_cfg``.
+    """Whether this is a config.json in timm's form, or a part of one, such as its ``pretrained_cfg``.
 
     transformers keeps that form for timm's models, under a ``model_type`` of its own.
     """
@@ -190,12 +188,13 @@ def is_timm_config(settings: Mapping[str, Any]) -> bool:
     return any(key in settings for key in _TIMM_KEYS) and not any(key in settings for key in _HUGGING_FACE_KEYS)
 
 
-def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") -> Profile:
+def from_timm_config(config: Mapping[str, Any]) -> Profile:
     """The profile that a timm config.json, or its ``pretrained_cfg``, describes: short side floor(side / crop_pct).
 
     What it leaves out is as in timm's PretrainedCfg: 224 pixels, bicubic, ImageNet's mean.
 
-    Raises ConfigError for what no MobileViT of timm uses: sides that differ, crop modes other than center and squash.
+    Raises ConfigError for what none of timm's MobileViTs uses: sides that differ, other crop modes than center and
+    squash.
     """
     settings = config.get("pretrained_cfg", config)
     if not isinstance(settings, Mapping):
@@ -212,7 +211,7 @@ def from_timm_config(config: Mapping[str, Any], name: str = "timm config.json") 
     std = _numbers("std", settings.get("std") or _IMAGENET_STD)
     plain = set(mean) == {0} and set(std) == {1}
     return Profile(
-        name,
+        "timm config.json",
         size=scaled if mode == "center" else (scaled, scaled),
         resample=_pillow_name(settings.get("interpolation") or "bicubic"),
         crop=(side, side),

@@ -1,10 +1,10 @@
-"""A profile carried out, step by step.
+"""Carrying out a profile, step by step.
 
-Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on), which can be wrapped: that's how a
-known preprocessing mistake is switched on; so can all of them together, at ``preprocessing``, where the profile is
-known. The steps work on one photo, channels first, and come in transformers' order: resize (on
-uint8), rescale (in float64, then to float32), center crop, [normalize], flip_channel_order. The Hugging Face image
-processor goes through the very same functions.
+Every step is a module under ``preprocessing`` (``preprocessing.resize`` and so on) that can be wrapped, which is how a
+known preprocessing mistake is switched on; so can all of them together be, at ``preprocessing``, where the profile is
+known. The steps work on one photo, channels first, and come in transformers' order: resize (on uint8), rescale (in
+float64, then to float32), center crop, [normalize], flip_channel_order. The Hugging Face image processor goes through
+the very same functions.
 
 Explained in tutorials/01-an-image-as-an-array.md.
 """
@@ -52,7 +52,7 @@ def run_steps(image: np.ndarray, profile: Profile, scope: Scope = _NO_SCOPE, dty
 @module
 def _steps(image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.ndarray:
     if profile.size is not None:
-        keep = _part_to_keep(image.shape, profile)
+        keep = _part_to_keep(image.shape, profile.size, profile)
         image = resize(image, scope / "resize", profile.size, profile.resample, keep)
     if profile.rescale_factor is not None:
         image = rescale(image, scope / "rescale", profile.rescale_factor, dtype)
@@ -67,18 +67,14 @@ def _steps(image: np.ndarray, scope: Scope, profile: Profile, dtype: Any) -> np.
 
 @module
 def resize(
-    image: np.ndarray,
-    scope: Scope,
-    size: Size,
-    resample: str,
-    keep: tuple[int, int, int, int] | None = None,
+    image: np.ndarray, scope: Scope, size: Size, resample: str, keep: tuple[int, int, int, int] | None = None
 ) -> np.ndarray:
     """The photo resized: the short side to an int, both to a pair.
 
-    Shape: (C, H, W) -> (C, H', W'). uint8 gives uint8. Whole numbers in 0..255 of another dtype are taken as uint8
-    and give uint8. Floats in 0..1 go through uint8 as well, which costs them all but eight bits, and come back as
-    float32 in 0..1. Raises InputError for other values. All that as in transformers.
-    ``keep`` = (top, left, height, width): make only that part (of an image too big to be made whole).
+    Shape: (C, H, W) -> (C, H', W'). Whole numbers in 0..255 of any dtype are taken as uint8 and stay uint8. Floats in
+    0..1 go through uint8 as well, which costs them all but eight bits, and come back as float32 in 0..1. Raises
+    InputError for other values. All that as in transformers.
+    ``keep`` = (top, left, height, width): make only that part, of a photo too big to be made whole.
     """
     pixels, was_fraction = _as_uint8(image)
     new_size = output_size(image.shape[1], image.shape[2], size)
@@ -94,7 +90,7 @@ def rescale(image: np.ndarray, scope: Scope, factor: float, dtype: Any = np.floa
 
 @module
 def center_crop(image: np.ndarray, scope: Scope, size: tuple[int, int], center: str = "transformers") -> np.ndarray:
-    """The middle of the photo, with zeros around where it's too small. Shape: (C, H, W) -> (C, *size)."""
+    """The middle of the photo, with zeros around it if it's too small. Shape: (C, H, W) -> (C, *size)."""
     return cropping.center_crop(image, *size, center)
 
 
@@ -140,11 +136,11 @@ def _as_uint8(image: np.ndarray) -> tuple[np.ndarray, bool]:
     )
 
 
-def _part_to_keep(photo: tuple[int, ...], profile: Profile) -> tuple[int, int, int, int] | None:
-    """What to make of a resized photo that would be too big to be made whole: what the crop keeps of it."""
-    if profile.size is None or profile.crop is None or photo[0] not in (1, 3):  # with alpha Pillow must see it whole
+def _part_to_keep(photo: tuple[int, ...], size: Size, profile: Profile) -> tuple[int, int, int, int] | None:
+    """What the crop keeps of a resized photo, if that would be too big to be made whole."""
+    if profile.crop is None or photo[0] not in (1, 3):  # with alpha Pillow must see it whole
         return None
-    height, width = output_size(photo[1], photo[2], profile.size)
+    height, width = output_size(photo[1], photo[2], size)
     if height * width <= WHOLE:
         return None
     rows, columns = min(height, profile.crop[0]), min(width, profile.crop[1])
@@ -157,7 +153,7 @@ def _part_to_keep(photo: tuple[int, ...], profile: Profile) -> tuple[int, int, i
 class Region:
     """A rectangle of a photo, in the photo's pixels and fractions of them.
 
-    It may reach beyond the photo (negative ``top``, ``bottom`` over the height): there the crop was padded.
+    It may reach beyond the photo (negative ``top``, ``bottom`` over the height), where the crop is padded.
     """
 
     top: float
@@ -167,7 +163,7 @@ class Region:
 
 
 def crop_region(height: int, width: int, profile: Profile) -> Region:
-    """Which rectangle of a ``height`` x ``width`` photo the network gets to see: what its mask must be mapped onto."""
+    """The rectangle of a ``height`` x ``width`` photo that the network sees, onto which its mask must be mapped."""
     resized = (height, width) if profile.size is None else output_size(height, width, profile.size)
     if profile.crop is None:
         return Region(0.0, 0.0, float(height), float(width))
