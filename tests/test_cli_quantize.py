@@ -65,7 +65,7 @@ def test_figures(quantize, tiny_classifier):
     truth = [label_in_name(path, CLASSES) for path in paths]
     judged = [i for i in range(12) if truth[i] is not None]
     found = record["agreement"]
-    assert (found["photos"], found["labelled"], len(judged), record["photos"]) == (12, 8, 8, "given")
+    assert (found["photos"], found["labeled"], len(judged), record["photos"]) == (12, 8, 8, "given")
     assert found["logits_error"] == pytest.approx(np.abs(after - before).max() / np.abs(before).max(), rel=1e-3)
     assert found["unchanged"] == pytest.approx((best == after.argmax(axis=1)).mean())
     assert found["probability_change"] == pytest.approx(moved.mean(), rel=1e-2)
@@ -101,7 +101,7 @@ def test_yes_and_no_of_each_class_are_compared_where_each_is_a_question(quantize
     found = record["agreement"]
     assert found["unchanged"] == pytest.approx(((before > 0.5) == (after > 0.5)).mean())
     assert found["probability_change"] == pytest.approx(np.abs(after - before).mean(), rel=1e-2)
-    assert (found["labelled"], found["right"]) == (0, None)  # a photo's name tells one class, and not that it's alone
+    assert (found["labeled"], found["right"]) == (0, None)  # a photo's name tells one class, and not that it's alone
     lines = quantize(folder, "again", "--photos", "photos")[1]
     assert any(line.startswith("  yes or no of a class: the same for ") for line in lines)
 
@@ -201,7 +201,7 @@ def test_a_photo_without_an_answer_is_named(quantize, tiny_classifier, monkeypat
     save_photo(Path("a.png"))
     code, _, err = quantize(tiny_classifier, "int8", "--photos", "a.png")
     assert (code, len(err)) == (1, 1)
-    assert err[0].startswith("mobilevit-np: a.png: tiny-classifier gives an answer that is no number")
+    assert err[0].startswith("mobilevit-np: a.png: tiny-classifier gives an answer that isn't a number")
     code, _, err = quantize(tiny_classifier, "again")
     assert (code, len(err)) == (1, 8)
     assert err[7].startswith("mobilevit-np: drawn photo 8: ")
@@ -235,7 +235,7 @@ def test_the_same_weights_agree(tiny_classifier):
     same = Classifier.from_pretrained(tiny_classifier)
     found = agreement(differences(same, same, [photo(seed=i) for i in range(3)]))
     assert (found.photos, found.logits_error, found.unchanged, found.probability_change) == (3, 0, 1, 0)
-    assert (found.labelled, found.right) == (0, None)
+    assert (found.labeled, found.right) == (0, None)
     assert agreement([]) is None
 
 

@@ -283,7 +283,7 @@ def test_weights_that_overflow_give_an_error_and_no_warning(tmp_path):
     tensors = load_file(folder / "model.safetensors")
     tensors["mobilevit.conv_stem.convolution.weight"][:] = 3e38
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match="huge gives an answer that is no number"):
+    with pytest.raises(CheckpointError, match="huge gives an answer that isn't a number"):
         Classifier.from_pretrained(folder)(photo())
 
 

@@ -307,5 +307,5 @@ def test_checkpoints_that_cannot_segment(tiny_classifier, tmp_path):
     tensors = load_file(folder / "model.safetensors")
     tensors["segmentation_head.classifier.convolution.weight"][:] = 3e38
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match="huge gives an answer that is no number"):
+    with pytest.raises(CheckpointError, match="huge gives an answer that isn't a number"):
         Segmenter.from_pretrained(folder)(photo())

@@ -149,5 +149,5 @@ def _agreement_lines(found: dict[str, Any] | None, photos: str, what: str) -> li
         )
     if found["right"] is not None:
         before, after = found["right"]
-        lines.append(f"  right: {before:.1%} before, {after:.1%} now, of {found['labelled']} named by their label")
+        lines.append(f"  right: {before:.1%} before, {after:.1%} now, of {found['labeled']} named by their label")
     return lines

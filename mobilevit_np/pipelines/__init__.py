@@ -1,6 +1,6 @@
 """Pipelines: a photo in, an answer out.
 
-Names resolve on first use: who classifies needs nothing that draws.
+Names resolve on first use: classifying doesn't import what draws.
 
 Explained in tutorials/00-ten-lines.md.
 """

@@ -1,7 +1,7 @@
-"""How far two checkpoints' answers are apart on the same photos.
+"""How far apart two checkpoints' answers to the same photos are.
 
-For what a change of the weights costs: quantized ones against those they were made from. Photos whose names carry a
-label, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), say how often each was right as well.
+This tells what a change of the weights costs: quantized ones against those they were made from. Photos with a label in
+their name, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), also tell how often each is right.
 
 Explained in tutorials/00-ten-lines.md.
 """
@@ -23,39 +23,41 @@ from .classifier import Classifier
 from .common import scores_of
 from .segmenter import Segmenter
 
-_LABELLED = re.compile(r"(.+)_\d+")
+_LABELED = re.compile(r"(.+)_\d+")
 _DRAWN_SIDE, _DRAWN_DETAIL = 256, 8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two answers to one photo: over the classes of a classifier, over those of every cell of a segmenter."""
+    """Two answers to one photo: over a classifier's classes, or over those of every cell of a segmenter's map."""
 
     error: float  # the largest |difference| of the logits
     magnitude: float  # the largest |logit| before
-    # the share of answers that are the same: of cells' best classes (0 or 1 for a classifier), or, where each class is
-    # a question of its own, of the classes' yes and no; None of a regression, which has neither
+    # The share of equal answers: among the best classes of all cells (a classifier has one cell), or, with multiple
+    # labels, among the yes and no of all classes; a regression has neither.
     unchanged: float | None
-    probability_change: float | None  # the mean |change| of what was the best class's probability, or of all classes'
-    right: tuple[bool, bool] | None  # before and after, where the photo's name carries its one class's label
+    probability_change: (
+        float | None
+    )  # the mean |change| in the probability of the class that was best, or of all classes
+    right: tuple[bool, bool] | None  # before and after, if the photo's name has its class's label
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What many differences come to; ``right`` holds the shares before and after, of the ``labelled`` photos."""
+    """Many differences, summed up; ``right`` holds the shares before and after, of the ``labeled`` photos."""
 
     photos: int
     logits_error: float  # the largest |difference| over the largest magnitude
     unchanged: float | None
     probability_change: float | None
-    labelled: int
+    labeled: int
     right: tuple[float, float] | None
 
 
 def differences(
     before: Classifier | Segmenter, after: Classifier | Segmenter, images: Sequence[Any]
 ) -> Iterator[Difference | MobileViTError]:
-    """For each image what differs, or the error that kept it from an answer, in their order."""
+    """For each image, in order, the difference of its answers, or the error that kept it from one."""
     answers = zip(images, before.stream(iter(images)), after.stream(iter(images)), strict=True)
     for image, (_, first), (_, second) in answers:
         if isinstance(first, MobileViTError):
@@ -69,7 +71,7 @@ def differences(
 
 
 def _difference(before: np.ndarray, after: np.ndarray, label: int | None, problem_type: str) -> Difference:
-    """Of two answers' logits, (K) or (K, H', W')."""
+    """The difference of two answers' logits, (K) or (K, H', W')."""
     cells = [logits.reshape(len(logits), -1).T.astype(np.float64) for logits in (before, after)]  # (cells, K)
     best = [some.argmax(axis=1) for some in cells]
     scores = [scores_of(some, problem_type) for some in cells]
@@ -87,7 +89,7 @@ def _difference(before: np.ndarray, after: np.ndarray, label: int | None, proble
 
 
 def agreement(found: Iterable[Difference]) -> Agreement | None:
-    """What the differences come to; None where there are none."""
+    """The differences, summed up; None if there are none."""
     found = list(found)
     if not found:
         return None
@@ -99,7 +101,7 @@ def agreement(found: Iterable[Difference]) -> Agreement | None:
         / (max(difference.magnitude for difference in found) or 1),
         unchanged=_mean(difference.unchanged for difference in found),
         probability_change=_mean(difference.probability_change for difference in found),
-        labelled=len(judged),
+        labeled=len(judged),
         right=(right[0], right[1]) if right else None,
     )
 
@@ -110,10 +112,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def label_in_name(image: Any, labels: Sequence[str]) -> int | None:
-    """The class whose label a photo's file name carries before its number, in either case; None where none does."""
+    """The class whose label, in any case, comes before the number in a photo's file name; None if none does."""
     if not isinstance(image, (str, os.PathLike)):
         return None
-    match = _LABELLED.fullmatch(os.path.splitext(os.path.basename(os.fspath(image)))[0])
+    match = _LABELED.fullmatch(os.path.splitext(os.path.basename(os.fspath(image)))[0])
     wanted = match and _plain(match[1])
     return next((index for index, label in enumerate(labels) if _plain(label) == wanted), None)
 
@@ -123,7 +125,7 @@ def _plain(label: str) -> str:
 
 
 def drawn_photos(count: int) -> list[Image.Image]:
-    """Soft blotches of color, the same every time: for where there are no photos. Networks see little in them."""
+    """Soft blotches of color, the same every time, to use without photos. Networks see little in them."""
     random = np.random.default_rng(0)
     blotches = random.integers(0, 256, (count, _DRAWN_DETAIL, _DRAWN_DETAIL, 3), np.uint8)
     size = (_DRAWN_SIDE, _DRAWN_SIDE)

@@ -19,26 +19,19 @@ from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..ops.arguments import check_whole_number
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
-from .common import (
-    Pipeline,
-    attempt,
-    check_answer,
-    check_memory,
-    check_size,
-    scores_of,
-)
+from .common import Pipeline, attempt, check_answer, check_memory, check_size, scores_of
 from .prefetch import in_batches, prefetch
 
 BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
-BATCH_PIXELS = BATCH_SIZE * 256**2  # fewer photos where they're larger than the published networks' input
+BATCH_PIXELS = BATCH_SIZE * 256**2  # of inputs larger than the published networks', fewer are run together
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class: its label, its place in the logits, and the score given to it.
+    """One class: its label, its place in the logits, and its score.
 
-    ``score`` is a probability: its share of all, or, where each answer is independent, that of a yes. Of a
-    regression it's the number itself, and ``is_probability`` is False.
+    ``score`` is a probability: that of the class among all, or, with multiple labels, that of a yes. A regression's is
+    the number itself, and ``is_probability`` is False.
     """
 
     label: str
@@ -48,23 +41,23 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """The score, where it's a probability. Raises InputError for a regression's, which is none."""
+        """The score, if it's a probability. Raises InputError for a regression's, which isn't."""
         if not self.is_probability:
             raise InputError("a regression gives numbers, not probabilities; use score in place of probability")
         return self.score
 
     @property
     def shown(self) -> str:
-        """The score for people: 87.3%, or a regression's number in six digits."""
+        """The score for people: 87.3%, or a regression's number to six digits."""
         return f"{self.score:.1%}" if self.is_probability else f"{self.score:.6g}"
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What the classifier said of one photo: the best classes, best first, and the network's numbers for all: (K)
+    """What the classifier says of one photo: the best classes, best first, and the network's numbers for all: (K)
 
-    ``problem_type`` says what the scores are: of single_label_classification probabilities that add up to 1, of
-    multi_label_classification one for each class by itself, of regression the logits.
+    ``problem_type`` says what the scores are: for single_label_classification probabilities that sum to 1, for
+    multi_label_classification each class's own probability, for regression the logits.
     """
 
     predictions: tuple[Prediction, ...]
@@ -78,7 +71,7 @@ class Classification:
 
 
 def predictions(logits: np.ndarray, checkpoint: Checkpoint, top: int) -> tuple[Prediction, ...]:
-    """The ``top`` classes with the highest scores, highest first, as the checkpoint's ``problem_type`` has them: (K)"""
+    """The ``top`` classes with the highest scores, highest first, by the checkpoint's ``problem_type``: (K) -> top"""
     kind = checkpoint.problem_type
     scores = scores_of(logits, kind)
     best = np.argsort(-scores, kind="stable")[:top]
@@ -93,22 +86,22 @@ class Classifier(Pipeline):
     def __call__(self, images: Any, top: int = 5) -> Any:
         """Classify one image, or a list of them: a Classification, or a list of Classifications.
 
-        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is how many classes to
-        name, those with the highest scores. Raises ImageError for the first that can't be read; ``stream`` goes on to
-        the next instead.
+        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). ``top`` is the number of
+        classes to name. Raises ImageError for the first image that can't be read; ``stream`` goes on to the next
+        instead.
         """
         return self._answers(images, lambda each: self.stream(each, top))
 
     def stream(
         self, images: Iterable[Any], top: int = 5, batch_size: int = BATCH_SIZE
     ) -> Generator[tuple[Any, Classification | MobileViTError], None, None]:
-        """Each image with its Classification, or with the error that kept it from one, in their order.
+        """Each image, in order, with its Classification, or with the error that kept it from one.
 
-        Takes as many images at a time as make up a batch, and while the network runs prepares the next batch, so that
-        a folder of any size needs the memory of two batches' inputs and of the few photos being decoded. The source is
-        never asked for more than that; an error in it is raised after the answers that came before. To stop early,
-        leave the loop or ``close()`` what this returns: no thread is left behind.
-        Raises InputError where ``top`` or ``batch_size`` is under 1.
+        Takes a batch of images at a time, and prepares the next batch while the network runs, so that a folder of any
+        size needs the memory of two batches' inputs and of the few photos being decoded. The source is never asked for
+        more than that; an error in it is raised after the answers before it. To stop early, leave the loop or
+        ``close()`` what this returns: no thread is left behind. Raises InputError if ``top`` or ``batch_size`` is under
+        1.
         """
         check_whole_number("top", top, at_least=1)
         check_whole_number("batch_size", batch_size, at_least=1)
@@ -123,7 +116,7 @@ class Classifier(Pipeline):
                 yield from zip(images, self._classify(pixel_values, top), strict=True)
 
     def _prepare(self, image: Any) -> np.ndarray:
-        with ExitStack() as until:  # the photo's memory is taken until there's no photo any more
+        with ExitStack() as until:  # the photo's memory counts until the photo is gone
             photo = with_channels(decode(image, until=until), self.checkpoint.config.num_channels)
             size = _input_size(photo.shape, self.profile)
             check_size(*size)
@@ -133,7 +126,7 @@ class Classifier(Pipeline):
     def _classify(
         self, prepared: Sequence[np.ndarray | MobileViTError], top: int
     ) -> list[Classification | MobileViTError]:
-        """Run the readable ones, those of equal size together, and put the answers back in their order."""
+        """Run the readable ones, those of the same size together, and put the answers in order."""
         results: list[Any] = list(prepared)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, pixel_values in enumerate(prepared):

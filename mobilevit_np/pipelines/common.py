@@ -49,7 +49,7 @@ class Pipeline:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._compile()  # what an engine has prepared belongs to its process and its tensors
+        self._compile()  # again: what an engine has prepared belongs to its process and its tensors
 
     @classmethod
     def from_pretrained(
@@ -63,10 +63,10 @@ class Pipeline:
     ) -> P:
         """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
 
-        ``profile`` names another preprocessing than the checkpoint's own (of which a segmenter takes the filter, the
-        scale, the channel order and the size, and never crops). ``options`` are ``open_checkpoint``'s: ``prefix``,
-        ``subfolder``, ``variant``, ``revision``... Raises CheckpointError and its kin where the weights
-        can't be had or don't fit.
+        ``profile`` replaces the checkpoint's own preprocessing (a segmenter takes the filter, the scale, the channel
+        order and the size from it, and never crops). ``options`` are ``open_checkpoint``'s: ``prefix``, ``subfolder``,
+        ``variant``, ``revision``... Raises CheckpointError if the weights aren't there or don't fit, and else as
+        ``open_checkpoint``.
         """
         return cls(open_for(cls.task, where, dtype, **options), profile=profile, engine=engine)
 
@@ -82,7 +82,7 @@ class Pipeline:
 
     @staticmethod
     def _answers(images: Any, stream: Callable[[Iterable[Any]], Generator[tuple[Any, Any], None, None]]) -> Any:
-        """What ``stream`` makes of one image, or a list for several. The first error is raised."""
+        """What ``stream`` makes of one image, or a list of that for several. Raises the first error."""
         many = is_many(images)
         results = []
         with closing(stream(images if many else [images])) as answers:
@@ -94,7 +94,7 @@ class Pipeline:
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> T | MobileViTError:
-    """What ``function`` makes of them; or what keeps this photo alone from an answer, the others not."""
+    """What ``function`` returns, or an error that concerns this photo and not the others."""
     try:
         return function(*arguments)
     except MobileViTError as error:
@@ -123,7 +123,7 @@ def check_task(checkpoint: Checkpoint, task: str) -> None:
 
 
 def check_size(height: int, width: int) -> None:
-    """Raise InputError where the network's input would be so big that it takes gigabytes."""
+    """Raise InputError if the network's input would be so big that it takes gigabytes."""
     if height * width > MAX_PIXELS:
         raise InputError(
             f"these settings would show the network a photo of {width}x{height} pixels, and {MAX_PIXELS:,} is the "
@@ -132,7 +132,7 @@ def check_size(height: int, width: int) -> None:
 
 
 def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
-    """Raise InputError where attention over such an input would take gigabytes, in this network and dtype."""
+    """Raise InputError if attention over such an input would take gigabytes, in this network and dtype."""
     needed = probability_bytes(height, width, checkpoint.config, checkpoint.dtype)
     if needed > MAX_ATTENTION_BYTES:
         raise InputError(
@@ -143,16 +143,16 @@ def check_memory(height: int, width: int, checkpoint: Checkpoint) -> None:
 
 
 def check_answer(logits: np.ndarray, checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError where the logits are no numbers: weights may be finite one by one, and yet make such."""
+    """Raise CheckpointError if logits aren't finite, which finite weights don't guarantee."""
     if not np.isfinite(logits).all():
         raise CheckpointError(
-            f"{checkpoint.name} gives an answer that is no number: its weights are damaged, or too large for "
+            f"{checkpoint.name} gives an answer that isn't a number: its weights are damaged, or too large for "
             f"{checkpoint.dtype}"
         )
 
 
 def scores_of(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """What is said of each class: its probability, or of a regression the number itself.
+    """Each class's score: its probability, or a regression's number itself.
 
     (..., K) -> (..., K)
     """
@@ -164,7 +164,7 @@ _SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     MULTI_LABEL: ops.sigmoid,
     REGRESSION: lambda logits: logits,
 }
-READING = {  # what must be known of the scores to read them
+READING = {  # how to read the scores
     SINGLE_LABEL: "",
     MULTI_LABEL: "each answer is a yes or no of its own",
     REGRESSION: "numbers, not probabilities",

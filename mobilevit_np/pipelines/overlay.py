@@ -12,27 +12,29 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .palettes import palette
 
-_STRIP = 1 << 20  # pixels worked on at a time: of a large photo nothing wide is made whole
-_MAX_LABEL = 40  # characters of it in a legend
+_STRIP = 1 << 20  # pixels worked on at a time, so that a large photo takes no large arrays of wide numbers
+_MAX_LABEL = 40  # characters in a legend
+_BACKGROUND = 0
 
 
-def overlay(photo: np.ndarray, mask: np.ndarray, labels: Sequence[str], *, background: int = 0) -> Image.Image:
+def overlay(photo: np.ndarray, mask: np.ndarray, labels: Sequence[str]) -> Image.Image:
     """The photo with every class but the background tinted, outlines drawn, and a legend of the classes that occur.
 
     (H, W, 3), (H, W), labels -> image
 
-    ``photo`` is uint8 RGB, ``mask`` holds class numbers. The background's pixels stay as they are, legend aside.
+    ``photo`` is uint8 RGB, ``mask`` holds class numbers. The background's pixels stay as they are, except for the
+    legend.
     """
     colors = palette(len(labels))
     painted = photo.copy()
     for rows in _strips(mask):
-        tint = np.where((mask[rows] == background)[..., None], photo[rows], colors[mask[rows]])
+        tint = np.where((mask[rows] == _BACKGROUND)[..., None], photo[rows], colors[mask[rows]])
         painted[rows] = (photo[rows].astype(np.uint16) + tint + 1) // 2  # half photo, half color
-    edges = _outline(mask) & (mask != background)
+    edges = _outline(mask) & (mask != _BACKGROUND)
     painted[edges] = colors[mask[edges]]
     image = Image.fromarray(painted)
     counts = pixel_counts(mask, len(labels))
-    shown = [int(c) for c in np.flatnonzero(counts) if c != background]
+    shown = [int(c) for c in np.flatnonzero(counts) if c != _BACKGROUND]
     _draw_legend(image, [(_one_line(labels[c]), tuple(int(v) for v in colors[c])) for c in shown])
     return image
 
@@ -57,7 +59,7 @@ def pixel_counts(mask: np.ndarray, num_classes: int) -> np.ndarray:
     (H, W), num_classes -> (num_classes,)
     """
     counts = np.zeros(num_classes, np.int64)
-    for rows in _strips(mask):  # bincount makes eight bytes of each pixel
+    for rows in _strips(mask):  # bincount turns each pixel into eight bytes
         counts += np.bincount(mask[rows].ravel(), minlength=num_classes)
     return counts
 
@@ -85,7 +87,7 @@ def _one_line(label: str) -> str:
 
 
 def _draw_legend(image: Image.Image, entries: list[tuple[str, tuple[int, ...]]]) -> None:
-    """Swatches and names in the lower left corner, sized to the photo; left out where the photo is too small."""
+    """Swatches and names in the lower left corner, sized to the photo; left out if the photo is too small."""
     size = max(11, min(image.size) // 24)
     font = ImageFont.load_default(size)
     draw = ImageDraw.Draw(image, "RGBA")

@@ -1,13 +1,13 @@
-"""Photos prepared ahead of their turn, in threads, while the network runs.
+"""Photos prepared ahead of time, in threads, while the network runs.
 
 Pillow releases Python's lock while it decodes and resizes, so that a few threads can prepare the next batch while
-this one is computed. What comes out is the same, in the same order. Things are arranged so that nobody is surprised:
+this one is computed. What comes out is the same, in the same order. There are no surprises:
 
-- The source is only ever asked by the thread that asks for answers. An error in it comes after the answers before it.
-- No more than ``count`` items beyond the one handed out have been taken from it, however fast the threads are.
-- Threads live while the generator does: once it has ended, was closed or interrupted, they have ended too.
-- The first item is prepared by the caller's own thread, so that a single one starts no other. So is, when its turn has
-  come, what others may be holding: an open file, or a PIL image, which Pillow reads when it's first looked at.
+- Only the thread that asks for answers reads the source. An error in it comes after the answers before it.
+- At most ``count`` items beyond the current one have been taken from it, however fast the threads are.
+- Threads live as long as the generator: once it has ended, or was closed or interrupted, they have ended too.
+- The caller's own thread prepares the first item, so that a single one starts no thread. It also prepares, in its turn,
+  what others may be holding: an open file, or a PIL image, which Pillow reads when it's first looked at.
 
 Explained in tutorials/13-more-photos-than-one-machine.md.
 """
@@ -31,20 +31,20 @@ _SAFE_ELSEWHERE = (str, bytes, os.PathLike, np.ndarray)
 def prefetch(
     function: Callable[[Any], Any], source: Iterator[Any], count: int, workers: int = WORKERS
 ) -> Generator[tuple[Any, Any], None, None]:
-    """Each item of ``source`` with ``function(item)``, in their order, while up to ``count`` more are being prepared.
+    """Each item of ``source``, in order, with ``function(item)``, while up to ``count`` more are being prepared.
 
-    What ``function`` raises is raised when its item's turn has come.
+    What ``function`` raises is raised in its item's turn.
     """
     coming = _tasks(function, source)
     tasks = deque(islice(coming, 1))
-    with _Crew(workers) as crew:
+    with _Pool(workers) as pool:
         while tasks:
-            tasks.extend(crew.given(task) for task in islice(coming, count + 1 - len(tasks)))
-            yield tasks.popleft().pair()  # under no name of its own: a large photo goes when its receiver lets it go
+            tasks.extend(pool.submit(task) for task in islice(coming, count + 1 - len(tasks)))
+            yield tasks.popleft().result()  # not kept in a variable: a large photo goes when its receiver lets it go
 
 
 def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """The items in lists of ``size``, the last of what is left. An error comes after what there was before it."""
+    """The items in lists of ``size``, the last with the rest. An error comes after the items before it."""
     batch: list[Any] = []
     problem = None
     try:
@@ -62,7 +62,7 @@ def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _tasks(function: Callable[[Any], Any], source: Iterator[Any]) -> Iterator[_Task]:
-    """A task for each item; what the source raises becomes the last one, which raises it in its turn."""
+    """A task for each item; an error of the source becomes the last one, which raises it in its turn."""
     try:
         for item in source:
             yield _Task(function, item)
@@ -75,7 +75,7 @@ def _raise(error: Exception) -> NoReturn:
 
 
 class _Task:
-    """One item, and what has become of it."""
+    """One item, and what becomes of it."""
 
     def __init__(self, function: Callable[[Any], Any], item: Any) -> None:
         self.item = item
@@ -85,15 +85,15 @@ class _Task:
         self._error: BaseException | None = None
         self._done = threading.Event()
 
-    def work(self) -> None:
+    def run(self) -> None:
         try:
             self._result = self._function(self.item)
         except BaseException as error:
             self._error = error
         self._done.set()
 
-    def pair(self) -> tuple[Any, Any]:
-        """The item and its result, as soon as there is one."""
+    def result(self) -> tuple[Any, Any]:
+        """The item and its result, once there is one."""
         if not self.elsewhere:
             return self.item, self._function(self.item)
         self._done.wait()
@@ -102,8 +102,8 @@ class _Task:
         return self.item, self._result
 
 
-class _Crew:
-    """Threads that work on tasks in the order they're given, and are gone when the ``with`` has ended."""
+class _Pool:
+    """Threads that run tasks in the order they're submitted, and are gone when the ``with`` has ended."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -111,7 +111,7 @@ class _Crew:
         self._threads: list[threading.Thread] = []
         self._over = False
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,17 +121,17 @@ class _Crew:
         for thread in self._threads:
             thread.join()
 
-    def given(self, task: _Task) -> _Task:
-        """The task, which a thread will work on where it can be given away."""
+    def submit(self, task: _Task) -> _Task:
+        """The task, which a thread will run if it's safe elsewhere."""
         if isinstance(task.item, _SAFE_ELSEWHERE) and self._has_threads():
             task.elsewhere = True
             self._tasks.put(task)
         return task
 
     def _has_threads(self) -> bool:
-        """Whether there is a thread, after one more was started, as far as they're allowed and the system has room."""
+        """Whether there is a thread, after starting one more if that's allowed and the system has room."""
         if len(self._threads) < self._most:
-            # a daemon: Ctrl-C pressed again, while a photo that never comes is waited for, ends the process
+            # A daemon, so that a second Ctrl-C ends the process while it waits for a photo that never comes.
             thread = threading.Thread(target=self._work, daemon=True)
             try:
                 thread.start()
@@ -144,5 +144,5 @@ class _Crew:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             if not self._over:
-                task.work()
+                task.run()
             del task  # it may hold a large photo

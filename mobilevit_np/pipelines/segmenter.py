@@ -1,9 +1,9 @@
 """Photo in, a class for every pixel of it out.
 
-transformers crops a photo to a square before segmenting it, so the mask covers only its middle. Here all of the photo
-is seen. Its short side becomes the size the network was trained for, the other follows, both rounded to multiples of
-32; a photo longer than 2:1 is walked through in overlapping windows whose logits are averaged. The mask comes back at
-the photo's own size. Memory is bounded whatever the photo: windows are cut from it before they are enlarged, and the
+transformers crops a photo to a square before segmenting it, so the mask covers only its middle. Here the network sees
+all of the photo. Its short side becomes the size the network was trained for, the other side follows, both rounded to
+multiples of 32; a photo longer than 2:1 is seen in overlapping windows, whose logits are averaged. The mask comes back
+at the photo's own size. Memory is bounded whatever the photo: windows are cut from it before they're enlarged, and the
 mask is made strip by strip.
 
 Explained in tutorials/00-ten-lines.md.
@@ -11,6 +11,7 @@ Explained in tutorials/00-ten-lines.md.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,25 +24,18 @@ from PIL import Image
 from .. import ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo, with_channels
-from .common import (
-    MAX_PIXELS,
-    Pipeline,
-    attempt,
-    check_answer,
-    check_memory,
-    check_size,
-)
+from .common import MAX_PIXELS, Pipeline, attempt, check_answer, check_memory, check_size
 from .overlay import indexed_mask, overlay, pixel_counts
 from .prefetch import prefetch
 
-_MULTIPLE = 32  # sides the whole backbone halves without a remainder
+_MULTIPLE = 32  # of the sides, so that the whole backbone halves them without a remainder
 _WINDOW_ASPECT = 2  # beyond this aspect the photo is cut into windows of this aspect
 _MAX_ASPECT = 64  # beyond this aspect it's refused: that would be over 48 windows
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What the segmenter said of one photo.
+    """What the segmenter says of one photo.
 
     ``mask`` holds a class number for each pixel, at the photo's own size: (H, W), uint8 (uint16 beyond 256 classes).
     ``logits`` are the scores it was made from, at 1/output_stride of the network's input: (K, H', W').
@@ -55,11 +49,11 @@ class Segmentation:
     @property
     def areas(self) -> dict[str, float]:
         """The fraction of the photo that each class covers, largest first; classes that don't occur are left out."""
-        found: dict[str, int] = {}
+        found: Counter[str] = Counter()
         for label, count in zip(self.labels, pixel_counts(self.mask, len(self.labels)).tolist(), strict=True):
             if count:
-                found[label] = found.get(label, 0) + count  # a label may stand for several classes
-        return {label: found[label] / self.mask.size for label in sorted(found, key=lambda label: -found[label])}
+                found[label] += count  # several classes may have the same label
+        return {label: count / self.mask.size for label, count in found.most_common()}
 
     def overlay(self) -> Image.Image:
         """The photo with its classes tinted, outlined and named."""
@@ -78,19 +72,19 @@ class Segmenter(Pipeline):
     def __call__(self, images: Any) -> Any:
         """Segment one image, or a list of them: a Segmentation, or a list of Segmentations.
 
-        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). Raises ImageError for the
-        first that can't be read; ``stream`` goes on to the next instead.
+        An image is a path, bytes, an open file, a PIL image or a uint8 array (H, W, 3). Raises ImageError for the first
+        image that can't be read; ``stream`` goes on to the next instead.
         """
         return self._answers(images, self.stream)
 
     def stream(self, images: Iterable[Any]) -> Generator[tuple[Any, Segmentation | MobileViTError], None, None]:
-        """Each image with its Segmentation, or with the error that kept it from one, in their order.
+        """Each image, in order, with its Segmentation, or with the error that kept it from one.
 
         The next photo is decoded while this one is segmented. The source is never asked for more than that; an error in
-        it is raised after the answers that came before.
+        it is raised after the answers before it.
         """
         with closing(prefetch(partial(attempt, decode), iter(images), 1)) as photos:
-            yield from map(self._answered, photos)  # no loop whose variables would keep a large photo
+            yield from map(self._answered, photos)  # the variables of a loop would keep a large photo
 
     def _answered(self, decoded: tuple[Any, np.ndarray | MobileViTError]) -> tuple[Any, Segmentation | MobileViTError]:
         image, photo = decoded
@@ -125,11 +119,11 @@ class Segmenter(Pipeline):
 
 
 def network_size(photo_size: tuple[int, ...], profile: Profile) -> tuple[tuple[int, int], int]:
-    """The size (H, W) at which the network sees the whole photo, and the longest side of one window of it.
+    """The size (H, W) at which the network sees the whole photo, and the longest side of one window.
 
-    The short side becomes what the profile crops to (or resizes to, where it doesn't crop), the other follows, both in
-    multiples of 32. A profile that squashes is followed. Raises InputError for a photo longer than 64:1, and where
-    a window would be too big.
+    The short side becomes what the profile crops to (or resizes to, if it doesn't crop), the other follows, both in
+    multiples of 32; a profile that squashes is obeyed. Raises InputError for a photo longer than 64:1, and if a window
+    would be too big.
     """
     if profile.size is not None and not isinstance(profile.size, int):
         check_size(*profile.size)
@@ -155,7 +149,7 @@ def windows(size: tuple[int, int], longest: int) -> Iterator[tuple[int, int, int
 
 
 def _spans(side: int, longest: int) -> list[tuple[int, int]]:
-    """(start, length) of evenly spread spans that cover ``side``, starts on multiples of 32."""
+    """(start, length) of evenly spread spans that cover ``side``, starting at multiples of 32."""
     if side <= longest:
         return [(0, side)]
     count = -(-(side - longest) * 3 // (longest * 2)) + 1
