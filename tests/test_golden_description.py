@@ -12,6 +12,7 @@ from mobilevit_np.golden import diagnose
 from mobilevit_np.golden.description import describe
 from mobilevit_np.golden.mistakes import Mistake
 from mobilevit_np.golden.tables import diagnosis_lines
+from mobilevit_np.ops import softmax
 
 RNG = np.random.default_rng(0)
 MAP, TOKENS, VECTOR = (RNG.standard_normal(shape) for shape in ((1, 8, 10, 12), (4, 16, 6), (2, 20)))
@@ -43,6 +44,10 @@ def but(array, where, value):
         (MAP, MAP[:, :, ::-1], "its rows are reversed"),
         (MAP, np.roll(MAP, 1, 3), "its columns are in the order 11, 0, 1, 2, 3, 4, ..."),
         (TOKENS, TOKENS[[0, 2, 1, 3]], "its pixels of the patch are in the order 0, 2, 1, 3"),
+        (VECTOR, softmax(VECTOR), "it's the softmax of the right tensor"),
+        (VECTOR, np.log(softmax(VECTOR)), "it's the logarithm of the softmax of the right tensor"),
+        (MAP, np.moveaxis(softmax(np.moveaxis(MAP, 1, -1)), -1, 1), "it's the softmax of the right tensor"),
+        (MAP, 1 / (1 + np.exp(-MAP)), "it's the sigmoid of the right tensor"),
         (VECTOR, VECTOR[:, ::-1], "its entries are reversed"),
         (MAP[:, :, :, :10], MAP[:, :, :, :10].swapaxes(2, 3), "its rows and columns are exchanged"),
         (MAP, np.pad(MAP[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "right but for a border of 1"),

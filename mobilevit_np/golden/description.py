@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ..ops import sigmoid, softmax
 from .measure import error
 
 _NAMES = {  # our axes, by how many there are: what they're called, and which holds the channels
     4: (("images", "channels", "rows", "columns"), 1),
     3: (("pixels of the patch", "tokens", "features"), 2),
     2: (("images", "entries"), 1),
+}
+_ACTIVATED = {  # what an answer may be made into, its classes last
+    "the softmax of": softmax,
+    "the logarithm of the softmax of": lambda x: np.log(softmax(x)),
+    "the sigmoid of": sigmoid,
 }
 _WIDEST = 4  # pixels that a border may be wide
 _LISTED = 6
@@ -44,6 +50,9 @@ def describe(
     def fits(a: np.ndarray, b: np.ndarray) -> bool:
         return bool(np.abs(a - b).max(initial=0) <= limit)
 
+    for how, activate in _ACTIVATED.items():
+        if error(theirs, np.moveaxis(activate(np.moveaxis(ours, channels, -1)), -1, channels)) <= allowed:
+            return f"it's {how} the right tensor"
     return next(_sentences(theirs, ours, given, fits, names, channels), "") or _partly(
         np.abs(theirs - ours), limit, names, channels
     )

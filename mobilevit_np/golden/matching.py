@@ -14,7 +14,7 @@ import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..errors import CheckpointError, InputError
 from ..formats import files
 from . import layouts
 from .alignment import align, likeness
+from .answer import answer, extras
 from .file import IMAGE, LOGITS, OPERATOR, PIXELS, Golden, read_tensors
 from .hook_names import MAP, Entry, from_map, table
 from .identity import Identity, identify, split
@@ -135,17 +136,23 @@ def match(
     activations, parameters = split(port)
     targets = {name: tensor for name, tensor in golden.tensors.items() if name in golden.noise or name == PIXELS}
     given = from_map(_checked(mapping or {}, golden), activations, targets)
+    absent = tuple(name for name in mapping or () if name not in activations)
+    beside = extras(activations, targets[LOGITS], mapping or ()) if LOGITS in targets else ()
+    activations = {name: tensor for name, tensor in activations.items() if name not in beside}
     how, entries = table(activations, targets)
     named = by == "names" or (by == "auto" and _known({**entries, **given}, activations, targets))
     identity = None
     if network is not None and parameters and by != "order":
         identity = identify(network.tensors, parameters, _places(entries) if named else {})
     if named:
-        matching = _by_name(golden, targets, activations, MAP if mapping else how, {**entries, **given})
+        known = {**entries, **given}
+        known |= _handed_out(activations, targets, known, mapping or ())
+        matching = _by_name(golden, targets, activations, MAP if mapping else how, known)
     else:
         weights = _outputs(golden, targets, activations, identity.modules, network) if identity and network else {}
         anchors = {**weights, **given}
         anchors |= {name: Entry((name,)) for name in (PIXELS, LOGITS) if {name} <= targets.keys() & activations.keys()}
+        anchors |= _handed_out(activations, targets, anchors, mapping or ())
         if LOGITS in weights and LOGITS in targets:  # who gives the last layer's output shows it under that name only
             last = targets[LOGITS]
             targets = {name: x for name, x in targets.items() if name == LOGITS or not np.array_equal(x, last)}
@@ -158,8 +165,21 @@ def match(
             f"none of the port's {len(activations)} tensors could be matched with the golden's {len(targets)}; "
             f"give a JSON map of {'names' if mapping is None else 'names that both have'} (--map)"
         )
-    absent = tuple(name for name in mapping or () if name not in activations)
-    return replace(matching, absent=absent, identity=identity)
+    return replace(matching, absent=absent, identity=identity, unknown=(*matching.unknown, *beside))
+
+
+def _handed_out(
+    port: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray],
+    known: Mapping[str, Entry],
+    mapped: Container[str],
+) -> dict[str, Entry]:
+    """The port's answer, if none is ``known``; what the user has ``mapped`` is what the map says."""
+    if LOGITS not in targets or any(entry.choice == (LOGITS,) for entry in known.values()):
+        return {}
+    free = {name: tensor for name, tensor in port.items() if name not in mapped}
+    name = answer(free, targets[LOGITS], known)
+    return {} if name is None else {name: Entry((LOGITS,))}
 
 
 def _checked(mapping: Mapping[str, str | list[str]], golden: Golden) -> Mapping[str, str | list[str]]:

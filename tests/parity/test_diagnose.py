@@ -40,7 +40,9 @@ def test_the_logits_and_the_names_change_nothing(name):
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "names"])
-@pytest.mark.parametrize("names", [("plain_reshape",), ("max_pooling",), ("no_norm_before_feed_forward",), ()])
+@pytest.mark.parametrize(
+    "names", [("plain_reshape",), ("max_pooling",), ("no_norm_before_feed_forward",), ("softmaxed_logits",), ()]
+)
 def test_names_that_say_nothing_hide_nothing(names, way):
     diagnosis = diagnosed(names, "classifier", way=way)
     assert right(diagnosis, names), (diagnosis.names, diagnosis.unexplained)
