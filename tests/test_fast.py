@@ -550,5 +550,5 @@ def test_clear_errors():
             network(wrong)
     with pytest.raises(MissingTensorError, match="conv_stem"):
         compile_network("fast", "classifier", Scope({}), config)
-    with pytest.raises(ConfigError, match="no known activation"):
+    with pytest.raises(ConfigError, match="not a known activation"):
         compile_network("fast", "classifier", scope, NetworkConfig(**{**vars(config), "hidden_act": "sigh"}))

@@ -1,29 +1,29 @@
 """The fast engine: the same checkpoints, the same answers, in NumPy alone, several times faster.
 
-``model.py`` says what is computed; here is how it's done quickly. Each class names its twin
-there. Golden files are never made with this engine.
+``model.py`` says what is computed; here it's done quickly. Each class names its twin there. Golden files are never made
+with this engine.
 
-How to read it: ``network.py`` is a network, ``plan.py`` what it becomes for one input size, ``convolutions.py``,
-``block.py``, ``attention.py`` and ``heads.py`` the layers, ``folding.py`` their weights, ``crew.py`` the threads.
+``network.py`` is a network, ``plan.py`` what it becomes for one input size; ``convolutions.py``, ``block.py``,
+``attention.py`` and ``heads.py`` are the layers, ``folding.py`` their weights, ``crew.py`` the threads.
 
 Where the time of a NumPy program goes
 --------------------------------------
-A matrix product runs near what the processor can do. Everything else (a sum, an activation) walks through memory once
-for every operation in the formula: a *pass*. A pass over numbers in the core's own cache costs about 0.2 ns a number,
-from main memory several times that; a call costs about a microsecond before it does anything. So:
+A matrix product runs near the processor's limit. Everything else (a sum, an activation) goes through memory once for
+every operation in the formula: a *pass*. A pass over numbers in the core's own cache costs about 0.2 ns a number, from
+main memory several times that; a call costs about a microsecond before it does anything. So:
 
-1. *Channels last* (NHWC). A 1x1 convolution, of which the network mostly consists, is then one matrix product, of all
+1. *Channels last* (NHWC). A 1x1 convolution, most of what the network does, is then a single matrix product of all
    pixels with the weights, and nothing is moved before or after.
 2. *Fold.* Batch norm is a scale and a shift per channel, so it goes into the weights before it; layer norm's go into
-   the weights after it; minus signs and 1/sqrt(d) go along for free (``folding.py``, ``attention.py``).
+   the weights after it; minus signs and 1/sqrt(d) come along for free (``folding.py``, ``attention.py``).
 3. *Strips.* An inverted residual widens its map two- to fourfold and narrows it again. Done strip by strip, from the
    first to the last operation, the wide map never leaves the cache, nor even exists as a whole (``convolutions.py``).
-4. *Fewer passes.* SiLU in three, not eight (``activations.py``); softmax in one, the exponential: no maximum where a
-   bound shows that none is needed, no division where dividing the 16 gathered numbers instead of 256 probabilities
-   does the same, sums as a product with ones (``attention.py``); a depthwise convolution in one call of ``einsum``.
-5. *Decide once.* For each input size a plan is made and kept, in which all views and scratch arrays exist already. A
-   call allocates next to nothing but its answer (``plan.py``).
-6. *Threads.* NumPy releases Python's lock while it computes. Two threads take a photo's strips, or places in the
+4. *Fewer passes.* SiLU in three, not eight (``activations.py``); softmax in one, the exponential: no maximum if a bound
+   shows that none is needed, no division of 256 probabilities when dividing the 16 gathered numbers does the same, sums
+   as a product with ones (``attention.py``); a depthwise convolution in one call of ``einsum``.
+5. *Decide once.* For each input size a plan is made and kept, with all its views and scratch arrays. A call allocates
+   little more than its answer (``plan.py``).
+6. *Threads.* NumPy releases Python's lock while it computes. Two threads share a photo's strips, or positions in the
    patch, or a batch's photos, with one single-threaded matrix product each (``crew.py``).
 
 What was tried, and what it gave
@@ -40,16 +40,16 @@ row sums as a product with ones, against ``sum``                        3
 division of what is gathered, against that of the probabilities         one pass of two over the scores saved
 skipping the maximum where max|q| max|k| <= 60                          one subtraction and one ``max`` saved
 strips of 64 KB, 256 KB, 1 MB (widest array; one thread)                1, 1.5, 1.8: small ones drown in calls
-the same with two threads                                               small strips gain nothing at all: threads
-                                                                        hand the lock to each other all the time
+the same with two threads                                               small strips gain nothing at all: the threads
+                                                                        keep handing each other the lock
 scores in blocks of 128 KB, 1 MB                                        1, 1.15
 two threads on one photo, against one                                   1.5 (xx_small, 256x256)
-two threads on eight photos                                             1.9: no waiting for each other in between
-splitting the last, smallest maps among threads too                     0.8 (L5): below ``MIN_BYTES`` one works
+two threads on eight photos                                             1.9: they don't wait for each other
+splitting the last, smallest maps among threads too                     0.8 (L5): below ``MIN_BYTES`` one works alone
 ones beside the values, so that the product gathers and sums            0.9: 17 columns suit the kernels less
 projection after the transformer on tokens, not on the map              one copy of the map saved
-a plan's memory mapped for itself, against NumPy's allocator            1,000 sizes leave 8 MB more than 100 do,
-                                                                        where holes in the heap made it 55
+a plan's memory mapped for itself, against NumPy's allocator            1,000 sizes leave 8 MB more than 100 do; with
+                                                                        holes in the heap it was 55
 block-diagonal matrix products for the depthwise convolution            not done: 8 channels together cost as much
                                                                         arithmetic as the passes they'd save
 Winograd F(2,3) along the rows of the depthwise convolution             not done: 28 passes for 34, where einsum's
@@ -57,8 +57,8 @@ Winograd F(2,3) along the rows of the depthwise convolution             not done
 =====================================================================  =========================================
 
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number here, three to four times what a
-compiled loop needs, and it's a third of the whole; products with 16 columns run at half the speed of large ones; two
-threads wait for Python's lock between calls. ``python -m tests.bench`` measures all this anew.
+compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; two threads
+wait for Python's lock between calls. ``python -m tests.bench`` measures all this again.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """

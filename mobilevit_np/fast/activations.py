@@ -2,7 +2,7 @@
 
 SiLU is x / (1 + exp(-x)). If the layer before computes u = -x (its weights negated when they were loaded), then
 e = exp(u), e += 1, u / e is three passes over memory, and gives *minus* SiLU; the next layer's weights take the sign
-back. h*tanh(h) + h with h = x/2 is three passes as well, but NumPy's tanh takes twice the time of its exp here.
+back. h*tanh(h) + h with h = x/2 is three passes as well, but NumPy's tanh takes twice as long as its exp.
 
 The halves are apart so that the second can write where the next step wants it: between the zeros that pad a map, or
 with even and odd columns apart.
@@ -37,7 +37,7 @@ class Activation:
 
 
 def activation(scope: Scope, name: Any) -> Activation:
-    """The activation called ``name`` (a few have parameters in ``scope``), a function, or none for None.
+    """The activation called ``name`` (a few have parameters in ``scope``) or a function; no activation for None.
 
     Raises ConfigError for an unknown name.
 
@@ -51,7 +51,7 @@ def activation(scope: Scope, name: Any) -> Activation:
 
 
 def _one_plus_exp(u: np.ndarray, begun: np.ndarray) -> None:
-    np.exp(u, out=begun)  # where it overflows, u / inf is the right answer: 0
+    np.exp(u, out=begun)  # if it overflows, u / inf is the right answer: 0
     np.add(begun, 1, out=begun)
 
 

@@ -2,12 +2,12 @@
 
 What it leaves out of the textbook's formula, and why the result is the same:
 
-- Layer norm's scale and shift are folded into the linear layer that follows; queries are made with the 1/sqrt(d).
-- The keys' bias adds the same to all scores of a row, which softmax doesn't see. The values' bias passes through the
-  probabilities, which add up to 1, so it's folded into the output projection's bias.
-- Softmax subtracts the row's maximum so that no exponential overflows. By Cauchy and Schwarz no score exceeds
-  max|q| * max|k|; where that's small (it nearly always is), nothing has to be subtracted.
-- Probabilities aren't divided by their sum: what they gather is, which is far smaller. The sums are a matrix product
+- Layer norm's scale and shift are folded into the linear layer that follows, 1/sqrt(d) into the queries' weights.
+- The keys' bias adds the same to all scores of a row, which softmax ignores. The values' bias passes through the
+  probabilities, which sum to 1, so it's folded into the output projection's bias.
+- Softmax subtracts the row's maximum so that no exponential overflows. By Cauchy-Schwarz no score exceeds
+  max|q| * max|k|; if that's small (it nearly always is), nothing has to be subtracted.
+- Probabilities aren't divided by their sum; what they gather is, which is far smaller. The sums are a matrix product
   with ones.
 
 Explained in tutorials/12-making-numpy-fast.md.
@@ -26,7 +26,7 @@ from .folding import Affine, fold_linear
 from .plan import Function, rows_of
 
 SCORE_BYTES = 1 << 20  # of the scores worked on at a time
-SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far from float32's largest number
+SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far below float32's largest number
 
 
 def normalization(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
@@ -68,7 +68,7 @@ class Attention:
         self.out = Affine(out.weight, shift.astype(dtype))
 
     def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, scores_: np.ndarray) -> Function:
-        """``x``, (g, N, D), attends and is added to, in place; the rest is scratch."""
+        """Add to ``x``, (g, N, D), what it attends to, in place; the other arrays are scratch."""
         sequences, tokens, width = x.shape
         rows = sequences * tokens
         flat, context = x.reshape(rows, width), normed.reshape(rows, width)
@@ -95,7 +95,7 @@ class Attention:
 
 
 def _blocks(sequences: int, heads: int, tokens: int, itemsize: int) -> list[tuple[slice, slice]]:
-    """Cut the scores into blocks that fit the cache: all of some sequences, or some query rows of one."""
+    """Cut the scores into blocks that fit the cache: all rows of some sequences, or some rows of one."""
     whole = heads * tokens * tokens * itemsize
     if whole <= SCORE_BYTES:
         together = max(1, SCORE_BYTES // whole)
@@ -143,13 +143,13 @@ def _block(
 
 
 def _safe(query: np.ndarray, key: np.ndarray) -> bool:
-    """Whether no score can be large, by the lengths of the longest query and key."""
+    """Whether the lengths of the longest query and key rule out large scores."""
     longest = np.einsum("ghnd,ghnd->ghn", query, query).max() * np.einsum("ghnd,ghnd->ghn", key, key).max()
-    return bool(longest <= SAFE_SCORE**2)  # false for NaN
+    return bool(longest <= SAFE_SCORE**2)  # False for NaN
 
 
 class FeedForward:
-    """Twin: ``model.feed_forward_in`` and ``model.feed_forward_out``, with the norm before."""
+    """Twin: ``model.feed_forward_in`` and ``model.feed_forward_out``, with the layer norm before them."""
 
     def __init__(self, layer: Scope, norm: Scope, config: NetworkConfig):
         inner = layer / "intermediate"
@@ -158,7 +158,7 @@ class FeedForward:
         self.narrow = fold_linear(layer / "output" / "dense", sign=self.act.sign)
 
     def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, begun: np.ndarray) -> Function:
-        """``x``, (rows, D), is added to in place; the rest is scratch."""
+        """Add to ``x``, (rows, D), in place; the other arrays are scratch."""
         rows, middle = len(x), len(self.widen.bias)
         u, e = rows_of(wide, rows, middle), rows_of(begun, rows, middle)
 
@@ -189,7 +189,7 @@ class Transformer:
         ]
 
     def scratch(self, sequences: int, tokens: int, width: int, itemsize: int) -> list[tuple[int, ...]]:
-        """What some sequences need: normed tokens, queries, keys and values or the feed-forward's middle, scores."""
+        """What some sequences need: normed tokens; queries, keys and values, or the feed-forward's middle; scores."""
         rows, middle = sequences * tokens, len(self.layers[0][1].widen.bias)
         scores = score_size(sequences, self.heads, tokens, itemsize)
         return [(rows, width), (rows, max(3 * width, middle)), (max(scores, rows * middle),)]

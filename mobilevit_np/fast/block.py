@@ -1,9 +1,9 @@
 """The fast twin of the MobileViT block, in three steps.
 
 1. *Local*: the k x k and the 1x1 convolution of a strip, whose pixels go straight to their places among the tokens.
-2. *Global*: a few sequences (places in the patch) at a time, through all transformer layers. The projection after them
-   is a 1x1 convolution, so it's done on tokens; only then do they go back to their places on the map.
-3. *Fusion*: a k x k convolution on the block's input and the projected map, gathered side by side by the strip.
+2. *Global*: a few sequences (positions in the patch) at a time, through all transformer layers. The projection after
+   them is a 1x1 convolution, so it's done on tokens; only then do they go back to their places on the map.
+3. *Fusion*: a k x k convolution of the block's input and the projected map, gathered side by side strip by strip.
 
 A map whose sides aren't multiples of the patch is stretched before step 2 and shrunk after it; projecting must then
 wait until after the shrinking, and takes a step of its own.
@@ -24,8 +24,8 @@ from .convolutions import DenseConvolution, plan_pointwise
 from .folding import fold_convolution, fold_projection
 from .plan import Function, Map, Plan, Strip, rows_of, shared
 
-TOKENS_TOGETHER = 512  # of all the sequences that are worked on at a time: few enough for the cache
-MIN_TOKENS = 128  # of a thread: with fewer, two threads cost each other more time than they save
+TOKENS_TOGETHER = 512  # in all the sequences worked on at a time: few enough for the cache
+MIN_TOKENS = 128  # per thread: with fewer, two threads cost each other more time than they save
 
 
 class MobileViTBlock:
@@ -149,7 +149,7 @@ class MobileViTBlock:
 
 
 def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
-    """Groups of sequences, as many for every worker; they're all "rows" of image 0."""
+    """Groups of sequences, the same number for every worker; they're all "rows" of image 0."""
     together = max(1, TOKENS_TOGETHER // tokens)
     workers = plan.workers if count * tokens >= plan.workers * MIN_TOKENS else 1
     groups = -(-max(1, -(-count // together)) // workers) * workers
@@ -157,13 +157,13 @@ def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
 
 
 def _places(tokens: np.ndarray, p: int, whole: tuple[int, int]) -> np.ndarray:
-    """(n, P, N, D) -> (n, nh, p, nw, p, D), a view: where a map's pixels stand among the tokens."""
+    """(n, P, N, D) -> (n, nh, p, nw, p, D), a view: where a map's pixels are among the tokens."""
     n, _, _, features = tokens.shape
     return tokens.reshape(n, p, p, *whole, features).transpose(0, 3, 1, 4, 2, 5)
 
 
 def _places_on_map(pixels: np.ndarray, p: int) -> np.ndarray:
-    """(n, H, W, C) -> (n, p, p, nh, nw, C), a view: where the pixels of each position in the patch are on the map."""
+    """(n, H, W, C) -> (n, p, p, nh, nw, C), a view: where each position's pixels are on the map."""
     n, height, width, channels = pixels.shape
     return pixels.reshape(n, height // p, p, width // p, p, channels).transpose(0, 2, 4, 1, 3, 5)
 
@@ -171,7 +171,7 @@ def _places_on_map(pixels: np.ndarray, p: int) -> np.ndarray:
 def _plan_resize(plan: Plan, name: str, source: np.ndarray, out: np.ndarray, size: tuple[int, int]) -> None:
     """A step that resizes maps to ``size``; ``source`` and ``out`` are maps, or tokens seen as rows of patches.
 
-    The rare case, so it's the plain way: an image is one part, and ``ops.resize_bilinear`` makes new arrays.
+    It's rare, so it's done the plain way: an image is one part, and ``ops.resize_bilinear`` makes new arrays.
     """
 
     def build(strip: Strip) -> Function:

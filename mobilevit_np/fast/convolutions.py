@@ -1,9 +1,9 @@
 """The fast twins of the convolutional layers: stem, inverted residual, dense 3x3.
 
-Channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A dense
-3x3 convolution gathers each pixel's nine neighbors side by side first (im2col), strip by strip, so that the gathered
-pixels are still in the cache when they're multiplied. The depthwise one is no matrix product; ``einsum`` sums its nine
-taps in one call, over views of the strip shifted against each other.
+With channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A
+dense 3x3 convolution first gathers each pixel's nine neighbors side by side (im2col), strip by strip, so that the
+gathered pixels are still in the cache when they're multiplied. The depthwise one isn't a matrix product; ``einsum``
+sums its nine taps in one call, over views of the strip shifted against each other.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -70,7 +70,7 @@ class Stem:
 class InvertedResidual:
     """Twin: ``model.inverted_residual``, a whole strip of it at a time: expand, filter, reduce.
 
-    The widened map, the largest thing in the network, never exists: its strips live and die in the cache.
+    The widened map, the largest in the network, never exists: its strips live and die in the cache.
     """
 
     def __init__(
@@ -144,8 +144,8 @@ class InvertedResidual:
     def _rows(self, count: int, top: int, height: int) -> tuple[int, int, int, int]:
         """What ``count`` output rows from ``top`` on see of the padded map.
 
-        Four numbers: the rows they see, how many of these are padding above, the map's row where the rest begins, and
-        how many of the map's rows there are.
+        Four numbers: how many rows they see, how many of these are padding above the map, the map's first row among
+        them, and how many of the map's rows there are.
         """
         needed = (count - 1) * self.stride + 2 * self.dilation + 1
         start = top * self.stride - self.dilation
@@ -153,7 +153,8 @@ class InvertedResidual:
         return needed, above, start + above, min(height, start + needed) - (start + above)
 
     def _writes(self, u: np.ndarray, e: np.ndarray, padded: np.ndarray, width: int, columns: int) -> Function:
-        """Finish the activation into the padded strip: whole for stride 1, for stride 2 one copy per column of taps."""
+        """Finish the activation into the padded strip: as it is for stride 1, for stride 2 a copy per column of
+        taps."""
         wide, finish = len(self.filter.bias), self.first_act.finish
         if self.stride == 1:
             left, right = self.dilation * wide, (self.dilation + width) * wide
@@ -222,7 +223,7 @@ def plan_pointwise(plan: Plan, name: str, x: np.ndarray, out: np.ndarray, affine
 def gathered_taps(padded: np.ndarray, kernel: int, out: np.ndarray) -> Function:
     """Copy each pixel's k*k neighbors side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
 
-    Of each row of taps the pixels lie next to each other in memory already, so they're copied k*C numbers at a time.
+    A row of taps is contiguous in memory already, so k*C numbers are copied at a time.
     """
     channels = padded.shape[2]
     rows, columns = padded.shape[0] - kernel + 1, padded.shape[1] - kernel + 1
@@ -260,8 +261,8 @@ class DenseConvolution:
     def __init__(self, scope: Scope, config: NetworkConfig, signs: np.ndarray | float):
         self.name = scope.path
         self.kernel = config.conv_kernel_size
-        self.act: Activation = activation(scope / "activation", config.hidden_act)
-        self.affine: Affine = fold_convolution(scope, signs=signs, out_sign=self.act.sign)
+        self.act = activation(scope / "activation", config.hidden_act)
+        self.affine = fold_convolution(scope, signs=signs, out_sign=self.act.sign)
 
     def scratch(self, rows: int, columns: int, channels: int) -> list[tuple[int, ...]]:
         """What a strip needs: the padded rows, the gathered taps, and room for the activation."""
@@ -275,7 +276,7 @@ class DenseConvolution:
     def function(
         self, sources: list[np.ndarray], strip: Strip, target: np.ndarray, scratch: tuple[np.ndarray, ...]
     ) -> Function:
-        """What computes a strip into ``target``: (h*W, O)"""
+        """The function that computes a strip into ``target``: (h*W, O)"""
         rows, columns = strip.bottom - strip.top, sources[0].shape[2]
         padded_, taps_, e_ = scratch
         k, channels = self.kernel, padded_.shape[2]

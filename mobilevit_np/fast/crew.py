@@ -1,8 +1,8 @@
-"""Threads that walk through a plan together.
+"""Threads that run a plan together.
 
-NumPy releases Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as
-each call is large enough that taking the lock again doesn't matter. The matrix library must not use threads of its
-own meanwhile, or both fight for the cores: ``use_threads`` sees to that, where it can.
+NumPy releases Python's lock while it computes, so two threads on two cores are nearly twice as fast, as long as each
+call is large enough that taking the lock again doesn't matter. Meanwhile the matrix library must not use threads of its
+own, or both compete for the cores: ``use_threads`` sees to that, if it can.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..matrix_library import is_decided
 from .plan import Plan
 
 MAX_THREADS = 1024
-_setting: dict[str, Any] = {}  # what use_threads was asked for: "count", and the limits that hold while it's in force
+_setting: dict[str, Any] = {}  # what use_threads has set: "count", and the "limits" of the matrix library
 
 
 def cores() -> int:
@@ -33,9 +34,9 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """How many threads the fast engine uses.
+    """How many threads the fast engine uses: as many as ``use_threads`` has set.
 
-    As many as ``use_threads`` said; never asked, one, and the matrix library its own.
+    By default it's one, and the matrix library uses its own.
     """
     return int(_setting.get("count", 1))
 
@@ -43,9 +44,9 @@ def threads() -> int:
 def use_threads(count: int | None = None) -> int:
     """Let the fast engine use ``count`` threads from now on (None: one per core), and NumPy's matrix library one.
 
-    It holds for the whole process. The matrix library is limited by threadpoolctl where that's installed, unless the
-    environment has decided: the command line sets ``OPENBLAS_NUM_THREADS=1`` and its like before NumPy is imported.
-    Without either all is correct, only slower. Returns the count. Raises InputError unless it's a whole number
+    This holds for the whole process. The matrix library is limited by threadpoolctl, if that's installed, unless the
+    environment has set it: the command line sets ``OPENBLAS_NUM_THREADS=1`` and the like before NumPy is imported. With
+    neither, answers are just as right, only slower. Returns the count. Raises InputError unless it's a whole number
     from 1 to ``MAX_THREADS``.
     """
     if count is None:
@@ -88,54 +89,46 @@ class Barrier:
             self._gates[member].acquire()
 
     def abandon(self) -> None:
-        """Let everyone go, now and from now on. It may be said more than once, and by several."""
+        """Let everyone go, now and from now on. It may be called more than once, and by several."""
         self.abandoned = True
         self._open()
 
     def _open(self, except_for: int | None = None) -> None:
         for member, gate in enumerate(self._gates):
             if member != except_for:
-                with suppress(RuntimeError):  # it was open: someone has abandoned the barrier
+                with suppress(RuntimeError):  # the gate was open: someone has abandoned the barrier
                     gate.release()
 
 
-def run_plan(plan: Plan) -> None:
-    """Run a plan with as many threads as it has workers, waiting for each other after every step."""
-    if plan.workers == 1:
-        _alone(plan)
-        return
-    barrier = Barrier(plan.workers)
+def run_plans(plans: Sequence[Plan]) -> None:
+    """Run several plans of one worker each at the same time, or a single plan by all its workers."""
+    if len(plans) > 1:
+        _together([partial(_work, plan) for plan in plans])
+    elif plans[0].workers > 1:
+        barrier = Barrier(plans[0].workers)
+        members = range(plans[0].workers)
+        _together([partial(_work, plans[0], member, barrier) for member in members], barrier.abandon)
+    else:
+        _work(plans[0])
 
-    def work(member: int) -> None:
-        with np.errstate(all="ignore"):
-            for step in plan.steps:
-                for part in step.parts[member]:
-                    part()
+
+def _work(plan: Plan, member: int = 0, barrier: Barrier | None = None) -> None:
+    """One worker's parts of a plan, waiting for the others after every step."""
+    with np.errstate(all="ignore"):
+        for step in plan.steps:
+            for part in step.parts[member]:
+                part()
+            if barrier is not None:
                 barrier.wait(member)
                 if barrier.abandoned:
                     return
 
-    jobs = [lambda member=member: work(member) for member in range(plan.workers)]
-    together(jobs, barrier.abandon)
 
-
-def run_plans(plans: Sequence[Plan]) -> None:
-    """Run plans of one worker each, at the same time."""
-    together([lambda plan=plan: _alone(plan) for plan in plans])  # type: ignore[misc]
-
-
-def _alone(plan: Plan) -> None:
-    with np.errstate(all="ignore"):
-        for step in plan.steps:
-            for part in step.parts[0]:
-                part()
-
-
-def together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object] = lambda: None) -> None:
-    """Run the jobs at the same time, the first in this thread. The first error is raised when all have ended.
+def _together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object] = lambda: None) -> None:
+    """Run the jobs at the same time, the first in this thread. Raises the first error when all have ended.
 
     Whatever goes wrong, ``give_up`` is called, so that no job waits for one that has failed, or was never started.
-    Where this thread is interrupted while it starts or awaits the others, they end by themselves, a little later.
+    If this thread is interrupted while it starts or awaits the others, they end by themselves, a little later.
     """
     errors: list[BaseException] = []
 
@@ -163,5 +156,5 @@ def together(jobs: Sequence[Callable[[], object]], give_up: Callable[[], object]
 def _start(thread: threading.Thread) -> None:
     try:
         thread.start()
-    except RuntimeError:  # Python's word for a system that has no room for the thread's stack
+    except RuntimeError:  # how Python says that the system has no room for the thread's stack
         raise MemoryError("no room for another thread: --threads 1 needs none") from None

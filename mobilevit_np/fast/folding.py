@@ -1,8 +1,8 @@
-"""What can be computed once, when weights are loaded, is.
+"""What can be computed once, when weights are loaded.
 
 Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
-before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype, float32
-at least.
+before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype, but at least
+float32.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -82,7 +82,7 @@ def _after_norm(weight: np.ndarray, shift: np.ndarray, norm: Scope | None, layer
 
 
 def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution's weight, scaled, and the shift after it: batch norm is no more than that at inference."""
+    """The convolution's weight, scaled, and the shift after it: at inference that's all of batch norm."""
     convolution, norm = scope / "convolution", scope / "normalization"
     weight = convolution["weight"].astype(np.float64)
     shift = convolution["bias"].astype(np.float64) if bias else np.zeros(len(weight))
@@ -94,6 +94,6 @@ def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) ->
 
 
 def _rounded(weight: np.ndarray, bias: np.ndarray, layer: Scope) -> Affine:
-    """In the dtype of the layer's own weight, float32 at least, in this machine's byte order."""
+    """In the dtype of the layer's own weight, but at least float32, in this machine's byte order."""
     dtype = np.result_type(layer["weight"].dtype, np.float32)
     return Affine(np.ascontiguousarray(weight, dtype=dtype), np.ascontiguousarray(bias, dtype=dtype))

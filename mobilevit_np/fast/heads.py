@@ -1,4 +1,4 @@
-"""The fast twins of what ends a network: expansion, pooling, classifier, DeepLabV3.
+"""The fast twins of a network's end: expansion, pooling, classifier, DeepLabV3.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -31,7 +31,7 @@ class Expansion:
 
 
 class Pooling:
-    """Twin: ``ops.global_pool``, and the classifier's linear layer where there is one."""
+    """Twin: ``ops.global_pool``, and the classifier's linear layer if there is one."""
 
     def __init__(self, linear: Scope | None, sign: float, kind: str):
         self.sign = sign
@@ -61,7 +61,7 @@ class Pooling:
         return out
 
     def _pool(self, plan: Plan, pixels: np.ndarray, pooled: np.ndarray) -> Function:
-        """(n, P, E) -> (n, E), both with the map's sign: where that's negative, the largest value is the least here."""
+        """(n, P, E) -> (n, E), both with the map's sign: if that's negative, the largest value is the least here."""
         n, places, features = pixels.shape
         average = np.full((1, places), 1 / places, plan.dtype)
         largest = np.maximum if self.sign > 0 else np.minimum
@@ -82,8 +82,8 @@ class Pooling:
 class DeepLabV3:
     """Twin: ``model.deeplabv3``: four views of a strip side by side, the pooled one as a part of the bias.
 
-    The pooled branch is the same for every pixel, so its share of the projection is computed once an image. An atrous
-    convolution's rows of taps that lie outside the map for all of a strip are left out of the matrix product.
+    The pooled branch is the same for every pixel, so its share of the projection is computed once per image. Rows of an
+    atrous convolution's taps that miss the map for all of a strip are left out of the matrix product.
     """
 
     def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
@@ -105,11 +105,12 @@ class DeepLabV3:
         out = plan.empty(n, height, width, len(self.classify.bias))
         shift = self._plan_pooled(plan, x.array)
         branch, wide = len(self.point.bias), len(self.project.bias)
+        views_width = (1 + len(self.rates)) * branch
 
         def build(strip: Strip, taps: np.ndarray, views_: np.ndarray, projected_: np.ndarray) -> Function:
             image, top, bottom, _ = strip
             pixels = (bottom - top) * width
-            views = rows_of(views_, pixels, (1 + len(self.rates)) * branch)
+            views = rows_of(views_, pixels, views_width)
             source = x.array[image, top:bottom].reshape(pixels, channels)
             branches = [_point(source, self.point, views[:, :branch])] + [
                 _atrous(x.array[image], strip, rate, affine, taps, views[:, (1 + i) * branch : (2 + i) * branch])
@@ -133,13 +134,12 @@ class DeepLabV3:
             pixels = rows * width
             return [(pixels * 9 * channels,), (pixels, views_width), (pixels, wide)]
 
-        views_width = (1 + len(self.rates)) * branch
         strips = plan.strips(height, width * 9 * channels * plan.dtype.itemsize)
         plan.add(self.name, strips, shapes, build)
         return out
 
     def _plan_pooled(self, plan: Plan, x: np.ndarray) -> np.ndarray:
-        """What the pooled branch adds to every pixel of the projection, its bias included: (n, A)"""
+        """What the pooled branch and the bias add to every pixel of the projection: (n, A)"""
         n, height, width, channels = x.shape
         average = np.full((1, height * width), 1 / (height * width), plan.dtype)
         shift = plan.empty(n, len(self.project.bias))
@@ -171,7 +171,7 @@ def _point(source: np.ndarray, affine: Affine, target: np.ndarray) -> Function:
 def _atrous(x: np.ndarray, strip: Strip, rate: int, affine: Affine, taps_: np.ndarray, target: np.ndarray) -> Function:
     """A 3x3 convolution with taps ``rate`` pixels apart, and ReLU, into some columns of the views.
 
-    Only what lies on the map is copied, over zeros, and only the rows of taps that some pixel of the strip sees.
+    Only what lies on the map is copied, onto zeros, and only the rows of taps that some pixel of the strip sees.
     """
     height, width, channels = x.shape
     count = strip.bottom - strip.top

@@ -1,4 +1,4 @@
-"""A network compiled for speed: its folded layers, and the plans for the sizes it has met.
+"""A network compiled for speed: its folded layers, and plans for the input sizes it has seen.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -17,15 +17,15 @@ from ..errors import InputError
 from ..scope import Scope
 from .block import MobileViTBlock
 from .convolutions import InvertedResidual, Stem
-from .crew import run_plan, run_plans, threads
+from .crew import run_plans, threads
 from .heads import DeepLabV3, Expansion, Pooling
 from .plan import Map, Plan
 
 IMAGES_TOGETHER = 4  # of a batch, in one plan: small maps become larger matrices
-MAX_PLANS = 8  # kept, of those used last
-MAX_PLAN_BYTES = 32 << 20  # all together; what the last call used is kept whatever its size
-_mutex = threading.Lock()  # for who takes plans and gives them back, in any network
-if hasattr(os, "register_at_fork"):  # a fork while another thread has it would leave the child waiting forever
+MAX_PLANS = 8  # kept: those last used
+MAX_PLAN_BYTES = 32 << 20  # of all of them; what the last call used is kept whatever its size
+_mutex = threading.Lock()  # held while plans are taken and given back, in any network
+if hasattr(os, "register_at_fork"):  # a fork while another thread holds it would leave the child waiting forever
     os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
 
 
@@ -68,7 +68,7 @@ class Backbone:
 
 
 class SizedPlan:
-    """A plan with its two ends: where the pixels go in, and where the answer and the five maps come out."""
+    """A plan and its ends: where the pixels go in, and where the answer and the five maps come out."""
 
     def __init__(self, network: FastNetwork, images: int, height: int, width: int, workers: int):
         self.plan = Plan(images, workers, network.backbone.stem.weight.dtype)
@@ -76,11 +76,11 @@ class SizedPlan:
         padded = self.plan.empty(images, channels, height + 2, width + 2)  # the border stays 0
         self.pixels = padded[:, :, 1:-1, 1:-1]
         last, self.states = network.backbone.plan(self.plan, padded)
-        self.output = network.plan_head(self.plan, last)
+        self.output = Map(network.head.plan(self.plan, last)) if network.head else last
         self.plan.finish()
 
     def answer(self, output: np.ndarray, states: list[np.ndarray]) -> None:
-        """Copy the answer, and the maps if asked for, channels first and with their own sign."""
+        """Copy the answer, and the maps if asked for, channels first and with their true sign."""
         for out, each in zip([output, *states], [self.output, *self.states], strict=False):
             moved = np.moveaxis(each.array, -1, 1)
             np.multiply(moved, each.sign, out=out)
@@ -93,31 +93,27 @@ class SizedPlan:
 class FastNetwork:
     """A task's network: call it with a batch, from as many threads as you like.
 
-    On one machine, a photo's answer depends, to the last bit, on the number of threads, the size of the batch and the
-    photo's place in it, and on nothing else.
+    On one machine a photo's answer depends, to the last bit, on nothing but the photo, the number of threads, the size
+    of the batch and the photo's place in it.
     """
 
     def __init__(self, task: str, scope: Scope, config: NetworkConfig, *, expand_output: bool = True):
         if scope.watched:
             raise InputError(
-                "the fast engine computes strips of several layers at once, so nothing in between can be heard or "
+                "the fast engine computes strips of several layers at once, so nothing inside can be listened to or "
                 "replaced; use engine='reference'"
             )
         self.config = config
         body = scope if task == "backbone" else scope / "mobilevit"
         self.backbone = Backbone(body, config, expand_output=expand_output and task != "segmenter")
         self.dtype = (body / "conv_stem" / "convolution")["weight"].dtype.newbyteorder("=")  # of the answers
-        self._head: Pooling | DeepLabV3 | None = None
+        self.head: Pooling | DeepLabV3 | None = None
         if task == "classifier":
             linear = scope / "classifier" if config.num_labels > 0 else None
-            self._head = Pooling(linear, self.backbone.sign, config.global_pool)
+            self.head = Pooling(linear, self.backbone.sign, config.global_pool)
         elif task == "segmenter":
-            self._head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
+            self.head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
         self._plans: OrderedDict[tuple[int, ...], list[SizedPlan]] = OrderedDict()  # free ones, by size
-
-    def plan_head(self, plan: Plan, last: Map) -> Map:
-        """Add the head's steps, if there is a head."""
-        return last if self._head is None else Map(self._head.plan(plan, last))
 
     def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any:
         """The output, and with ``hidden_states`` the five maps. Raises InputError unless the batch fits the network.
@@ -125,7 +121,7 @@ class FastNetwork:
         (B, C, H, W) -> (B, K) or (B, K, H', W'), five of (B, Ci, Hi, Wi)
 
         dtype: that of the stem's weights, whatever that of ``pixel_values`` (the reference takes the wider). A float16
-        network is computed in float32 from end to end, and its answers are rounded to float16 as they're handed out.
+        network is computed in float32 from end to end, and only its answers are rounded to float16.
         """
         check_pixel_values(pixel_values, self.config)
         count, _, height, width = pixel_values.shape
@@ -134,7 +130,7 @@ class FastNetwork:
         def run(plans: list[SizedPlan], images: list[slice]) -> None:
             for plan, some in zip(plans, images, strict=True):
                 np.copyto(plan.pixels, pixel_values[some], casting="same_kind")
-            run_plans([plan.plan for plan in plans]) if len(plans) > 1 else run_plan(plans[0].plan)
+            run_plans([plan.plan for plan in plans])
             if not done:
                 shapes = plans[0].shapes(count)
                 done.extend(np.empty(shape, self.dtype) for shape in (shapes if hidden_states else shapes[:1]))
@@ -148,7 +144,7 @@ class FastNetwork:
         return (done[0], done[1:]) if hidden_states else done[0]
 
     def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
-        """Run plans of a size, one for each piece: free ones, or new ones. An interrupted plan isn't used again."""
+        """Run plans of one size, free or new ones, one for each piece. An interrupted plan isn't used again."""
         plans: list[SizedPlan] = []
         with _mutex:
             free = self._plans.get(key, [])
@@ -163,8 +159,8 @@ class FastNetwork:
             self._plans.move_to_end(key)
 
     def _forget(self, used: int) -> None:
-        """Drop the plans of the sizes used longest ago, down to the bounds, but none of the last ``used`` sizes."""
-        dropped = []  # and freed without the lock, for that takes a while
+        """Drop plans of the sizes used longest ago until the bounds hold, but none of the last ``used`` sizes."""
+        dropped = []  # freed on return, without the lock, since that takes a while
         with _mutex:
             while len(self._plans) > used:
                 kept = [plan for plans in self._plans.values() for plan in plans]
@@ -174,10 +170,11 @@ class FastNetwork:
 
 
 def _portions(count: int) -> list[tuple[int, int, list[slice]]]:
-    """Share a batch out: ``(images, workers, pieces)``, a plan for so many images by so many workers for each piece.
+    """Divide a batch: ``(images, workers, pieces)``, where each piece is so many images for a plan with so many
+    workers.
 
-    First as many photos for every thread, a few together in a plan of its own; what is left over, one photo after the
-    other, by all threads together.
+    First every thread gets the same number of photos, a few at a time in a plan of its own; the photos left over are
+    computed one after the other, by all threads together.
     """
     workers = threads()
     share = count // workers
@@ -192,8 +189,8 @@ def _portions(count: int) -> list[tuple[int, int, list[slice]]]:
 def compile_network(task: str, scope: Scope, config: NetworkConfig, **options: Any) -> FastNetwork:
     """A network of the fast engine. The tasks are "backbone" (option ``expand_output``), "classifier", "segmenter".
 
-    Raises InputError where someone listens to ``scope``, ConfigError, MissingTensorError. Weights that overflow when
-    they're folded show in the answers, as they do with the reference; nobody is warned.
+    Raises InputError if ``scope`` is wrapped, ConfigError, MissingTensorError. Weights that overflow when they're
+    folded show in the answers, as they do with the reference, without a warning.
     """
     with np.errstate(all="ignore"):
         return FastNetwork(task, scope, config, **options)

@@ -1,11 +1,11 @@
 """A plan: everything about one input size that can be decided before the numbers come.
 
-A network's layers, given a size, write themselves into a plan as steps. A step is cut into parts that don't depend on
-each other, strips of rows or groups of tokens, each a function without arguments: its views into the maps and into
-scratch memory were all made when the plan was. Running it makes no array and takes no decision.
+Given a size, a network's layers write themselves into a plan as steps. A step is cut into independent parts, strips of
+rows or groups of tokens, each a function without arguments: its views of the maps and of scratch memory are made along
+with the plan. Running it makes no arrays and decides nothing.
 
-Each worker owns scratch memory, used again by every part it runs, so that what a part writes and reads a moment later
-is still in the cache of the core that wrote it.
+Each worker owns scratch memory, reused by every part it runs, so that what a part writes and reads a moment later is
+still in the cache of the core that wrote it.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -22,14 +22,14 @@ from typing import NamedTuple
 import numpy as np
 
 STRIP_BYTES = 1 << 20  # of a strip's widest array: small enough for the cache, large enough that calls don't matter
-MIN_BYTES = 1 << 17  # below it, two threads cost each other more time than they save
+MIN_BYTES = 1 << 17  # per thread: with fewer, two threads cost each other more time than they save
 _LINE = 64  # bytes of a cache line: where scratch arrays begin
 
 Function = Callable[[], object]
 
 
 class Strip(NamedTuple):
-    """Some rows of one image's map, and the worker whose part they are."""
+    """Some rows of one image's map, and the worker who computes them."""
 
     image: int
     top: int
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass
 class _Draft:
-    """A step before the scratch is there: what each strip needs of it, and how its function is made."""
+    """A step before there is scratch: what each strip needs of it, and how its function is made."""
 
     name: str
     strips: Sequence[Strip]
@@ -65,7 +65,7 @@ class _Draft:
 
 @dataclass
 class Plan:
-    """The steps for ``images`` images at once, shared by ``workers`` workers, which wait for each other in between."""
+    """The steps for ``images`` images, shared by ``workers`` workers that wait for each other after each step."""
 
     images: int
     workers: int
@@ -80,7 +80,7 @@ class Plan:
         return _fresh(prod(shape) * self.dtype.itemsize).view(self.dtype).reshape(shape)
 
     def strips(self, rows: int, row_bytes: int, *, multiple: int = 1) -> list[Strip]:
-        """Cut maps of ``rows`` rows so that a strip's widest array fits the cache, and every worker gets as many.
+        """Cut maps of ``rows`` rows into strips whose widest array fits the cache, the same number for every worker.
 
         Strips begin at multiples of ``multiple``.
         """
@@ -102,13 +102,12 @@ class Plan:
     ) -> None:
         """Add a step: ``build(strip, *scratch)`` makes the function of one strip.
 
-        ``shapes(rows)`` are the scratch arrays that a strip of so many rows needs; every strip gets those of the
-        tallest.
+        ``shapes(rows)`` are those of the scratch arrays for a strip of so many rows; every strip gets the tallest's.
         """
         self._drafts.append(_Draft(name, strips, shapes(max(s.bottom - s.top for s in strips)), build))
 
     def finish(self) -> Plan:
-        """Allocate the scratch, and build all functions."""
+        """Allocate the scratch, and build all the functions."""
         sizes = [[_aligned(prod(shape) * self.dtype.itemsize) for shape in draft.shapes] for draft in self._drafts]
         arena_bytes = max(map(sum, sizes)) + _LINE
         arenas = [_fresh(arena_bytes) for _ in range(self.workers)]
@@ -124,7 +123,7 @@ class Plan:
 
 
 def shared(units: int, count: int, workers: int) -> list[tuple[int, int, int]]:
-    """``units`` things in ``count`` runs (fewer, where there are fewer things): first, last + 1, whose they are."""
+    """``units`` things in at most ``count`` runs: of each the first, the last + 1, and the worker."""
     count = min(units, count)
     edges = [units * i // count for i in range(count + 1)]
     return [(first, last, i * workers // count) for i, (first, last) in enumerate(pairwise(edges))]
@@ -133,11 +132,13 @@ def shared(units: int, count: int, workers: int) -> list[tuple[int, int, int]]:
 def _fresh(nbytes: int) -> np.ndarray:
     """Zeroed bytes straight from the system, to which they return with the last view of them.
 
-    Where plans of a thousand sizes come and go, NumPy's allocator would be left with more holes than memory in use.
-    Raises MemoryError where there's no room.
+    As plans of a thousand sizes come and go, NumPy's allocator would be left with more holes than memory in use.
+    Raises MemoryError if there's no room.
     """
     try:
-        return np.frombuffer(mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY), np.uint8)  # a copy: a fork has its own
+        return np.frombuffer(
+            mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY), np.uint8
+        )  # copied on writing: a fork has its own
     except OSError as error:
         raise MemoryError(f"no room for {nbytes} bytes of a plan") from error
 
@@ -149,7 +150,7 @@ def _aligned(size: int) -> int:
 def _carve(
     arena: np.ndarray, shapes: Sequence[tuple[int, ...]], sizes: Sequence[int], dtype: np.dtype
 ) -> list[np.ndarray]:
-    """Arrays of these shapes, one after the other in the arena."""
+    """Arrays of these shapes, one after another in the arena."""
     start = -arena.ctypes.data % _LINE
     arrays = []
     for shape, size in zip(shapes, sizes, strict=True):
@@ -164,5 +165,5 @@ def rows_of(array: np.ndarray, count: int, width: int) -> np.ndarray:
 
 
 def tiled(values: np.ndarray, times: int) -> np.ndarray:
-    """Values per channel, repeated for each pixel of a row: NumPy is fastest where its inner loop is long."""
+    """Values per channel, repeated for each pixel of a row: NumPy is fastest when its inner loop is long."""
     return np.tile(values, times)
