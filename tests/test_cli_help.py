@@ -46,7 +46,7 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
         "needs no network",
         "ml-cvnets-segmenter",
     ],
-    ("summary",): ["multiply-accumulates", "mobilevit-np summary --size 256"],
+    ("summary",): ["multiply-accumulates", "batch norms included", "mobilevit-np summary --size 256"],
     ("trace",): [
         "integer\n  hashing",
         "the numbers are the same under all",

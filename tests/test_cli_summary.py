@@ -105,6 +105,7 @@ def test_the_table(capsys, tiny_classifier):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("(classifier, one photo of 48x48)")
     assert lines[1].split() == ["module", "output", "parameters", "MACs"]
+    assert lines.pop().startswith("parameters: all that is learned, batch norm's scale and shift too; not its running ")
     total = lines[-1].split()
     assert total[0] == "total"
     assert int(total[1].replace(",", "")) == count_parameters(open_checkpoint(tiny_classifier).tensors)

@@ -16,8 +16,8 @@ Write a page that shows how a network comes to its answer for one photo: the sha
 stage, its liveliest feature maps, and where each patch looks, layer by layer and head by head. Point at the photo, tap
 it, or move with the arrow keys. The page is one file, and needs no network.
 
-The photo is shown to the network as its processor prepares it: resized, and its middle cropped, for segmenters too. The
-numbers are the reference engine's, those of `mobilevit-np trace --dtype float32`.
+The network sees of the photo what `classify` or `segment` would show it; of a photo that `segment` would cut into
+windows, the middle one. The numbers are the reference engine's, in float32.
 """
 
 EXAMPLES = """\

@@ -11,9 +11,12 @@ from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
 List a network's modules in order of execution: the shape of what each gives for one photo, its parameters, and its
-multiply-accumulates (MACs), each with their sum. MACs are those of convolutions, linear layers and the two products
-of attention, as in published counts.
+multiply-accumulates (MACs), each with their sum. As in published counts, parameters are those that are learned, the
+scale and shift of batch norms included, and MACs are those of convolutions, linear layers and the two products of
+attention.
 """
+
+COUNTED = "parameters: all that is learned, batch norm's scale and shift too; not its running mean and variance"
 
 EXAMPLES = """\
 examples:
@@ -55,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     say(f"{bold(printable(checkpoint.name))} {dim(f'({checkpoint.task}, one photo of {size[1]}x{size[0]})')}")
     say("\n".join(_table(summary)))
+    say(dim(COUNTED))
     return 0
 
 

@@ -1,8 +1,8 @@
 """One photo's way through a network: what each stage gives, who attends to whom, how long it takes.
 
-The photo is prepared as the checkpoint's processor (or the profile named) prepares it, and goes through the reference
-engine in float32: the numbers are those of ``mobilevit-np trace --dtype float32``. A second run, in which nothing is
-kept, is timed.
+The photo is prepared as ``Classifier`` and ``Segmenter`` prepare it: a segmenter sees all of it, or its middle window
+where it's longer than 2:1. It goes through the reference engine in float32. A second run, in which nothing is kept, is
+timed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from ..checkpoints.shipped import DEFAULTS
 from ..engines import compile_network
 from ..errors import InputError
 from ..pipelines.common import check_answer, check_memory, check_size, check_task, profile_of
-from ..preprocess import Profile, Region, crop_region, decode, preprocess, run_steps, with_channels
+from ..pipelines.segmenter import network_size, windows
+from ..preprocess import Profile, Region, crop_region, decode, preprocess, resize_photo, run_steps, with_channels
 from ..scope import Scope
 from .summary import Summary, summarize
 
@@ -40,7 +42,7 @@ _LAST = {
     "classifier": ("classifier", "the mean of each channel, and a linear layer: a score for each class"),
     "segmenter": ("scores", "a 1 x 1 convolution: a score for each class at each place"),
 }
-_PROBABILITIES = re.compile(r"mobilevit\.encoder\.layer\.(\d)\.transformer\.layer\.(\d+)\..*\.probabilities")
+_QUERY_OR_KEY = re.compile(r"(mobilevit\.encoder\.layer\.(\d)\.transformer\.layer\.(\d+)\..*)\.(query|key)")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Layer:
-    """A transformer layer's attention: (P, h, N, N), the N patches lying in a grid of ``patches`` = (nh, nw)."""
+    """What a transformer layer's attention is made from: queries and keys, (P, N, D) each.
+
+    The N patches lie in a grid of ``patches`` = (nh, nw). ``path`` is that of the probabilities.
+    """
 
     title: str
     path: str
     patches: tuple[int, int]
-    probabilities: np.ndarray
+    heads: int
+    queries: np.ndarray
+    keys: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -96,18 +103,39 @@ def explain(
     check_task(checkpoint, checkpoint.task)
     steps = profile_of(checkpoint, profile)
     photo = decode(source)
-    seen = _as_seen(photo, steps)
+    cut, steps, region = _PREPARED[checkpoint.task](photo.shape[:2], steps)
+    seen = _as_seen(cut(photo), steps)
     size = (seen.shape[0], seen.shape[1])
     check_size(*size)
     check_memory(*size, checkpoint)
-    outputs, seconds = _runs(
-        preprocess(with_channels(photo, checkpoint.config.num_channels), steps, dtype=checkpoint.dtype), checkpoint
-    )
+    given = cut(with_channels(photo, checkpoint.config.num_channels))
+    outputs, seconds = _runs(preprocess(given, steps, dtype=checkpoint.dtype), checkpoint)
     check_answer(outputs[_HEAD], checkpoint)
-    region = crop_region(photo.shape[0], photo.shape[1], steps)
     summary = summarize(checkpoint.config, checkpoint.task, size, expand_output=checkpoint.expand_output)
     stages = tuple(_stage(path, outputs[path][0], seconds[path], summary, checkpoint) for path in seconds)
-    return Explanation(checkpoint, photo, region, seen, stages, _layers(outputs), outputs[_HEAD][0])
+    layers = _layers(outputs, checkpoint.config.num_attention_heads)
+    return Explanation(checkpoint, photo, region, seen, stages, layers, outputs[_HEAD][0])
+
+
+_Prepared = tuple[Callable[[np.ndarray], np.ndarray], Profile, Region]  # what's done first, the rest, what it shows
+
+
+def _cropped(photo: tuple[int, ...], profile: Profile) -> _Prepared:
+    return (lambda image: image), profile, crop_region(photo[0], photo[1], profile)
+
+
+def _whole(photo: tuple[int, ...], profile: Profile) -> _Prepared:
+    """As ``Segmenter`` does it; of several windows the middle one."""
+    size, longest = network_size(photo, profile)
+    every = list(windows(size, longest))
+    top, left, height, width = part = every[len(every) // 2]
+    down, across = photo[0] / size[0], photo[1] / size[1]
+    region = Region(top * down, left * across, (top + height) * down, (left + width) * across)
+    cut = partial(resize_photo, size=size, resample=profile.resample, part=part if len(every) > 1 else None)
+    return cut, replace(profile, size=None, crop=None), region
+
+
+_PREPARED = {"classifier": _cropped, "segmenter": _whole}
 
 
 def _as_seen(photo: np.ndarray, profile: Profile) -> np.ndarray:
@@ -122,7 +150,7 @@ def _runs(pixel_values: np.ndarray, checkpoint: Checkpoint) -> tuple[dict[str, n
     moments: dict[str, float] = {}
 
     def keep(path: str, output: np.ndarray) -> None:
-        if _is_stage(path) or _PROBABILITIES.fullmatch(path):
+        if _is_stage(path) or _QUERY_OR_KEY.fullmatch(path):
             outputs[path] = output.copy()
 
     def look_at_the_clock(path: str, _: np.ndarray) -> None:
@@ -157,13 +185,14 @@ def _within(module: str, name: str) -> bool:
     return module == name or module.startswith(f"{name}.")
 
 
-def _layers(outputs: dict[str, np.ndarray]) -> tuple[Layer, ...]:
+def _layers(outputs: dict[str, np.ndarray], heads: int) -> tuple[Layer, ...]:
     layers = []
-    for path, probabilities in outputs.items():
-        found = _PROBABILITIES.fullmatch(path)
-        if found:
-            H, W = outputs[f"{PREFIX}encoder.layer.{found[1]}"].shape[2:]
-            side = round(len(probabilities) ** 0.5)  # B*P, of one photo: P = p*p
+    for path, queries in outputs.items():
+        found = _QUERY_OR_KEY.fullmatch(path)
+        if found and found[4] == "query":
+            H, W = outputs[f"{PREFIX}encoder.layer.{found[2]}"].shape[2:]
+            side = round(len(queries) ** 0.5)  # B*P, of one photo: P = p*p
             patches = (-(-H // side), -(-W // side))
-            layers.append(Layer(f"L{int(found[1]) + 1}, layer {found[2]}", path, patches, probabilities))
+            title, keys = f"L{int(found[2]) + 1}, layer {found[3]}", outputs[f"{found[1]}.key"]
+            layers.append(Layer(title, f"{found[1]}.probabilities", patches, heads, queries, keys))
     return tuple(layers)

@@ -1,9 +1,9 @@
 """One photo's way through a network as a page: answer, stages, feature maps, attention.
 
-The page stands alone (``page``). Its size is bounded whatever the network: of each stage the liveliest channels are
-kept, larger maps thinned; attention gets ``ATTENTION_BYTES``, in which a layer's probabilities are float32 as they
-came, or, where that's too much, 16-bit fractions of each row's largest, then for one pixel of each patch only, then for
-every second patch, every fourth and so on. The page says what it holds.
+The page stands alone (``pages``). Its size is bounded whatever the network: of each stage the liveliest channels are
+kept, larger maps thinned. Of attention it holds queries and keys, and makes the probabilities itself: those would be
+many times as much, and grow with the square of the photo. Where all layers' queries and keys are more than
+``ATTENTION_BYTES``, the largest are kept for one pixel of each patch only, then not at all. The page says so.
 """
 
 from __future__ import annotations
@@ -18,41 +18,45 @@ import numpy as np
 from PIL import Image
 
 from .. import ops
-from ..pages import assemble, coded, number, plain_name, script_json, text
+from ..pages import assemble, coded, plain_name, script_json, text
 from ..pipelines.classifier import Prediction, predictions
 from ..pipelines.common import READING, what_it_knows
-from ..pipelines.overlay import overlay
+from ..pipelines.segmenter import Segmentation
+from ..preprocess import Region
 from .explanation import Explanation, Layer, Stage
 
-ATTENTION_BYTES = 5_500_000  # of all layers together; base64 makes a third more of it
+ATTENTION_BYTES = 5_500_000  # of all queries and keys together; base64 makes a third more of it
 CHANNELS = 24  # of a stage, that are shown
 SIDE = 64  # of a picture of a channel
 PHOTO_SIDE = 640
 TOP = 5  # answers
-_CODES = 65535
-_LEVELS = 16  # the last has a single patch of any map
+_CODES = 32767  # the largest of 16 bits, with a sign
 
 
 def explain_page(explanation: Explanation, *, name: str = "photo", attention_bytes: int = ATTENTION_BYTES) -> str:
     """The page, as HTML. ``name`` is what the photo is called."""
     checkpoint = explanation.checkpoint
+    layers = _layers(explanation.layers, attention_bytes)
     data = {
         "stages": [_maps(stage, explanation) for stage in explanation.stages if stage.output.ndim == 3],
-        "layers": _layers(explanation.layers, attention_bytes),
+        "layers": layers,
     }
+    segmentation = _segmentation(explanation) if checkpoint.task == "segmenter" else None
+    scores = _scores(explanation, segmentation)
     about = f"{checkpoint.name}, a {checkpoint.task} that {what_it_knows(checkpoint)}"
     return assemble(
         "explain.html",
         styles=("page.css", "pictures.css", "explain.css"),
         scripts=("pictures.js", "explain.js"),
         parts={
-            "title": text(f"{plain_name(name)}: {_headline(explanation)}"),
+            "title": text(f"{plain_name(name)}: {_headline(scores, segmentation)}"),
             "about": text(plain_name(about)),
             "given": _given(explanation),
-            "answer": _ANSWERS[checkpoint.task](explanation),
+            "answer": _answer(explanation, scores, segmentation),
             "rows": "".join(_row(stage, explanation.stages) for stage in explanation.stages),
             "total": _total(explanation.stages),
             "seen": _image(explanation.seen, "What the network sees of the photo"),
+            "left_out": _left_out(explanation.layers, layers),
             "data": script_json(data),
         },
     )
@@ -61,68 +65,65 @@ def explain_page(explanation: Explanation, *, name: str = "photo", attention_byt
 # -- the answer --------------------------------------------------------------------------------------------------------
 
 
-def _scores(explanation: Explanation) -> list[Prediction]:
-    """A classifier's answers, or the shares of the map that classes cover; highest first."""
-    logits, labels = explanation.logits, explanation.checkpoint.labels
-    if logits.ndim == 1:
-        return list(predictions(logits, explanation.checkpoint, TOP))
-    shares = np.bincount(_mask(explanation).ravel(), minlength=len(labels)) / math.prod(explanation.seen.shape[:2])
-    most = np.argsort(-shares, kind="stable")[:TOP]
-    return [Prediction(labels[i], int(i), float(shares[i])) for i in most if shares[i] > 0]
+def _segmentation(explanation: Explanation) -> Segmentation:
+    """What a segmenter says of the part of the photo that it sees, at that part's own size."""
+    top, left, bottom, right = _rounded(explanation.region)
+    part, logits = explanation.photo[top:bottom, left:right], explanation.logits
+    mask = ops.best_class_at_size(logits[None], (bottom - top, right - left), dtype=np.uint16)[0]
+    return Segmentation(mask, logits, explanation.checkpoint.labels, part)
 
 
-def _mask(explanation: Explanation) -> np.ndarray:
-    """A class for each pixel that's seen: (H, W)"""
-    H, W = explanation.seen.shape[:2]
-    return ops.best_class_at_size(explanation.logits[None], (H, W))[0]
+def _rounded(region: Region) -> tuple[int, int, int, int]:
+    return round(region.top), round(region.left), round(region.bottom), round(region.right)
 
 
-def _headline(explanation: Explanation) -> str:
-    scores = _scores(explanation)
-    if explanation.logits.ndim == 1:
+def _scores(explanation: Explanation, segmentation: Segmentation | None) -> list[Prediction]:
+    """A classifier's answers, or the shares of the photo that classes cover; highest first."""
+    labels = explanation.checkpoint.labels
+    if segmentation is None:
+        return list(predictions(explanation.logits, explanation.checkpoint, TOP))
+    return [Prediction(label, labels.index(label), share) for label, share in segmentation.areas.items()][:TOP]
+
+
+def _headline(scores: Sequence[Prediction], segmentation: Segmentation | None) -> str:
+    if segmentation is None:
         return f"{plain_name(scores[0].label)}, {scores[0].shown}"
     return ", ".join(f"{plain_name(each.label)} {each.score:.0%}" for each in scores[:3])
 
 
-def _bars(explanation: Explanation) -> str:
-    return "".join(
+def _answer(explanation: Explanation, scores: Sequence[Prediction], segmentation: Segmentation | None) -> str:
+    rows = "".join(
         f'<tr><th scope="row">{text(plain_name(each.label))}</th>'
         f'<td class="bar">{_bar(each.score) if each.is_probability else ""}</td><td>{each.shown}</td></tr>'
-        for each in _scores(explanation)
+        for each in scores
     )
-
-
-def _classes(explanation: Explanation) -> str:
+    bars = f'<table class="bars">{rows}</table>'
+    if segmentation:
+        painted = _image(np.asarray(segmentation.overlay()), "The classes painted over what the network sees")
+        return f'<h2>What it says</h2><div class="sides"><div class="pane">{painted}</div>{bars}</div>'
     reading = READING[explanation.checkpoint.problem_type]
     note = f'<p class="note">{reading[:1].upper()}{reading[1:]}.</p>' if reading else ""
-    return f'<h2>What it says</h2><table class="bars">{_bars(explanation)}</table>{note}'
-
-
-def _areas(explanation: Explanation) -> str:
-    mask = _mask(explanation)
-    painted = overlay(explanation.seen, mask, explanation.checkpoint.labels)
-    image = _image(np.asarray(painted), "The classes painted over what the network sees")
-    return (
-        f'<h2>What it says</h2><div class="sides"><div class="pane">{image}</div>'
-        f'<table class="bars">{_bars(explanation)}</table></div>'
-    )
-
-
-_ANSWERS = {"classifier": _classes, "segmenter": _areas}
+    return f"<h2>What it says</h2>{bars}{note}"
 
 
 def _given(explanation: Explanation) -> str:
-    """The photo as it was given, with a frame round what the network sees of it."""
+    """The photo as it was given, with a frame round what the network sees of it where that isn't all."""
     H, W = explanation.photo.shape[:2]
-    region = explanation.region
-    left, top = max(region.left, 0.0), max(region.top, 0.0)
-    width, height = min(region.right, W) - left, min(region.bottom, H) - top
-    frame = f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
     h, w = explanation.seen.shape[:2]
+    region, frame, seen, windows = explanation.region, "", "all of it", ""
+    if _rounded(region) != (0, 0, H, W):
+        left, top = max(region.left, 0.0), max(region.top, 0.0)
+        width, height = min(region.right, W) - left, min(region.bottom, H) - top
+        frame = (
+            f'<svg viewBox="0 0 {W} {H}" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"/></svg>'
+        )
+        seen = "what is inside the frame"
+        if explanation.checkpoint.task == "segmenter":
+            windows = " A photo longer than 2:1 is segmented in overlapping windows; this is the middle one."
     return (
-        f'<div class="pane">{_image(explanation.photo, "The photo as it was given")}'
-        f'<svg viewBox="0 0 {W} {H}" preserveAspectRatio="none" aria-hidden="true">{frame}</svg></div>'
-        f"<figcaption>{W} x {H} pixels. The network sees what is inside the frame, at {w} x {h}.</figcaption>"
+        f'<div class="pane">{_image(explanation.photo, "The photo as it was given")}{frame}</div>'
+        f"<figcaption>{W} x {H} pixels. The network sees {seen}, at {w} x {h}.{windows}</figcaption>"
     )
 
 
@@ -143,7 +144,7 @@ def _row(stage: Stage, stages: Sequence[Stage]) -> str:
     longest = max(each.seconds for each in stages)
     return (
         f'<tr><th scope="row">{stage.title}</th><td class="words">{stage.words}</td>'
-        f"<td>{' x '.join(map(str, stage.output.shape))}</td><td>{stage.parameters:,}</td>"
+        f'<td class="output">{" x ".join(map(str, stage.output.shape))}</td><td>{stage.parameters:,}</td>'
         f"<td>{stage.macs / 1e6:,.1f}</td>"
         f'<td>{_milliseconds(stage.seconds)}</td><td class="bar">{_bar(stage.seconds / longest)}</td></tr>'
     )
@@ -179,7 +180,6 @@ def _maps(stage: Stage, explanation: Explanation) -> dict[str, Any]:
         "channels": [
             {
                 "label": plain_name(labels[i]) if labels else f"channel {i}",
-                "spread": number(spread[i], 2),
                 "low": float(maps[i].min()),
                 "high": float(maps[i].max()),
                 "bytes": coded(maps[i], float(maps[i].min()), float(maps[i].max())),
@@ -203,55 +203,42 @@ def _thinned(maps: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _layers(layers: Sequence[Layer], budget: int) -> list[dict[str, Any]]:
-    """Each layer's probabilities, in the most detail that all of them have room for."""
-    levels = [0] * len(layers)
+    """The layers in the most detail that all of them have room for: every pixel of a patch, the first, or none."""
+    places = [len(layer.queries) for layer in layers]
 
     def size(i: int) -> int:
-        return _cost(layers[i], levels[i])
+        return 4 * places[i] * layers[i].queries[0].size  # two numbers of 16 bits
 
     while sum(map(size, range(len(layers)))) > budget:
-        worst = max((i for i in range(len(layers)) if levels[i] < _LEVELS), key=size, default=None)
-        if worst is None:
-            break
-        levels[worst] += 1
-    return [_layer(layer, level) for layer, level in zip(layers, levels, strict=True)]
+        largest = max(range(len(layers)), key=size)
+        places[largest] = min(1, places[largest] - 1)
+    return [_layer(layer, count) for layer, count in zip(layers, places, strict=True) if count]
 
 
-def _detail(layer: Layer, level: int) -> tuple[int, int, int]:
-    """Bytes of a probability, how many positions in a patch are kept, and the step from one kept patch to the next."""
-    P = len(layer.probabilities)
-    return (4 if level == 0 else 2), (P if level < 2 else 1), 2 ** max(0, level - 2)
-
-
-def _cost(layer: Layer, level: int) -> int:
-    width, places, step = _detail(layer, level)
-    nh, nw = layer.patches
-    rows = places * layer.probabilities.shape[1] * -(-nh // step) * -(-nw // step)
-    return rows * (width * nh * nw + 4)
-
-
-def _layer(layer: Layer, level: int) -> dict[str, Any]:
-    """(P, h, N, N) as (places, rows, columns, heads, N), flat: who looks first, whom it looks at last."""
-    width, places, step = _detail(layer, level)
-    (nh, nw), (P, heads, N, _) = layer.patches, layer.probabilities.shape
-    kept = layer.probabilities[:places].reshape(places, heads, nh, nw, N)[:, :, ::step, ::step]
-    kept = kept.transpose(0, 2, 3, 1, 4).astype(np.float32)  # (P, h, nh, nw, N) -> (P, nh, nw, h, N)
-    largest = kept.max(axis=-1, keepdims=True)
-    if width == 2:
-        kept = np.rint(kept / np.maximum(largest, np.finfo(np.float32).tiny) * np.float32(_CODES)).astype(np.uint16)
+def _layer(layer: Layer, places: int) -> dict[str, Any]:
+    """Queries and keys as 16-bit fractions of each channel's largest: (P, N, D) -> (places, N, D), flat."""
+    P, _, D = layer.queries.shape
+    kept = [each[:places].astype(np.float64) for each in (layer.queries, layer.keys)]
+    units = [np.maximum(np.abs(each).max(axis=(0, 1)), np.finfo(np.float32).tiny) / _CODES for each in kept]
+    queries, keys = (np.rint(each / unit).astype("<i2") for each, unit in zip(kept, units, strict=True))
     return {
         "title": layer.title,
         "path": layer.path,
-        "patches": [nh, nw],
+        "patches": layer.patches,
         "side": round(P**0.5),
         "places": places,
-        "step": step,
-        "heads": heads,
-        "width": width,
-        "probabilities": _base64(kept),
-        "largest": _base64(largest) if width == 2 else "",
+        "heads": layer.heads,
+        "queries": _base64(queries),
+        "keys": _base64(keys),
+        "scale": _base64((units[0] * units[1] / math.sqrt(D // layer.heads)).astype("<f4")),  # of their product
     }
 
 
 def _base64(array: np.ndarray) -> str:
-    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode("ascii")
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def _left_out(layers: Sequence[Layer], kept: Sequence[dict[str, Any]]) -> str:
+    titles = {layer["title"] for layer in kept}
+    missing = "; ".join(layer.title for layer in layers if layer.title not in titles)
+    return f" Left out, to keep this page small: {missing}." if missing else ""

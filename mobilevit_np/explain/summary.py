@@ -4,6 +4,7 @@ The counts are taken from a run of the reference engine with zeros for weights, 
 listener sees every output, and a layer's weight says the rest. For speed, convolutions only give their shape in that
 run, and what follows them hands it on.
 
+Parameters are what is learned: batch norm's scale and shift are, its running mean and variance aren't.
 A multiply-accumulate (MAC) is one multiplication and its addition. As in published counts, those of convolutions,
 linear layers and attention's two products are counted; normalization, activations, softmax and resizing are not.
 

@@ -1,8 +1,8 @@
-// Attention under the pointer, and the stages' maps: see explain_page.py for what the data are.
+// Attention under the pointer, and the stages' maps: see explain/page.py for what the data are.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
-  const AMBER = [255, 176, 0], CODES = 65535, TOP = 5;
+  const AMBER = [255, 176, 0], TOP = 5;
 
   function chips(legend, name, labels, chosen, choose) {
     const box = element("fieldset", { class: "chips" }, element("legend", {}, legend));
@@ -14,7 +14,7 @@
     return box;
   }
 
-  const percent = (value) => (value >= 1e-6 ? `${(100 * value).toPrecision(4)}%` : value > 0 ? "< 0.0001%" : "0%");
+  const percent = (value) => (value >= 1e-6 ? `${(100 * value).toPrecision(3)}%` : value > 0 ? "< 0.0001%" : "0%");
   const clamp = (value, most) => Math.min(most, Math.max(0, value));
 
   function put(mark, [row, column], [rows, columns]) { // over one cell of a grid on the photo
@@ -32,36 +32,33 @@
 
   function numbers(layer) { // decoded when they're first asked for
     if (!read.has(layer)) {
-      const codes = bytesOf(layer.probabilities).buffer;
-      read.set(layer, layer.width === 4 ? [new Float32Array(codes)] : [new Uint16Array(codes), new Float32Array(bytesOf(layer.largest).buffer)]);
+      const [queries, keys] = [layer.queries, layer.keys].map((codes) => new Int16Array(bytesOf(codes).buffer));
+      read.set(layer, { queries, keys, scale: new Float32Array(bytesOf(layer.scale).buffer) });
     }
     return read.get(layer);
   }
 
-  // Those who can look: every pixel of the map, or one pixel of every ``step``-th patch.
-  function lookers(layer) {
-    const [nh, nw] = layer.patches, by = layer.places > 1 ? layer.side : 1;
-    return [Math.ceil(nh / layer.step) * by, Math.ceil(nw / layer.step) * by];
-  }
+  // Those who can look: every pixel of the map, or one of each patch.
+  const finer = (layer) => (layer.places > 1 ? layer.side : 1);
+  const lookers = (layer) => layer.patches.map((count) => count * finer(layer));
+  const cell = (layer, share) => // of a place on the photo, 0 to 1 down and across
+    lookers(layer).map((count, axis) => clamp(Math.floor(share[axis] * count), count - 1));
+  const patchOf = (layer, place) => place.map((at) => Math.floor(at / finer(layer)));
 
-  function cell(layer, share) { // of a place on the photo, 0 to 1 down and across
-    const [rows, columns] = lookers(layer), [nh, nw] = layer.patches, by = layer.places > 1 ? layer.side : 1;
-    return [[rows, nh], [columns, nw]].map(([count, patches], axis) =>
-      clamp(Math.floor((share[axis] * patches * by) / layer.step), count - 1));
-  }
-
-  function patchOf(layer, [row, column]) {
-    const by = layer.places > 1 ? layer.side : 1;
-    return [Math.floor(row / by) * layer.step, Math.floor(column / by) * layer.step];
-  }
-
-  function row(layer, [r, c], head) { // the probabilities of one who looks, by one head
-    const [all, largest] = numbers(layer), by = layer.places > 1 ? layer.side : 1;
-    const [rows, columns] = lookers(layer).map((count) => count / by), N = layer.patches[0] * layer.patches[1];
-    const place = (r % by) * by + (c % by);
-    const index = ((place * rows + Math.floor(r / by)) * columns + Math.floor(c / by)) * layer.heads + head;
-    const codes = all.subarray(index * N, (index + 1) * N);
-    return largest ? Array.from(codes, (code) => (code / CODES) * largest[index]) : Array.from(codes);
+  function row(layer, place, head) { // softmax(q k^T / sqrt(d)) of one who looks, by one head
+    const { queries, keys, scale } = numbers(layer), [nh, nw] = layer.patches, by = finer(layer);
+    const D = scale.length, d = D / layer.heads, [r, c] = patchOf(layer, place);
+    const first = ((place[0] % by) * by + (place[1] % by)) * nh * nw; // only pixels of one position look at each other
+    const query = (first + r * nw + c) * D;
+    const scores = Array.from({ length: nh * nw }, (_, i) => {
+      const key = (first + i) * D;
+      let score = 0;
+      for (let at = head * d; at < (head + 1) * d; at++) score += scale[at] * queries[query + at] * keys[key + at];
+      return score;
+    });
+    const most = scores.reduce((a, b) => Math.max(a, b)), powers = scores.map((score) => Math.exp(score - most));
+    const sum = powers.reduce((a, b) => a + b);
+    return powers.map((power) => power / sum);
   }
 
   function probabilities(layer, place) { // of the chosen head, or all heads' mean
@@ -119,9 +116,8 @@
   function showKept() {
     const layer = data.layers[state.layer], [nh, nw] = layer.patches, notes = [];
     notes.push(`In ${layer.path}: ${layer.heads} heads, ${nh} x ${nw} patches of ${layer.side} x ${layer.side} pixels of the map. Each pixel looks at its own place in all patches.`);
-    if (layer.width === 2) notes.push("To keep this page small, probabilities are held as 65535ths of the largest in their row.");
+    notes.push("The page computes the probabilities from queries and keys in 16 bits: about three digits are right.");
     if (layer.places < layer.side ** 2) notes.push("Only the first pixel of each patch is kept.");
-    if (layer.step > 1) notes.push(`Of those that look, only every ${layer.step}th row and column are kept.`);
     at("kept").replaceChildren(...breakable(notes.join(" ")));
   }
 
@@ -171,10 +167,10 @@
   function onKey(event) {
     if (!(event.key in KEYS) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    const layer = data.layers[state.layer], counts = lookers(layer), by = layer.places > 1 ? layer.side : 1;
+    const layer = data.layers[state.layer], counts = lookers(layer);
     const next = KEYS[event.key](cell(layer, state.place)).map((place, axis) => clamp(place, counts[axis] - 1));
     letGo();
-    state.place = next.map((place, axis) => ((place + 0.5) * layer.step) / (layer.patches[axis] * by));
+    state.place = next.map((place, axis) => (place + 0.5) / counts[axis]);
     showAttention();
   }
 

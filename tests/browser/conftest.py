@@ -105,6 +105,14 @@ class Browser:
         """
         return self.run(CONTRASTS.replace("ELEMENTS", elements))
 
+    def cut_off(self) -> list[str]:
+        """The elements whose content is wider than they are."""
+        return self.run("""
+            return [...document.querySelectorAll("html, body *:not(.unseen)")]
+              .filter((element) => element.clientWidth && element.scrollWidth > element.clientWidth)
+              .map((element) => `${element.outerHTML.slice(0, 80)}: ${element.scrollWidth} in ${element.clientWidth}`);
+        """)
+
     def requests(self) -> list[str]:
         """What has been asked for since the page was opened, the page itself included."""
         entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
