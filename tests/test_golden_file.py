@@ -76,7 +76,7 @@ def test_a_profile_of_version_0_1_is_read_and_an_unknown_one_refused():
     fields = dict(golden.profile)
     old = replace(golden, profile={"centre": fields.pop("center"), **fields})
     assert profile_of(old) == profile_of(golden) == network.profile
-    with pytest.raises(CheckpointError, match="profile has fields that no profile has; make it anew"):
+    with pytest.raises(CheckpointError, match="profile has fields that no profile has; make it again"):
         profile_of(replace(golden, profile={**fields, "middle": "transformers"}))
 
 
@@ -238,7 +238,7 @@ STEM = "mobilevit.conv_stem.convolution"
 def test_a_noise_floor_that_is_no_number_is_refused_on_reading(tmp_path, noise, capsys):
     """By name, and so is it by every command that reads one."""
     path = damaged(tmp_path, lambda about: about["noise"].update({STEM: noise}))
-    words = re.escape(f"golden.npz: the noise floor of {STEM} is {float(noise)}, and no port can be held against that")
+    words = re.escape(f"golden.npz: the noise floor of {STEM} is {float(noise)}, and no port can be compared with that")
     with pytest.raises(CheckpointError, match=words):
         read_golden(path)
     np.savez(tmp_path / "port.npz", **port(*golden_and_network("odd")))
@@ -287,7 +287,7 @@ def test_a_trace_that_overflows_says_where_and_writes_nothing(tmp_path, capsys, 
 
 def test_files_that_are_no_golden_are_named(tmp_path):
     np.savez(tmp_path / "port.npz", a=np.zeros(3))
-    with pytest.raises(CheckpointError, match="no golden file"):
+    with pytest.raises(CheckpointError, match="isn't a golden file"):
         read_golden(tmp_path / "port.npz")
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(CheckpointError, match="damaged array, or one of objects"):
@@ -398,7 +398,7 @@ PROFILE = asdict(named_profile("timm"))
     ],
 )
 def test_whatever_is_wrong_in_a_golden_is_found_on_reading(tmp_path, change):
-    with pytest.raises(CheckpointError, match=r"golden\.npz is a damaged golden file: .*; make it anew"):
+    with pytest.raises(CheckpointError, match=r"golden\.npz is a damaged golden file: .*; make it again"):
         read_golden(damaged(tmp_path, change))
 
 
@@ -424,7 +424,7 @@ def test_what_an_npz_unpacks_to_has_a_bound(tmp_path, monkeypatch):
     """Of zeros, a hundred times the file's size is no more than a port of zeros; a thousand times is refused."""
     np.savez_compressed(tmp_path / "zeros.npz", a=np.zeros(1 << 20))
     assert not read_tensors(tmp_path / "zeros.npz")[0]["a"].any()
-    monkeypatch.setattr(file, "MOST_UNPACKED", 16 << 20)
+    monkeypatch.setattr(file, "MIN_UNPACKED", 16 << 20)
     entry = io.BytesIO()
     np.save(entry, np.zeros(1 << 19))
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -209,7 +209,7 @@ def test_tensors_of_another_input_size_are_named_as_that(last):
     for found in (theirs, {path: x for path, x in theirs.items() if path != "pixel_values"}):
         comparison = compare(golden, found)
         assert comparison.other_size == (96, 128)
-        assert "an input 96 high and 128 wide, which isn't the golden file's" in comparison_lines(comparison)[0]
+        assert "an input 96 high and 128 wide, unlike the golden file's" in comparison_lines(comparison)[0]
     assert compare(golden, port(golden, network)).other_size is None
 
 

@@ -69,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print, and answer by the exit code."""
     from ..formats.files import is_standard_output
     from ..golden import compare, read_golden, read_port
-    from ..golden.comparison import plain
     from ..golden.formula import find, remake
     from ..golden.tables import comparison_lines
 
@@ -87,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.html and is_standard_output(options.html):
         pass  # the page alone goes there
     elif options.json:
-        say(json.dumps(plain(comparison.as_json())))
+        say(json.dumps(comparison.as_json()))
     else:
         lines = [*comparison_lines(comparison, everything=options.all), *written]
         say("\n".join(printable(line) for line in lines))

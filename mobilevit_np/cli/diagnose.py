@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from typing import Any
 
@@ -37,7 +36,6 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Diagnose, print, and answer by the exit code."""
     from ..golden import diagnose, read_golden, read_port
-    from ..golden.comparison import plain
     from ..golden.formula import remake
     from ..golden.tables import diagnosis_lines
 
@@ -45,26 +43,7 @@ def run(options: argparse.Namespace) -> int:
     network = remake(golden, options.weights, prefix=options.prefix)
     diagnosis = diagnose(golden, read_port(options.port), network, **matching_options(options))
     if options.json:
-        say(json.dumps(plain(as_json(diagnosis))))
+        say(json.dumps(diagnosis.as_json()))
     else:
         say("\n".join(printable(line) for line in diagnosis_lines(diagnosis)))
     return 0 if diagnosis.clean else 1
-
-
-def as_json(diagnosis: Any) -> dict[str, Any]:
-    """Plain values, for programs."""
-    return {
-        "clean": diagnosis.clean,
-        "findings": [_finding(finding) for finding in diagnosis.findings],
-        "misloaded": [dataclasses.asdict(each) for each in diagnosis.misloaded],
-        "unexplained": [dataclasses.asdict(each) for each in diagnosis.unexplained],
-        "hidden": [mistake.name for mistake in diagnosis.hidden],
-        "still_wrong": list(diagnosis.still_wrong),
-        "comparison": diagnosis.comparison.as_json(),
-    }
-
-
-def _finding(finding: Any) -> dict[str, Any]:
-    fields = {field.name: getattr(finding, field.name) for field in dataclasses.fields(finding)}
-    mistake = fields.pop("mistake")
-    return {"name": mistake.name, "sentence": mistake.sentence, "remedy": mistake.remedy, **fields}

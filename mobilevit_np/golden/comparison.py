@@ -1,8 +1,8 @@
 """A port's tensors beside the golden's, layer by layer.
 
-Two ways. Plainly, each tensor is held against the golden's: error piles up from layer to layer, and everything after
-the first mistake is off. With ``replay`` each layer is held against what the reference gives for the port's own input
-to it: every wrong layer shows, and no other.
+Two ways. End to end, each tensor is compared with the golden's: errors accumulate from layer to layer, and everything
+after the first mistake is off. By ``replay``, each layer is compared with what the reference outputs for the port's own
+input to it: every wrong layer shows, and no other.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -23,12 +23,12 @@ from .identity import Identity, split
 from .matching import Matching, match, other_size
 from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of, precisions_of
 from .network import Network
-from .replay import replay
+from .replay import Measured, replay
 
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor of the comparison. ``difference`` is None where its shape can't be compared."""
+    """One tensor of the comparison. ``difference`` is None if its shape can't be compared."""
 
     path: str
     name: str  # the port's
@@ -36,44 +36,44 @@ class Row:
     difference: Difference | None
     noise: float  # the floor in the port's precision
     ok: bool
-    reaches: bool = True  # what comes after it; one that's off and doesn't is told, and is no mistake of the answer's
+    reaches: bool = True  # what comes after it: one that is off and doesn't is listed, but not counted as bad
 
     @property
     def multiple(self) -> float:
-        """The error as a multiple of the noise floor; infinite where there's none that's a number."""
+        """The error as a multiple of the noise floor; infinite if either isn't finite."""
         return self.difference.error / self.noise if self.difference and math.isfinite(self.noise) else float("inf")
 
     @property
     def finite(self) -> bool:
-        """Whether its error and its noise floor are numbers; a tensor where one isn't is never right."""
+        """Whether its error and its noise floor are finite; otherwise it's never right."""
         return self.difference is None or (math.isfinite(self.difference.error) and math.isfinite(self.noise))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every tensor that both have, one at least, in order of execution, and what only one of them has."""
+    """Every tensor that both have, at least one, in order of execution, and what only one of them has."""
 
     rows: tuple[Row, ...]
     missing: tuple[str, ...]  # the golden's, not in the port
     unknown: tuple[str, ...]  # the port's, not in the golden
-    absent: tuple[str, ...]  # what the user's map names, not in the port
-    how: str
-    layouts: dict[str, str]
-    precision: str
-    multiple: float  # of the noise floor, that is allowed
+    absent: tuple[str, ...]  # named by the user's map, not in the port
+    how: str  # the tensors were matched
+    layouts: dict[str, str]  # ours -> the port's
+    precision: str  # the port's
+    multiple: float  # of the noise floor that is allowed
     replayed: bool
-    identity: Identity | None = None  # what the port's weights say
-    answer: Row | None = None  # the logits (or a backbone's last map) beside the golden's own, if the port has them
-    other_size: tuple[int, int] | None = None  # height and width of the port's input, where its shapes tell another
+    identity: Identity | None = None  # what the port's weights tell
+    answer: Row | None = None  # the logits (or a backbone's last map) against the golden's own, if the port has them
+    other_size: tuple[int, int] | None = None  # height and width of the port's input, if its shapes tell another
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was compared is within tolerance, and finite, or reaches nothing."""
+        """Whether everything that was compared is finite and within tolerance, or reaches nothing."""
         return not self.bad
 
     @property
     def bad(self) -> tuple[Row, ...]:
-        """The rows that aren't."""
+        """The rows that are off, and reach what comes after them."""
         return tuple(row for row in self.rows if not row.ok and row.reaches)
 
     @property
@@ -83,12 +83,12 @@ class Comparison:
 
     @property
     def first_bad(self) -> Row | None:
-        """The first of them, in order of execution."""
+        """The first of the bad rows, in order of execution."""
         return next(iter(self.bad), None)
 
     @property
     def last_good(self) -> Row | None:
-        """The row before the first bad one."""
+        """The last row within tolerance before the first bad one."""
         good = None
         for row in self.rows:
             if row is self.first_bad:
@@ -97,27 +97,29 @@ class Comparison:
         return good
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for programs."""
+        """Values that JSON can hold, for programs; numbers that aren't finite are None."""
         first, last = self.first_bad, self.last_good
-        return {
-            "ok": self.ok,
-            "first_bad": first.path if first else None,
-            "last_good": last.path if last else None,
-            "replayed": self.replayed,
-            "matched_by": self.how,
-            "layouts": self.layouts,
-            "precision": self.precision,
-            "multiple_allowed": self.multiple,
-            "compared": len(self.rows),
-            "missing": list(self.missing),
-            "unknown": list(self.unknown),
-            "absent": list(self.absent),
-            "other_size": self.other_size,
-            "idle": [row.path for row in self.idle],
-            "answer": _row_json(self.answer) if self.answer else None,
-            "weights": asdict(self.identity) if self.identity else None,
-            "tensors": [_row_json(row) for row in self.rows],
-        }
+        return plain(
+            {
+                "ok": self.ok,
+                "first_bad": first.path if first else None,
+                "last_good": last.path if last else None,
+                "replayed": self.replayed,
+                "matched_by": self.how,
+                "layouts": self.layouts,
+                "precision": self.precision,
+                "multiple_allowed": self.multiple,
+                "compared": len(self.rows),
+                "missing": self.missing,
+                "unknown": self.unknown,
+                "absent": self.absent,
+                "other_size": self.other_size,
+                "idle": [row.path for row in self.idle],
+                "answer": _row_json(self.answer) if self.answer else None,
+                "weights": asdict(self.identity) if self.identity else None,
+                "tensors": [_row_json(row) for row in self.rows],
+            }
+        )
 
 
 def compare(
@@ -131,19 +133,20 @@ def compare(
     precision: str | None = None,
     multiple: float = MULTIPLE,
 ) -> Comparison:
-    """Compare a port's tensors with a golden's; with ``network`` (the golden's own) by layer-local replay.
+    """Compare a port's tensors, by name, with a golden's; with ``network`` (the golden's own) by replay.
 
-    ``replayed=False`` uses the network to find the tensors alone. ``mapping`` and ``by``: see ``match``. ``precision``
+    ``replayed=False`` uses the network only to match the tensors. ``mapping`` and ``by``: see ``match``. ``precision``
     is what the port computes in (float64, float32, float16, bfloat16, int8), by default what its numbers show.
-    ``multiple`` of the noise floor is allowed. Raises InputError where nothing can be compared.
+    ``multiple`` of the noise floor is allowed. Raises InputError for an impossible argument, or if nothing can be
+    compared.
     """
-    settled = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
-    return compare_matched(golden, settled, network if replayed in (None, True) else None)
+    paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
+    return compare_paired(golden, paired, network if replayed in (None, True) else None)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A port's tensors beside the golden's, the doubtful pairs settled, and by what measure they're judged."""
+    """A port's tensors paired with the golden's, doubtful pairs settled, and how they're judged."""
 
     matching: Matching
     idle: frozenset[str]  # off, and reaching nothing
@@ -162,7 +165,7 @@ def pair_up(
     precision: str | None = None,
     multiple: float = MULTIPLE,
 ) -> Paired:
-    """Match and settle. The arguments are those of ``compare``."""
+    """Match the tensors, and settle the doubtful pairs. Arguments and errors are those of ``compare``."""
     if not 0 < multiple < math.inf:
         raise InputError(f"multiple must be a positive number, not {multiple!r}")
     if precision is not None and precision not in UNITS:
@@ -171,9 +174,10 @@ def pair_up(
     tensors = {path: tensor for path, tensor in matching.tensors.items() if path != PIXELS}
     found = precision_of(tensors.values()) if precision is None else precision
     precisions = precisions_of(tensors, found) if precision is None else dict.fromkeys(tensors, found)
-    if PIXELS in matching.found:  # which may be in another than the port computes in, and isn't held to better
+    if PIXELS in matching.found:  # whose precision may be another than the port's, and needn't be better than float32
         precisions[PIXELS] = precisions_of({PIXELS: matching.found[PIXELS].tensor}, "float32")[PIXELS]
-    off = [row.path for row in _plain_rows(golden, matching, precisions, multiple) if not row.ok]
+    rows = _rows(golden, matching, _end_to_end(golden, matching, precisions), multiple)
+    off = [row.path for row in rows if not row.ok]
     idle: frozenset[str] = frozenset()
     if off and network is not None and golden.task != OPERATOR:
         matching, idle = settle(golden, split(port)[0], matching, network, precisions, multiple)
@@ -182,15 +186,15 @@ def pair_up(
     return Paired(matching, idle, found, precisions, multiple)
 
 
-def compare_matched(golden: Golden, paired: Paired, network: Network | None = None) -> Comparison:
-    """The same for tensors that have been matched: with ``network`` by replay."""
+def compare_paired(golden: Golden, paired: Paired, network: Network | None = None) -> Comparison:
+    """``compare`` for tensors that have been paired: with ``network`` by replay."""
     matching, precisions, multiple = paired.matching, paired.precisions, paired.multiple
-    if network is None:
-        rows = _plain_rows(golden, matching, precisions, multiple)
-    else:
-        rows = _replayed_rows(golden, matching, network, precisions, multiple)
+    end_to_end = _end_to_end(golden, matching, precisions)
+    measured = end_to_end if network is None else replay(network, golden, matching.tensors, precisions)
+    rows = _rows(golden, matching, measured, multiple)
     if not rows:
-        raise InputError("none of the port's tensors stands where the network computes one: nothing was compared")
+        raise InputError("none of the port's tensors is one that the network computes: nothing was compared")
+    last = LOGITS if LOGITS in matching.found or golden.task != "backbone" else "mobilevit"
     missing = tuple(path for path in golden.noise if path not in matching.found and path not in matching.misshapen)
     return Comparison(
         tuple(replace(row, reaches=row.path not in paired.idle or not row.finite) for row in rows),
@@ -203,56 +207,37 @@ def compare_matched(golden: Golden, paired: Paired, network: Network | None = No
         multiple,
         network is not None,
         matching.identity,
-        _answer(golden, matching, precisions, multiple),
+        _row(last, matching, end_to_end[last], multiple) if last in end_to_end else None,
         other_size(golden, matching),
     )
 
 
-def judged(path: str, name: str, found: np.ndarray, difference: Difference, noise: float, multiple: float) -> Row:
-    """A row with its verdict."""
-    return Row(path, name, found.shape, difference, noise, difference.error <= allowed(noise, multiple))
+def _end_to_end(golden: Golden, matching: Matching, precisions: Mapping[str, str]) -> dict[str, Measured]:
+    """Each of the port's tensors against the golden's."""
+    found = {}
+    for path, matched in matching.found.items():
+        expected, noise = golden.tensors[path], floor(golden.noise.get(path, 0.0), precisions[path])
+        found[path] = Measured(measure(matched.tensor, expected), noise, expected)
+    return found
 
 
-def _plain_rows(golden: Golden, matching: Matching, precisions: Mapping[str, str], multiple: float) -> list[Row]:
-    rows = []
-    for path, expected in golden.tensors.items():
-        if path in matching.misshapen:
-            rows.append(_misshapen(path, matching))
-        elif path in matching.found:
-            matched = matching.found[path]
-            noise = floor(golden.noise.get(path, 0.0), precisions[path])
-            rows.append(judged(path, matched.name, matched.tensor, measure(matched.tensor, expected), noise, multiple))
-    return rows
+def _rows(golden: Golden, matching: Matching, measured: Mapping[str, Measured], multiple: float) -> list[Row]:
+    """A row for each tensor that was measured, or has an impossible shape, in order of execution."""
+    paths = [path for path in golden.tensors if path in matching.misshapen or path in measured]
+    return [_row(path, matching, measured.get(path), multiple) for path in paths]
 
 
-def _answer(golden: Golden, matching: Matching, precisions: Mapping[str, str], multiple: float) -> Row | None:
-    path = LOGITS if LOGITS in matching.found or golden.task != "backbone" else "mobilevit"
-    found = {path: matching.found[path]} if path in matching.found else {}
-    return next(iter(_plain_rows(golden, replace(matching, found=found, misshapen={}), precisions, multiple)), None)
-
-
-def _replayed_rows(
-    golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
-) -> list[Row]:
-    locally = replay(network, golden, matching.tensors, precisions)
-    rows = []
-    for path in golden.tensors:
-        if path in matching.misshapen:
-            rows.append(_misshapen(path, matching))
-        elif path in locally:
-            matched = matching.found[path]
-            local = locally[path]
-            rows.append(judged(path, matched.name, matched.tensor, local.difference, local.noise, multiple))
-    return rows
-
-
-def _misshapen(path: str, matching: Matching) -> Row:
-    name, tensor = matching.misshapen[path]
-    return Row(path, name, tensor.shape, None, 1.0, False)
+def _row(path: str, matching: Matching, measured: Measured | None, multiple: float) -> Row:
+    if measured is None:
+        name, tensor = matching.misshapen[path]
+        return Row(path, name, tensor.shape, None, 1.0, False)
+    matched = matching.found[path]
+    ok = measured.difference.error <= allowed(measured.noise, multiple)
+    return Row(path, matched.name, matched.tensor.shape, measured.difference, measured.noise, ok)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: infinite and undefined numbers, which it hasn't, become null."""
+    """A value as JSON can hold it: numbers that aren't finite become None."""
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

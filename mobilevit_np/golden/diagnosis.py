@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
 from ..scope import Scope
-from .comparison import Comparison, Row, compare_matched, pair_up
+from .comparison import Comparison, Row, compare_paired, pair_up, plain
 from .description import describe, eps_of
 from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
 from .matching import Matching, arranged
@@ -94,6 +94,26 @@ class Diagnosis:
     def names(self) -> tuple[str, ...]:
         """The mistakes, by name."""
         return tuple(finding.mistake.name for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Values that JSON can hold, for programs; numbers that aren't finite are None."""
+        return plain(
+            {
+                "clean": self.clean,
+                "findings": [_finding_json(finding) for finding in self.findings],
+                "misloaded": [asdict(each) for each in self.misloaded],
+                "unexplained": [asdict(each) for each in self.unexplained],
+                "hidden": [mistake.name for mistake in self.hidden],
+                "still_wrong": self.still_wrong,
+                "comparison": self.comparison.as_json(),
+            }
+        )
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    mistake, fields = finding.mistake, dict(vars(finding))
+    del fields["mistake"]
+    return {"name": mistake.name, "sentence": mistake.sentence, "remedy": mistake.remedy, **fields}
 
 
 @dataclass(frozen=True)
@@ -233,7 +253,7 @@ def diagnose(
     if golden.task == OPERATOR:
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
     paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
-    replayed = compare_matched(golden, paired, network)
+    replayed = compare_paired(golden, paired, network)
     case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []

@@ -1,11 +1,11 @@
 """The golden file: one network or operator, its input, and everything it computed.
 
-A file is safetensors or .npz, by its suffix. It holds, under their names: ``image`` (uint8, (H, W, C), RGB) where
-there was a photo; ``pixel_values``; every activation under its path; ``logits``. An operator's holds its operands and
-``output`` instead. Layout is NCHW throughout. The metadata (``mobilevit_np.golden``, one JSON text) say the rest:
+A file is safetensors or .npz, by its suffix. It holds, by name: ``image`` (uint8, (H, W, C), RGB) if there was a
+photo; ``pixel_values``; every activation under its path; ``logits``. An operator's holds its operands and ``output``
+instead. The layout is NCHW throughout. The metadata (``mobilevit_np.golden``, one JSON text) has the rest:
 
 - ``version``, ``task``, ``config``, ``dtype``, ``layout``, ``profile`` (how the photo was prepared, or null);
-- ``weights`` and ``input``: what they are called, and the sha256 of their numbers;
+- ``weights`` and ``input``: their names, and the sha256 of their numbers;
 - ``order``: the tensors' names in order of execution (safetensors itself orders by dtype and name);
 - ``noise``: for each activation how far float32 is from float64 there, over the largest magnitude.
 
@@ -43,8 +43,8 @@ VERSION = 1
 METADATA = "mobilevit_np.golden"
 LAYOUT = "NCHW"
 IMAGE, PIXELS, LOGITS, OUTPUT = "image", "pixel_values", "logits", "output"
-OPERATOR = "operator"  # the task of a golden that is no network's
-MOST_UNPACKED = 256 << 20  # bytes that an .npz may always unpack to, however small it is
+OPERATOR = "operator"  # the task of an operator's golden
+MIN_UNPACKED = 256 << 20  # bytes that an .npz may always unpack to, however small it is
 _NPZ_METADATA = "__metadata__"
 _FORMER = {"centre": "center"}  # a profile's fields under the names that golden files of 0.1 have
 
@@ -53,8 +53,8 @@ _FORMER = {"centre": "center"}  # a profile's fields under the names that golden
 class Golden:
     """What a network (or an operator) computed, with what is needed to compute it again.
 
-    ``tensors`` are in order of execution, inputs first. ``noise`` has an entry for what was computed, none for what
-    was given. ``config`` are NetworkConfig's fields, an operator's arguments respectively.
+    ``tensors`` are in order of execution, inputs first. ``noise`` has an entry for each that was computed, none for
+    inputs. ``config`` holds NetworkConfig's fields; for an operator its name, arguments and network.
     """
 
     task: str  # "classifier", "segmenter", "backbone" or "operator"
@@ -82,15 +82,15 @@ class Golden:
 
 
 def write_golden(path: str | Path, golden: Golden) -> Path:
-    """Write the file, whole or not at all. Raises as ``golden_bytes``, and OutputError where it can't be written."""
+    """Write the file, whole or not at all. Raises as ``golden_bytes``, and OutputError if it can't be written."""
     return files.write_file(path, golden_bytes(path, golden))
 
 
 def golden_bytes(path: str | Path, golden: Golden) -> bytes:
-    """What ``write_golden`` writes.
+    """The contents of the file that ``write_golden`` writes.
 
-    Raises OutputError for a suffix that's neither .safetensors nor .npz, InputError where a tensor or its noise floor
-    isn't finite: nothing could be held against it.
+    Raises OutputError for a suffix that's neither .safetensors nor .npz, InputError if a tensor or its noise floor
+    isn't finite: no port could be compared with it.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _SERIALIZE:
@@ -99,7 +99,7 @@ def golden_bytes(path: str | Path, golden: Golden) -> bytes:
         )
     if flaw := _flaw(golden):
         raise InputError(
-            f"{flaw}, and no port can be held against that: look at the weights and the input, or leave it out by "
+            f"{flaw}, and no port can be compared with that: look at the weights and the input, or leave it out by "
             f"--only or --depth; {path} isn't written"
         )
     return _SERIALIZE[suffix](golden)
@@ -108,15 +108,15 @@ def golden_bytes(path: str | Path, golden: Golden) -> bytes:
 def read_golden(path: str | Path) -> Golden:
     """The golden in a file.
 
-    Raises CheckpointError where it's none, is damaged, is of a newer version, or holds what isn't finite.
+    Raises CheckpointError if it isn't one, is damaged, has another version, or holds numbers that aren't finite.
     """
     tensors, metadata = read_tensors(path)
     if METADATA not in metadata:
-        raise CheckpointError(f"{path} is no golden file; make one with `mobilevit-np trace`")
+        raise CheckpointError(f"{path} isn't a golden file; make one with `mobilevit-np trace`")
     about = files.parse_json(metadata[METADATA], f"the metadata of {path}")
     if about.get("version") != VERSION:
         raise CheckpointError(
-            f"{path} has version {about.get('version')!r} of the format, and {VERSION} is known here; make it anew"
+            f"{path} has version {about.get('version')!r} of the format, and {VERSION} is known here; make it again"
         )
     try:
         golden = Golden(
@@ -132,14 +132,14 @@ def read_golden(path: str | Path) -> Golden:
         )
         _check(golden)
     except (KeyError, TypeError, ValueError, OverflowError) as error:  # ours are ValueErrors too
-        raise CheckpointError(f"{path} is a damaged golden file: {files.first_line(error)}; make it anew") from None
+        raise CheckpointError(f"{path} is a damaged golden file: {files.first_line(error)}; make it again") from None
     if flaw := _flaw(golden):
-        raise CheckpointError(f"{path}: {flaw}, and no port can be held against that; make it anew")
+        raise CheckpointError(f"{path}: {flaw}, and no port can be compared with that; make it again")
     return golden
 
 
 def _check(golden: Golden) -> None:
-    """Raise ValueError, KeyError or TypeError unless all is there that will be asked of it, each of its kind."""
+    """Raise ValueError, KeyError or TypeError unless everything that's needed is there, and of the right kind."""
     for name, tensor in golden.tensors.items():
         kinds = "f" if name in golden.noise or name == PIXELS else "biuf"
         if tensor.dtype.kind not in kinds or tensor.dtype.itemsize > 8:
@@ -148,29 +148,29 @@ def _check(golden: Golden) -> None:
         raise ValueError("its dtype or its noise floors aren't those of its tensors")
     for value in (*golden.weights.values(), *golden.input.values()):
         if not isinstance(value, (str, int, float, NoneType)):
-            raise TypeError("what it says of its weights and its input is no plain value")
+            raise TypeError("what it says of its weights or its input isn't a plain value")
     if golden.task == OPERATOR:
         for field_, kind in {"operator": str, "arguments": dict, "network": dict}.items():
             _typed(golden.config, field_, kind)
         NetworkConfig(**golden.config["network"])
         return
     config = NetworkConfig(**golden.config)
-    parameter_shapes(config, golden.task)  # raises where there's no such task, or the network is enormous
+    parameter_shapes(config, golden.task)  # raises if there's no such task, or the network is enormous
     check_pixel_values(golden.inputs[PIXELS], config)
     image = golden.tensors.get(IMAGE)
     if image is not None and (image.ndim != 3 or image.dtype != np.uint8):
-        raise ValueError("its image is no photo")
+        raise ValueError("its image isn't a photo")
     profile_of(golden)
 
 
 def profile_of(golden: Golden) -> Profile | None:
-    """How the golden's photo was prepared. Raises CheckpointError where the file doesn't say it rightly."""
+    """How the golden's photo was prepared, or None. Raises CheckpointError if the file's profile isn't one."""
     if golden.profile is None:
         return None
     try:
         return Profile(**{_FORMER.get(name, name): _hashable(value) for name, value in golden.profile.items()})
     except TypeError:
-        raise CheckpointError("the golden file's profile has fields that no profile has; make it anew") from None
+        raise CheckpointError("the golden file's profile has fields that no profile has; make it again") from None
 
 
 def _hashable(value: Any) -> Any:
@@ -178,7 +178,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _flaw(golden: Golden) -> str | None:
-    """The first tensor, in order of execution, that no verdict can rest on, and why."""
+    """The first tensor, in order of execution, that no port can be compared with, and why; None if there is none."""
     for name, tensor in golden.tensors.items():
         if not np.isfinite(tensor).all():
             return f"{name[:200]} holds NaN or infinity"
@@ -190,14 +190,15 @@ def _flaw(golden: Golden) -> str | None:
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors in a .safetensors, .npz or .npy file or one of PyTorch's, in the file's order, and its metadata.
 
-    Raises CheckpointError where it can't be read or is none of these. A .npy's one tensor is called by the file's name.
+    A .npy's one tensor has the file's name, without its suffix. Raises CheckpointError if the file can't be read or is
+    none of these.
     """
     data = files.read_bytes(path)
     if data.startswith(b"\x93NUMPY"):
         return {Path(path).stem: _read_array(data, str(path))}, {}
     if data.startswith(b"PK"):
         with files.naming(path):
-            archive = Archive(data, least=MOST_UNPACKED)
+            archive = Archive(data, least=MIN_UNPACKED)
         if all(entry.endswith(".npy") for entry in archive.entries):
             return _read_npz(archive, str(path))
     listing = list_tensor_file(data, str(path))
@@ -206,9 +207,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str
 
 
 def _short_names(listing: Listing) -> dict[str, str]:
-    """{name in the file: name} without the container that holds all of them, and without what wraps a whole network."""
+    """{name in the file: name}, without the container that holds them all, and the wrappers of a whole network."""
     names = {name: name.removeprefix(listing.container) for name in listing.names}
-    shared = os.path.commonprefix(list(names.values()))  # noqa: RUF071  # of texts, which are no paths
+    shared = os.path.commonprefix(list(names.values()))  # noqa: RUF071  # of names, not paths
     wrappers = _WRAPPED.match(shared)
     return {name: short[wrappers.end() if wrappers else 0 :] or short for name, short in names.items()}
 
@@ -238,12 +239,12 @@ def _to_safetensors(golden: Golden) -> bytes:
 def _to_npz(golden: Golden) -> bytes:
     about = np.frombuffer(json.dumps({METADATA: _about(golden)}).encode("utf-8"), np.uint8)
     out = io.BytesIO()
-    archive = zipfile.ZipFile(out, "w")  # np.savez would take names like "file" for its own arguments
+    archive = zipfile.ZipFile(out, "w")  # np.savez would take a name like "file" for an argument of its own
     for name, tensor in {_NPZ_METADATA: about, **golden.tensors}.items():
         entry = io.BytesIO()
         np.save(entry, tensor, allow_pickle=False)
         archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue())  # ZipInfo's date is always 1980
-    archive.close()  # not by `with`, which on the way out makes a ValueError of a lack of memory
+    archive.close()  # not by `with`, which turns a MemoryError into a ValueError
     return out.getvalue()
 
 
@@ -258,7 +259,7 @@ def _read_npz(archive: Archive, name: str) -> tuple[dict[str, np.ndarray], dict[
 
 
 def _read_array(data: bytes, name: str) -> np.ndarray:
-    """The array in a .npy's bytes. NumPy's own reader asks for the memory that the header claims."""
+    """The array in a .npy's bytes. NumPy's own reader allocates whatever memory the header claims."""
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -268,7 +269,7 @@ def _read_array(data: bytes, name: str) -> np.ndarray:
             raise TypeError(f"it holds {dtype}")
         array = np.frombuffer(data, dtype, math.prod(shape), stream.tell()) if 0 not in shape else np.empty(0, dtype)
         return array.reshape(shape, order="F" if reverse else "C").copy(order="K")
-    except Exception as error:  # a damaged header goes to Python's own parser, which may raise anything
+    except Exception as error:  # NumPy gives the header to Python's parser, which may raise anything
         raise CheckpointError(f"{name} holds a damaged array, or one of objects: {files.first_line(error)}") from None
 
 

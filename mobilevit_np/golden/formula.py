@@ -1,7 +1,7 @@
 """Weights and inputs by formula, the same bits on every machine and in any language.
 
-Nothing but +, *, ^ and >> on 32-bit unsigned integers (which wrap), and a scaling by powers of two, which is exact.
-For the number at place ``i`` (rows last, counted through the whole tensor) of the tensor called ``name``::
+It takes only +, *, ^ and >> on 32-bit unsigned integers (which wrap), and a scaling by powers of two, which is exact.
+For element ``i`` (counted through the whole tensor, the last axis fastest) of the tensor called ``name``::
 
     h = FNV-1a of the name's bytes:  h = 2166136261;  for each byte b:  h = (h ^ b) * 16777619
     u = mix(mix(h + seed * 2654435769) + i)
@@ -17,7 +17,7 @@ For the number at place ``i`` (rows last, counted through the whole tensor) of t
     pixel_values                        u16 / 2^16                    0..1
     anything else                       k / 2^14                      -2..2
 
-Every value is exact in float32. Activations stay of order 1 from the stem to the logits. tests/golden_reader.c is
+Every value is exact in float32. Activations stay of order 1 from the stem to the logits. tests/golden_reader.c has
 the same in C. (The constants of mix are those of "lowbias32", found by Chris Wellons' hash prospector.)
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -56,12 +56,11 @@ def make(
     only: str | None = None,
     depth: int | None = None,
 ) -> Golden:
-    """A golden that needs no download: a variant's weights by formula, an input of size x size, the trace.
+    """A golden that needs no download: the trace of a variant with weights and an input of size x size by formula.
 
     Raises InputError for an unknown variant or task, or an impossible size or seed.
     """
     config = config_of(variant, task)
-    check_seed(seed)
     if not 1 <= size <= 4096:
         raise InputError(f"size must be in 1..4096, not {size}")
     shape = (1, config.num_channels, size, size)
@@ -83,16 +82,18 @@ def save_weights(
     """Write the weights of ``make``'s golden as a checkpoint: ``out`` is one .safetensors file or a folder.
 
     Under any scheme's names (``huggingface``, ``timm``, ``ml-cvnets``) the numbers are the same, the stem's input axis
-    as it is: the golden's ``pixel_values`` fit them all. ``also`` are other files, written together with them or not at
-    all. Raises as ``make``; CheckpointError where the scheme has no such network, OutputError.
+    included: the golden's ``pixel_values`` fit them all. ``also`` are other files, written together with them or not at
+    all. Returns the paths written. Raises as ``make``; CheckpointError if the scheme has no such network, OutputError.
     """
     config = config_of(variant, task)
-    check_seed(seed)
     return save_untrained(out, network_by_formula(config, task, seed).tensors, config, task, scheme=scheme, also=also)
 
 
 def config_of(variant: str, task: str) -> NetworkConfig:
-    """The network that ``make`` builds: the variant with the task's published classes and output stride."""
+    """The network that ``make`` builds: the variant with the task's published classes and output stride.
+
+    Raises InputError for an unknown variant or task.
+    """
     if variant not in VARIANTS or task not in LABEL_COUNTS:
         raise InputError(
             f"there is no {variant!r} {task!r}; variants are {', '.join(VARIANTS)}, tasks {', '.join(LABEL_COUNTS)}"
@@ -101,26 +102,26 @@ def config_of(variant: str, task: str) -> NetworkConfig:
 
 
 def check_seed(seed: int) -> None:
-    """Raise InputError unless the seed has 32 bits, as the formula's numbers do."""
+    """Raise InputError unless the seed fits the formula's 32 bits."""
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must be in 0..2^32-1, not {seed}")
 
 
 def network_by_formula(config: NetworkConfig, task: str, seed: int) -> Network:
-    """The network with weights by formula, each by its Hugging Face name."""
-    tensors = {
-        name: tensor(name, shape, seed).astype(np.float64) for name, shape in parameter_shapes(config, task).items()
-    }
+    """The network with weights by formula, each by its Hugging Face name. Raises InputError for an impossible seed."""
+    check_seed(seed)
+    shapes = parameter_shapes(config, task)
+    tensors = {name: tensor(name, shape, seed).astype(np.float64) for name, shape in shapes.items()}
     about = {"name": f"formula {VERSION}, seed {seed}", "formula": VERSION, "seed": seed, "sha256": digest(tensors)}
     return Network(task, config, tensors, task != "segmenter", None, about)
 
 
 def remake(golden: Golden, weights: str | Path | None = None, *, prefix: str | None = None) -> Network:
-    """The network that a golden was made with: from ``weights``; by formula, where that's how it was made; else from
-    the checkpoint of the name it gives, where that's here (nothing is downloaded).
+    """The network that a golden was made with: from ``weights``; else by formula, if it was made so; else from the
+    checkpoint that it names, if that's here (nothing is downloaded).
 
-    Raises InputError where it takes weights and none are given, and for an operator's golden, which has no network;
-    CheckpointError where they're others.
+    Raises InputError if weights are needed and none are given, and for an operator's golden, which has no network;
+    CheckpointError if they're other weights.
     """
     if golden.task == OPERATOR:
         raise InputError("the golden file is an operator's, with no network to replay: compare without --replay")
@@ -129,17 +130,16 @@ def remake(golden: Golden, weights: str | Path | None = None, *, prefix: str | N
     if golden.weights.get("formula") == VERSION and isinstance(golden.weights.get("seed"), int):
         made = network_by_formula(NetworkConfig(**golden.config), golden.task, golden.weights["seed"])
         return network_for(golden, made.tensors)
-    name = golden.weights.get("name", "weights that it does not name")
+    name = golden.weights.get("name", "weights that it doesn't name")
     try:
-        return network_for(
-            golden, network_of(open_checkpoint(str(name), dtype="float64", local_files_only=True)).tensors
-        )
+        checkpoint = open_checkpoint(str(name), dtype="float64", local_files_only=True)
+        return network_for(golden, network_of(checkpoint).tensors)
     except (MobileViTError, OSError):
         raise InputError(f"the golden file was made with {name}: give them with --weights") from None
 
 
 def find(golden: Golden, weights: str | Path | None = None, *, prefix: str | None = None) -> Network | None:
-    """The same; None where no ``weights`` are given and none are found."""
+    """As ``remake``, but None if no ``weights`` are given and none are found."""
     try:
         return remake(golden, weights, prefix=prefix)
     except MobileViTError:
@@ -155,12 +155,12 @@ def tensor(name: str, shape: Sequence[int], seed: int = 0) -> np.ndarray:
 
 
 def tensors(shapes: Mapping[str, Sequence[int]], seed: int = 0, prefix: str = "") -> dict[str, np.ndarray]:
-    """Several, by name; ``prefix`` comes before the names in the formula."""
+    """Several tensors by name; ``prefix`` comes before their names in the formula."""
     return {name: tensor(f"{prefix}{name}", shape, seed) for name, shape in shapes.items()}
 
 
 def _values(name: str, shape: tuple[int, ...], upper: np.ndarray) -> Any:
-    """float64, which holds every one of them exactly."""
+    """The tensor's values, flat, in float64, from its ``upper`` numbers, u16 above."""
     leaf = name.rsplit(".", 1)[-1]
     if leaf == "running_var" or (leaf == "weight" and len(shape) == 1):
         return (98304 + upper) / 2.0**17
@@ -174,7 +174,7 @@ def _values(name: str, shape: tuple[int, ...], upper: np.ndarray) -> Any:
 
 
 def _bits(name: str, count: int, seed: int) -> np.ndarray:
-    """u for every place of the tensor."""
+    """u for every element of the tensor."""
     h = 2166136261
     for byte in name.encode("utf-8"):
         h = (h ^ byte) * 16777619 % 2**32

@@ -1,22 +1,22 @@
 """How far a tensor is from another, and how far it may be.
 
 The measure is ``error``: the largest difference over the expected tensor's largest magnitude. A tolerance is a
-multiple of the noise floor, which is the same measure between the reference in float32 and in float64. What that rests
-on: rounding error grows in proportion to the unit of rounding, whatever the order of sums; PyTorch's float32 stays
-within 6 floors of ours wherever it was measured (tests/parity/test_golden.py asserts 8), and ``MULTIPLE`` leaves other
-machines more than twice that. No floor is taken for smaller than one rounding of the largest value: a tensor that's
-merely copied has none, and yet a port may round it.
+multiple of the noise floor, which is the same measure between the reference in float32 and in float64. The reason:
+rounding errors are proportional to the unit of rounding, whatever the order of sums; PyTorch's float32 stays within 6
+floors of ours wherever it was measured (tests/parity/test_golden.py asserts 8), and ``MULTIPLE`` leaves other machines
+more than twice that. No floor is smaller than one rounding of the largest value: a tensor that's merely copied has
+none, and yet a port may round it.
 
 A tensor in another precision gets the floor scaled by the units of rounding, float16's being 8192 times float32's; in
-``replay`` what rounding does to each layer is measured (``rounding``). Not so int8: there the operands of a layer are
-rounded and their products summed exactly. Its floor is half a step of the largest value, and in ``replay``, which it's
-meant for, more where rounding its operands does more to a layer. TFLite's dynamic-range int8 stays within 5 half steps
-with random weights (tests/parity_tf asserts 8), and comes to 25 in one layer of the shipped classifier. What changes a
-layer by less than the tolerance, at least 6%, can't be seen in such a port: compare the file before it was quantized.
+``replay`` what rounding does to each layer is measured (``rounding``). int8 is different: the operands of a layer are
+rounded and their products summed exactly. Its floor is half a step of the largest value, and in ``replay``, which is
+the way to compare it, more if rounding the operands does more to a layer. TFLite's dynamic-range int8 stays within 5
+half steps with random weights (tests/parity_tf asserts 8), and reaches 25 in one layer of the shipped classifier. What
+changes a layer by less than the tolerance, at least 6%, can't be seen in such a port: compare the file before it was
+quantized.
 
-No verdict rests on what isn't finite: NaN and infinity on either side are infinitely far, and a floor that
-isn't finite allows nothing. However high a floor is, an error of more than half is never right: a tensor of zeros
-has 1.
+Numbers that aren't finite are never right: NaN and infinity on either side are infinitely far, and a floor that isn't
+finite allows nothing. Nor is an error of more than half, however high the floor: a tensor of zeros has 1.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -37,17 +37,17 @@ UNITS = {  # of rounding, over the largest magnitude; int8's is half a step of 2
     "float16": 2.0**-11,
     "int8": 2.0**-8,
 }
-LARGEST = 0.5  # error that's ever allowed
-_ENOUGH = 64  # different values that a tensor must have before its precision is believed
-_SHARE = 0.1  # of a port's tensors must have been rounded to a precision before it counts as the port's
+MAX_ERROR = 0.5  # that is ever allowed
+_MIN_VALUES = 64  # different ones, from which a tensor's precision is told
+_SHARE = 0.1  # of a port's tensors that must be rounded to a precision before it counts as the port's
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far ``found`` is from ``expected``; the worst element's place and both values."""
+    """How far ``found`` is from ``expected``; the worst element's index and both values."""
 
     max_abs: float
-    error: float  # max_abs over the largest magnitude expected; infinite where either side isn't finite
+    error: float  # max_abs over the largest magnitude expected; infinite if either side isn't finite
     relative_l2: float
     cosine: float
     worst: tuple[int, ...]
@@ -56,7 +56,10 @@ class Difference:
 
 
 def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
-    """The differences between two tensors of one shape; what isn't finite, in either, is infinitely far."""
+    """The differences between two tensors of one shape; what isn't finite, in either, is infinitely far.
+
+    Raises ValueError if the shapes differ.
+    """
     theirs, ours = _alike(found, expected)
     if ours.size == 0:
         return Difference(0.0, 0.0, 0.0, 1.0, (), 0.0, 0.0)
@@ -76,9 +79,9 @@ def measure(found: np.ndarray, expected: np.ndarray) -> Difference:
 
 
 def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How far each element is, never NaN: infinitely where either isn't finite.
+    """How far each element is off, float64; infinitely, never NaN, if either isn't finite.
 
-    Any shape twice, float64 -> the same
+    (...), (...) -> (...)
     """
     with np.errstate(all="ignore"):
         off = np.asarray(np.abs(found - expected))
@@ -87,7 +90,10 @@ def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest magnitude expected: ``measure``'s, without the rest."""
+    """The largest difference over the largest magnitude expected: ``measure``'s, without the rest.
+
+    Raises ValueError if the shapes differ.
+    """
     theirs, ours = _alike(found, expected)
     return _ratio(float(distances(theirs, ours).max(initial=0.0)), _largest(ours))
 
@@ -99,15 +105,15 @@ def _alike(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _largest(values: np.ndarray) -> float:
-    """The largest finite magnitude; 0 where there is none."""
+    """The largest finite magnitude; 0 if there is none."""
     magnitudes = np.abs(values)
     largest = float(magnitudes.max(initial=0.0))
     return largest if math.isfinite(largest) else float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
 
 
 def allowed(noise: float, multiple: float = MULTIPLE) -> float:
-    """The largest error that's right where the noise floor, in the port's precision, is ``noise``."""
-    return min(multiple * noise, LARGEST) if math.isfinite(noise) else 0.0
+    """The largest error that's right if the noise floor, in the port's precision, is ``noise``."""
+    return min(multiple * noise, MAX_ERROR) if math.isfinite(noise) else 0.0
 
 
 def floor(noise: float, precision: str = "float32") -> float:
@@ -118,10 +124,10 @@ def floor(noise: float, precision: str = "float32") -> float:
 
 
 def precision_of(tensors: Iterable[np.ndarray]) -> str:
-    """The coarsest precision that a share of the tensors has been rounded to, whatever dtype they are stored in.
+    """The coarsest precision that a share of the tensors is rounded to, whatever dtype they are stored in.
 
-    Told by the numbers: float16's fit float16 exactly. Integers (a quantized port's) count as int8; a port that
-    stored them as floats must say so.
+    It's told by the numbers: float16's fit float16 exactly. Integers (a quantized port's) count as int8; if they're
+    stored as floats, the user must say so.
     """
     names = [name for name in map(_precision, tensors) if name is not None]
     common = [name for name in UNITS if names.count(name) > _SHARE * len(names)]
@@ -129,7 +135,7 @@ def precision_of(tensors: Iterable[np.ndarray]) -> str:
 
 
 def precisions_of(tensors: Mapping[str, np.ndarray], precision: str) -> dict[str, str]:
-    """Each tensor's own precision where it's coarser than the port's, ``precision``."""
+    """Each tensor's own precision if it's coarser than ``precision``, the port's; else that."""
     own = {name: _precision(tensor) or precision for name, tensor in tensors.items()}
     return {name: max(precision, found, key=UNITS.__getitem__) for name, found in own.items()}
 
@@ -139,7 +145,7 @@ def _precision(tensor: np.ndarray) -> str | None:
         return "int8"
     values = np.unique(tensor.ravel()[:4096].astype(np.float64))
     values = values[np.isfinite(values)]
-    if values.size < _ENOUGH:
+    if values.size < _MIN_VALUES:
         return None
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)

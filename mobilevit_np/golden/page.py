@@ -1,8 +1,8 @@
 """A comparison as a page: the network as a column of blocks colored by error.
 
-The page stands alone (``page``) and holds, for every tensor, the comparison's numbers and pictures of both tensors and
-their difference (``pictures``). Its size is bounded: the pictures get ``PICTURE_BYTES`` together, and where the
-tensors are more than that, fewer channels are kept of each and larger maps are thinned. The first bad one keeps most.
+The page is one file (``pages``) and has, for every tensor, the comparison's numbers and pictures of both tensors and
+their difference (``pictures``). Its size is bounded: all pictures together get ``PICTURE_BYTES``, and if the tensors
+are more than that, fewer channels are kept of each and larger maps are thinned. The first bad one keeps the most.
 The numbers are always those of all elements.
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -19,38 +19,36 @@ from typing import Any
 import numpy as np
 
 from ..config import NetworkConfig
-from ..errors import InputError
 from ..pages import assemble, number, plain_name, script_json, text
-from .comparison import Comparison, Row, compare_matched, pair_up
+from .comparison import Comparison, Row, compare_paired, pair_up
 from .file import OPERATOR, PIXELS, Golden
 from .layouts import MAP, kind_of
 from .matching import Matching
-from .measure import MULTIPLE, allowed
+from .measure import allowed
 from .network import Network
 from .pictures import View, pictures, view_of
 from .replay import reference_tensors
-from .tables import remarks, verdict
+from .tables import remarks, some, verdict
 
-PICTURE_BYTES = 4 << 20  # of all pictures together; base64 makes a third more of it
+PICTURE_BYTES = 4 << 20  # of all pictures together; a third more in base64
 _DETAIL = ((12, 96), (8, 64), (6, 48), (4, 32), (3, 24), (2, 16), (1, 8), (0, 0))  # slices of a tensor, their side
-_FINEST = (12, 128)  # of the first bad one, whatever the rest have to do with
+_FINEST = (12, 128)  # of the first bad one, whatever is left for the rest
 _STEPS = (1 / 16, 1 / 4, 1.0, 10.0, 1e3, 1e6)  # of the allowed error: where one color ends and the next begins
 _WITHIN = 2  # the last color of what is within tolerance
 _STAGE = re.compile(r"^(.*?\.layer\.\d+)(?:\.|$)")
-_LONGEST_LINE = 1000
-_STRANGERS = 4  # of the port's unmatched tensors in a row, by name
-_ALONE, _PILED = "layer alone", "end to end"
+_MAX_LINE = 1000
+_MAX_STRANGERS = 4  # of the port's unmatched tensors in a row, by name
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What the page shows: two comparisons of one port where it was replayed, and the tensors behind the first."""
+    """What the page shows: a comparison, or two if the port was replayed, and the tensors behind the first."""
 
     golden: Golden
     matching: Matching
     comparison: Comparison
-    expected: Mapping[str, np.ndarray]  # what the port's tensors are held against
-    plain: Comparison | None = None  # the other, end to end, where ``comparison`` is a replay
+    expected: Mapping[str, np.ndarray]  # what the port's tensors are compared with
+    end_to_end: Comparison | None = None  # the second, if ``comparison`` is a replay
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # a path -> the port's after it, unmatched
 
 
@@ -60,24 +58,21 @@ def compare_for_page(
     *,
     network: Network | None = None,
     replayed: bool | None = None,
-    mapping: Mapping[str, str | list[str]] | None = None,
-    by: str = "auto",
-    precision: str | None = None,
-    multiple: float = MULTIPLE,
+    **options: Any,
 ) -> Compared:
-    """``golden.compare``, with all that ``compare_page`` needs besides. Raises InputError as that does."""
-    paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
-    matching, plain = paired.matching, compare_matched(golden, paired)
+    """What ``compare_page`` shows. Arguments and errors are those of ``golden.compare``."""
+    paired = pair_up(golden, port, network, **options)
+    matching, end_to_end = paired.matching, compare_paired(golden, paired)
     strangers = _strangers(port, matching)
     if network is None or replayed is False:
-        return Compared(golden, matching, plain, golden.tensors, strangers=strangers)
-    locally = compare_matched(golden, paired, network)
+        return Compared(golden, matching, end_to_end, golden.tensors, strangers=strangers)
+    locally = compare_paired(golden, paired, network)
     expected = reference_tensors(network, golden, matching.tensors)
-    return Compared(golden, matching, locally, expected, plain, strangers)
+    return Compared(golden, matching, locally, expected, end_to_end, strangers)
 
 
 def _strangers(port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, tuple[str, ...]]:
-    """What matches nothing, by the path after which the port computes it."""
+    """The port's tensors that match nothing, by the path that they follow in the port."""
     paths = {pair.name: path for path, pair in matching.found.items()}
     unknown, found, path = set(matching.unknown), dict[str, tuple[str, ...]](), ""
     for name in port:
@@ -88,19 +83,13 @@ def _strangers(port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, 
 
 
 def compare_page(compared: Compared, *, port: str = "port", picture_bytes: int = PICTURE_BYTES) -> str:
-    """The page, as HTML. ``port`` is what the port's file is called.
-
-    Raises InputError where nothing was compared.
-    """
+    """The page, as HTML. ``port`` is the name of the port's file."""
     comparison = compared.comparison
-    if not comparison.rows:
-        raise InputError("there is nothing to show: no tensor was compared")
     paths = _paths(compared)
-    start = _start(comparison)
-    columns = [_ALONE, _PILED] if compared.plain else [""]
+    columns = ["layer alone", "end to end"] if compared.end_to_end else [""]
     data = {
-        "start": paths.index(start),
-        "sides": [_reference(comparison), "port"],
+        "start": paths.index(_start(comparison)),
+        "sides": ["reference" if comparison.replayed else "golden", "port"],
         "about": (
             "The reference was run on the port’s own input to this layer: what is off here is the layer’s own doing."
             if comparison.replayed
@@ -121,7 +110,7 @@ def compare_page(compared: Compared, *, port: str = "port", picture_bytes: int =
             "allowed": text(_times(comparison.multiple)),
             "heads": "".join(f"<span>{text(head)}</span>" for head in columns if head),
             "blocks": _blocks(compared, paths),
-            "lanes": "two" if compared.plain else "one",
+            "lanes": "two" if compared.end_to_end else "one",
             "data": script_json(data),
         },
     )
@@ -131,13 +120,14 @@ def compare_page(compared: Compared, *, port: str = "port", picture_bytes: int =
 
 
 def _verdict(compared: Compared, paths: Sequence[str]) -> str:
-    comparison = compared.comparison
-    state, mark = ("ok", _mark(True)) if comparison.ok else ("off", _mark(False))
-    say = f'<p class="say"><span aria-hidden="true">{mark}</span> {text(_sentence(verdict(comparison)))}</p>'
-    first, last, piled = comparison.first_bad, comparison.last_good, compared.plain and compared.plain.first_bad
-    lines = _go("First bad", first, paths) + _go("Last good", last, paths) if first else ""
-    if piled and (first is None or piled.path != first.path):
-        lines += _go("First bad end to end", piled, paths)
+    comparison, end_to_end = compared.comparison, compared.end_to_end
+    mark, sentence = _mark(comparison.ok), text(_sentence(verdict(comparison)))
+    say = f'<p class="say"><span aria-hidden="true">{mark}</span> {sentence}</p>'
+    first, other = comparison.first_bad, end_to_end.first_bad if end_to_end else None
+    lines = _go("First bad", first, paths) + _go("Last good", comparison.last_good, paths) if first else ""
+    if other and (first is None or other.path != first.path):
+        lines += _go("First bad end to end", other, paths)
+    state = "ok" if comparison.ok else "off"
     return f'<div class="verdict {state}">{say}{f"<dl>{lines}</dl>" if lines else ""}</div>'
 
 
@@ -150,7 +140,7 @@ def _go(label: str, row: Row | None, paths: Sequence[str]) -> str:
 
 def _worst(row: Row) -> str:
     if row.difference is None:
-        return f"has shape {row.shape}, which is no layout of it"
+        return f"has shape {row.shape}, which fits no layout of it"
     d, far = row.difference, _far(row.multiple)
     if row.ok:
         return far
@@ -159,24 +149,15 @@ def _worst(row: Row) -> str:
 
 def _facts(compared: Compared) -> str:
     golden = compared.golden
-    lines = [_sentence(plain_name(line, _LONGEST_LINE)) for line in remarks(compared.comparison)]
-    weights = golden.weights.get("name") or str(golden.weights.get("sha256", ""))[:12]
-    about = [golden.task, golden.dtype, f"weights {weights}" if weights else "", _input(golden)]
+    lines = [_sentence(plain_name(line, _MAX_LINE)) for line in remarks(compared.comparison)]
+    weights, name = golden.weights.get("name") or str(golden.weights.get("sha256", ""))[:12], golden.input.get("name")
+    about = [golden.task, golden.dtype, f"weights {weights}" if weights else "", f"input {name}" if name else ""]
     lines.insert(0, "Golden: " + ", ".join(plain_name(each) for each in about if each))
     return "".join(f"<li>{text(line)}</li>" for line in lines)
 
 
-def _input(golden: Golden) -> str:
-    name = golden.input.get("name")
-    return f"input {name}" if name else ""
-
-
 def _sentence(line: str) -> str:
     return f"{line[:1].upper()}{line[1:]}."
-
-
-def _reference(comparison: Comparison) -> str:
-    return "reference" if comparison.replayed else "golden"
 
 
 def _legend(multiple: float) -> str:
@@ -193,14 +174,12 @@ def _legend(multiple: float) -> str:
 
 def _paths(compared: Compared) -> list[str]:
     """Every tensor that's shown, in order of execution: those compared, and those the port lacks."""
-    shown = {row.path for row in compared.comparison.rows} | set(compared.comparison.missing)
-    if compared.plain:
-        shown |= {row.path for row in compared.plain.rows}
+    shown = {*_by_path(compared.comparison), *compared.comparison.missing, *_by_path(compared.end_to_end)}
     return [path for path in compared.golden.tensors if path in shown]
 
 
 def _start(comparison: Comparison) -> str:
-    """What is shown first: the first bad one, or that nearest to it."""
+    """What is shown first: the first bad tensor, else the one nearest to the tolerance."""
     if comparison.first_bad:
         return comparison.first_bad.path
     return max(comparison.rows, key=lambda row: row.multiple / comparison.multiple).path
@@ -223,12 +202,9 @@ def _blocks(compared: Compared, paths: Sequence[str]) -> str:
 
 
 def _stranger(names: Sequence[str]) -> str:
-    """The port's tensors that match nothing, where it computes them."""
-    if not names:
-        return ""
-    shown = ", ".join(plain_name(name) for name in names[:_STRANGERS])
-    more = f" and {len(names) - _STRANGERS} more" if len(names) > _STRANGERS else ""
-    return f'<p class="stranger">the port’s own: {text(shown)}{more}</p>'
+    """The port's tensors that match nothing, in their place."""
+    shown = some(tuple(map(plain_name, names)), _MAX_STRANGERS)
+    return f'<p class="stranger">the port’s own: {text(shown)}</p>' if names else ""
 
 
 def _within(path: str, stage: str) -> str:
@@ -236,14 +212,14 @@ def _within(path: str, stage: str) -> str:
 
 
 def _blocks_of(compared: Compared) -> Callable[[str, int, str], str]:
-    """What makes a block of a path, its number, and the name it's shown under."""
-    comparison, plain = compared.comparison, compared.plain
-    rows, piled = _by_path(comparison), _by_path(plain)
+    """A function that makes the block for a path, with its number and the name it's shown under."""
+    comparison, end_to_end = compared.comparison, compared.end_to_end
+    rows, others = _by_path(comparison), _by_path(end_to_end)
     first, last = comparison.first_bad, comparison.last_good
     tags = {row.path: tag for row, tag in ((last, "last good"), (first, "first bad")) if row}
 
     def block(path: str, index: int, shown: str) -> str:
-        cells = _cell(rows.get(path), comparison) + (_cell(piled.get(path), plain) if plain else "")
+        cells = _cell(rows.get(path), comparison) + (_cell(others.get(path), end_to_end) if end_to_end else "")
         lead, dot, end = plain_name(shown).rpartition(".")
         tag = tags.get(path, "")
         badge = f' <span class="tag {tag.replace(" ", "-")}">{tag}</span>' if tag else ""
@@ -318,15 +294,15 @@ def _breakable(name: str) -> str:
 
 
 def _tensors(compared: Compared, paths: Sequence[str], picture_bytes: int) -> list[dict[str, Any]]:
-    rows, piled = _by_path(compared.comparison), _by_path(compared.plain)
+    rows, others = _by_path(compared.comparison), _by_path(compared.end_to_end)
     views = {path: view for path in paths if (view := _view(compared, path, rows.get(path)))}
     first = compared.comparison.first_bad
     detail = _detail(views, first.path if first else "", picture_bytes)
-    return [_tensor(compared, path, rows.get(path), piled.get(path), views.get(path), detail(path)) for path in paths]
+    return [_tensor(compared, path, rows.get(path), others.get(path), views.get(path), detail(path)) for path in paths]
 
 
 def _view(compared: Compared, path: str, row: Row | None) -> View | None:
-    """How to look at a tensor; None where there's nothing to look at."""
+    """How to draw a tensor; None if there's nothing to draw."""
     if row is None or row.difference is None:
         return None
     pixels = compared.golden.tensors.get(PIXELS)
@@ -342,32 +318,30 @@ def _patch_size(golden: Golden) -> int:
 
 
 def _detail(views: Mapping[str, View], first: str, picture_bytes: int) -> Callable[[str], tuple[int, int]]:
-    """How many slices of which side each tensor gets: the most that lets all of them into ``picture_bytes``."""
+    """How many slices of which side each tensor gets: the most with which all fit into ``picture_bytes``."""
 
     def cost(path: str, detail: tuple[int, int]) -> int:
         return 3 * int(np.prod(views[path].drawn(*detail)))
 
-    finest = _FINEST
     if first not in views or cost(first, _FINEST) > picture_bytes / 2:
         first = ""
-    left = picture_bytes - (cost(first, finest) if first else 0)
+    left = picture_bytes - (cost(first, _FINEST) if first else 0)
     others = [path for path in views if path != first]
-    level = next(
-        level for level in _DETAIL if sum(cost(path, level) for path in others) <= left or level == _DETAIL[-1]
-    )
-    return lambda path: finest if path == first else level
+    fitting = (level for level in _DETAIL if sum(cost(path, level) for path in others) <= left)
+    level = next(fitting, _DETAIL[-1])
+    return lambda path: _FINEST if path == first else level
 
 
 def _tensor(
-    compared: Compared, path: str, row: Row | None, piled: Row | None, view: View | None, detail: tuple[int, int]
+    compared: Compared, path: str, row: Row | None, other: Row | None, view: View | None, detail: tuple[int, int]
 ) -> dict[str, Any]:
     golden = compared.golden.tensors[path]
     tensor: dict[str, Any] = {
         "path": plain_name(path),
         "state": _state(row),
-        "status": _status(row, piled, compared.comparison),
-        "about": _about(compared, path, golden, row or piled),
-        "numbers": _numbers([row, piled] if compared.plain else [row]),
+        "status": _status(row, other, compared.comparison),
+        "about": _about(compared, path, golden, row or other),
+        "numbers": _numbers([row, other] if compared.end_to_end else [row]),
     }
     if view is not None and row is not None and row.difference is not None:
         expected, found = compared.expected[path], compared.matching.found[path].tensor
@@ -376,11 +350,11 @@ def _tensor(
     return tensor
 
 
-def _status(row: Row | None, piled: Row | None, comparison: Comparison) -> str:
+def _status(row: Row | None, other: Row | None, comparison: Comparison) -> str:
     if row is None:
-        return "Not in the port: nothing to compare." if piled is None else "Not reached by the replay."
+        return "Not in the port: nothing to compare." if other is None else "Not reached by the replay."
     if row.difference is None:
-        return f"Its shape {row.shape} is no layout of the golden's."
+        return f"Its shape {row.shape} fits no layout of the golden's."
     words = "Within tolerance" if row.ok else "Off" if row.reaches else "Off, and reaching nothing that comes after"
     return f"{words}: {_far(row.multiple)}, where {_times(comparison.multiple)} is allowed."
 
@@ -401,7 +375,7 @@ def _axes(path: str, golden: np.ndarray) -> str:
 
 
 def _numbers(rows: Sequence[Row | None]) -> list[list[str]]:
-    """The table: a name, and a value for each of the comparisons."""
+    """The table's lines: a name, and a value for each comparison."""
     return [[name, *("–" if row is None else value(row) for row in rows)] for name, value in _NUMBERS.items()]
 
 

@@ -1,12 +1,11 @@
 """The reference run on the port's own tensors, so that each layer's error is its own.
 
-One wrapper on every path does it. ``feed`` lets a module compute what it would, keeps that beside the port's
-tensor of the same path, and hands on the port's tensor in place of it: the next module is fed what the port's next
-module was fed. Nothing piles up; a layer after a wrong one is right if it's right. Where the port has no tensor for a
-path, ours goes on.
+One wrapper on every path does it. ``feed`` lets a module compute its output, keeps that, and returns the port's tensor
+of the same path instead: the next module is fed what the port's next module was fed. Errors don't accumulate; a layer
+after a wrong one is judged by itself. If the port has no tensor for a path, ours is passed on.
 
-The noise floor is local too: the same replay in float32, layer by layer beside the float64 one, and for a port in
-half precision or int8 another that rounds as it does (``rounding``).
+The noise floor is local too: the same replay in float32, compared layer by layer with the float64 one, and for a port
+in half precision or int8 another that rounds as such a port does (``rounding``).
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -25,15 +24,14 @@ from ..scope import Scope
 from .file import IMAGE, PIXELS, Golden
 from .measure import UNITS, Difference, error, floor, measure
 from .network import Network, check_input, make_pixel_values, name_of_output
-from .rounding import rounding_noise, roundings
+from .rounding import Plant, rounding_noise, roundings
 
 _RESIZED = (".unfolding", ".folding")  # where maps that aren't whole patches are resized
-Plant = Callable[[Scope], Scope]
 
 
 @dataclass(frozen=True)
-class Local:
-    """How far the port's tensor is from what the reference gives for the port's own input, and the noise there."""
+class Measured:
+    """How far the port's tensor is from the one expected, and the noise floor there, in the tensor's precision."""
 
     difference: Difference
     noise: float
@@ -41,16 +39,16 @@ class Local:
 
 
 class _ReachedError(Exception):
-    """The one tensor that was asked for has been computed: the rest of the network needn't be."""
+    """The one tensor that was asked for is computed: the rest of the network needn't be."""
 
 
 def replay(
     network: Network, golden: Golden, port: Mapping[str, np.ndarray], precisions: Mapping[str, str]
-) -> dict[str, Local]:
+) -> dict[str, Measured]:
     """For every path that the port has a tensor for, in order of execution: how far it is from the reference there.
 
-    ``port`` is under our paths and in our layout. The noise is the floor in the tensor's precision: float32's, scaled
-    for float64; and measured for those that are coarser.
+    ``port`` is under our paths and in our layout. The noise floor is that of the tensor's precision: float32's, scaled
+    for float64; measured for coarser ones.
     """
     exact = reference_tensors(network, golden, port)
     coarse = reference_tensors(network, golden, port, dtype=np.float32)
@@ -60,7 +58,7 @@ def replay(
         paths = [path for path in exact if precisions[path] == precision]
         rounded = reference_tensors(network, golden, port, plant=plant) if paths else {}
         floors |= {path: max(floors[path], rounding_noise(rounded[path], exact[path], precision)) for path in paths}
-    return {path: Local(measure(port[path], ours), floors[path], ours) for path, ours in exact.items()}
+    return {path: Measured(measure(port[path], ours), floors[path], ours) for path, ours in exact.items()}
 
 
 def reference_tensors(
@@ -73,17 +71,18 @@ def reference_tensors(
     everything: bool = False,
     dtype: Any = np.float64,
 ) -> dict[str, np.ndarray]:
-    """What the reference gives for the port's own inputs, for every path that the port has, in order of execution.
+    """What the reference outputs for the port's own inputs, for every path that the port has, in order of execution.
 
-    ``plant`` switches mistakes on. With ``target`` only that path's tensor is computed, and of the rest no more than
-    that takes: empty where the run doesn't reach it. With ``everything`` the paths that the port hasn't are told too.
+    ``plant`` plants mistakes. With ``target`` only that path's tensor is computed, and of the rest no more than that
+    takes; the result is empty if the run doesn't reach it. With ``everything`` the paths that the port hasn't got are
+    included.
     """
     scope = network.scope(dtype)
     planted = scope if plant is None else plant(scope)
     ours: dict[str, np.ndarray] = {}
 
     def keep(path: str, output: np.ndarray) -> np.ndarray:
-        """``output`` is ours; what's handed back is the port's where it has it."""
+        """Keep ``output``, which is ours; return the port's tensor, if it has one."""
         name = name_of_output(path)
         if name not in port:
             if everything:
@@ -98,7 +97,7 @@ def reference_tensors(
     def feed(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
         name = name_of_output(here.path)
         if target is not None and name in port and not _leads_to(here.path, target):
-            return port[name].astype(dtype)  # not asked for: no need to compute it
+            return port[name].astype(dtype)  # not asked for, so it needn't be computed
         return keep(here.path, compute(x, here, *args, **kwargs))
 
     given = check_input(_pixel_values(golden, network, planted), network)
@@ -108,10 +107,10 @@ def reference_tensors(
 
 
 def _noise(path: str, coarse: np.ndarray, exact: np.ndarray) -> float:
-    """float32's noise floor; 0 where there's none that's a number, which excuses nothing.
+    """float32's noise floor; 0, which excuses nothing, if it isn't finite.
 
-    A resize has more than its values show: ports compute positions in float32 too. A position's rounding is one unit
-    of the map's side, and we compute positions in float64 in either run.
+    A resize has more noise than its values show: ports compute positions in float32 too. A position's rounding is one
+    unit of the map's side, and we compute positions in float64 in both runs.
     """
     found = error(coarse, exact)
     found = found if math.isfinite(found) else 0.0
@@ -122,7 +121,7 @@ def _noise(path: str, coarse: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _pixel_values(golden: Golden, network: Network, planted: Scope) -> np.ndarray:
-    """Made from the stored photo, with what mistakes are planted in the preprocessing; the stored ones without it."""
+    """Made from the stored photo, with any mistakes planted in the preprocessing; without a photo, the stored ones."""
     if IMAGE in golden.tensors:
         return make_pixel_values(golden.tensors[IMAGE], network.profile, planted)
     return golden.tensors[PIXELS]

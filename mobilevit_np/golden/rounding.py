@@ -1,11 +1,11 @@
 """What rounding to a coarser precision does to each layer: the noise floors of int8, float16 and bfloat16 ports.
 
-Half a step of its output is a fair floor for most layers of a quantized port, but not for one that adds up large
-products which nearly cancel: its operands' rounding remains where the products don't. So the reference is run once more
-with operands in int8's steps, as TFLite's dynamic range rounds them. Attention's two products have no weights, and stay
-in float there.
+Half a step of its output is a fair floor for most layers of a quantized port, but not for one that sums large products
+which nearly cancel: the products vanish, the rounding of their operands stays. So the reference is run once more with
+operands in int8's steps, as TFLite's dynamic range rounds them. Attention's two products have no weights, and stay in
+float there.
 
-A port in half precision rounds its weights, what every layer gives, and the scores between attention's two products; it
+A port in half precision rounds its weights, every layer's output, and the scores between attention's two products; it
 sums in float32. PyTorch's stay within 3.5 times what that does to a layer (tests/parity/test_half.py asserts 5).
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -21,28 +21,27 @@ import numpy as np
 
 from .. import ops
 from ..scope import Scope
-from .measure import LARGEST, MULTIPLE, UNITS, error
+from .measure import MAX_ERROR, MULTIPLE, UNITS, error
 from .network import Network
 
 Plant = Callable[[Scope], Scope]
-_ROUNDINGS = {"int8": 2, "float16": 6, "bfloat16": 6}  # times what rounding does to a layer are allowed
-_COPIED = {"int8": 1.0, "float16": 1 / 8, "bfloat16": 1 / 8}  # units of rounding that are the least floor
-_SMALLEST = 1024  # numbers in a weight: TFLite leaves those with fewer in float
+_ROUNDINGS = {"int8": 2, "float16": 6, "bfloat16": 6}  # how many times what rounding does to a layer is allowed
+_COPIED = {"int8": 1.0, "float16": 1 / 8, "bfloat16": 1 / 8}  # the least floor, in units of rounding
+_MIN_QUANTIZED = 1024  # numbers in a weight: TFLite leaves smaller ones in float
 
 
 def rounding_noise(rounded: np.ndarray, exact: np.ndarray, precision: str) -> float:
-    """The floor that rounding calls for: ``MULTIPLE`` of it make ``_ROUNDINGS`` of what it does, at most half.
+    """The floor of which ``MULTIPLE`` times is ``_ROUNDINGS`` times what rounding does to a layer, or half if less.
 
-    No more than the least floor where the port's numbers aren't finite: they mustn't excuse the layer that they are fed
-    to.
+    It's the least floor if the port's numbers aren't finite: they mustn't excuse the layer that they are fed to.
     """
     cost = _ROUNDINGS[precision] * error(rounded, exact)
-    noise = min(cost, LARGEST) / MULTIPLE if math.isfinite(cost) else 0.0
+    noise = min(cost, MAX_ERROR) / MULTIPLE if math.isfinite(cost) else 0.0
     return max(noise, _COPIED[precision] * UNITS[precision])
 
 
 def roundings(network: Network) -> dict[str, Plant]:
-    """For each precision that rounds by itself: a function that wraps a scope so that it computes as such a port."""
+    """For each precision coarser than float32: a function that wraps a scope so that it rounds as such a port does."""
     return {
         "int8": _round_operands(network),
         "float16": _round_values(network, _to_float16),
@@ -51,7 +50,7 @@ def roundings(network: Network) -> dict[str, Plant]:
 
 
 def _round_values(network: Network, to_half: Callable[[np.ndarray], np.ndarray]) -> Plant:
-    """Weights, and what every module gives, in half precision."""
+    """Weights, and every module's output, in half precision."""
     weights = {name: to_half(tensor) for name, tensor in network.tensors.items()}
 
     def round_output(compute: Callable[..., np.ndarray], x: np.ndarray, *arguments: Any, **options: Any) -> np.ndarray:
@@ -73,7 +72,7 @@ def _to_float16(array: np.ndarray) -> np.ndarray:
 
 
 def _to_bfloat16(array: np.ndarray) -> np.ndarray:
-    """The nearest that has the upper half of float32's bits, ties to even."""
+    """The nearest numbers that need only the upper half of float32's bits; ties to even."""
     bits = array.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32).astype(array.dtype)
 
@@ -83,7 +82,7 @@ def _round_operands(network: Network) -> Plant:
 
     def multiply(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> Any:
         weight = network.tensors.get(f"{here.path}.weight")
-        if weight is None or weight.ndim < 2 or weight.size < _SMALLEST:  # a container, a normalization, or too small
+        if weight is None or weight.ndim < 2 or weight.size < _MIN_QUANTIZED:  # no product, or too small a weight
             return compute(x, here, *args, **kwargs)
         steps = {"weight": _around_zero(weight)}
         return compute(_from_least_to_largest(x, linear=weight.ndim == 2), here.with_tensors(steps), *args, **kwargs)
@@ -92,7 +91,7 @@ def _round_operands(network: Network) -> Plant:
 
 
 def _around_zero(weight: np.ndarray) -> np.ndarray:
-    """255 steps, evenly around 0, for each output.
+    """255 steps, symmetric around 0, for each output.
 
     (O, ...) -> (O, ...)
     """
@@ -102,7 +101,7 @@ def _around_zero(weight: np.ndarray) -> np.ndarray:
 
 
 def _from_least_to_largest(x: np.ndarray, *, linear: bool) -> np.ndarray:
-    """256 steps from the least to the largest value, 0 among them: of each token, or of each image's map.
+    """256 steps from the least to the largest value, 0 included, for each token or each image's map.
 
     (..., D), or (B, C, H, W) -> the same
     """

@@ -1,4 +1,4 @@
-"""Comparisons and diagnoses as lines of text, for terminals and for tests' messages.
+"""Comparisons and diagnoses as lines of text, for terminals and test messages.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -11,18 +11,18 @@ from .comparison import Comparison, Row
 from .diagnosis import Diagnosis, Finding, Misloaded, Unexplained
 from .file import LOGITS
 from .identity import Identity
-from .measure import LARGEST, allowed, floor
+from .measure import MAX_ERROR, allowed, floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
-_NAMES = 6  # shown of a list of names
-_MOST = {"float16": 1.0, "int8": 0.95}  # share of the errors that a precision must explain: int8 makes larger ones too
-_PRODUCTS = ({"convolution"}, {"query", "key", "value", "dense"})  # all of a kind, where a precision is coarser
-_NEARLY_ALL = 0.9
+_MAX_NAMES = 6  # shown of a list
+_EXPLAINED = {"float16": 1.0, "int8": 0.95}  # share of errors that a precision must explain: int8 has larger ones too
+_PRODUCTS = ({"convolution"}, {"query", "key", "value", "dense"})  # kinds of layers that a coarser precision changes
+_NEARLY_ALL = 0.9  # of a kind
 _HEADER = f"{'':5}{'max abs':>9} {'error':>9} {'x noise':>9} {'rel L2':>9} {'cosine':>11}  tensor"
 
 
 def comparison_lines(comparison: Comparison, *, everything: bool = False) -> list[str]:
-    """The verdict, the last good and the first bad layer, and the table; all of it with ``everything``."""
+    """The verdict, the last good and the first bad layer, and the table; every row of it with ``everything``."""
     rows, bad = comparison.rows, comparison.bad
     lines = [*_size(comparison), *_answer(comparison), verdict(comparison)]
     if comparison.first_bad:
@@ -51,12 +51,12 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     for unexplained in diagnosis.unexplained:
         lines += _unexplained(unexplained)
     if diagnosis.still_wrong:
-        lines.append(f"off as well, and not looked into: {_some(diagnosis.still_wrong)}")
+        lines.append(f"off as well, but not examined: {some(diagnosis.still_wrong)}")
     return [*lines, *remarks(comparison), *_hidden(diagnosis)]
 
 
 def first_change(diagnosis: Diagnosis) -> str:
-    """The one thing to do now: load the weights as they should be, then mend the first layer that's wrong."""
+    """The one thing to do now: load the weights as they should be, else fix the first wrong layer."""
     order = [row.path for row in diagnosis.comparison.rows]
     steps = [(order.index(finding.path), finding.mistake.remedy) for finding in diagnosis.findings]
     for each in diagnosis.unexplained:
@@ -79,18 +79,18 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _size(comparison: Comparison) -> list[str]:
-    """That the port was run on another size: said before all else."""
+    """That the port was run on another size: said before everything else."""
     if comparison.other_size is None:
         return []
     height, width = comparison.other_size
     return [
-        f"the port's tensors are those of an input {height} high and {width} wide, which isn't the golden file's: feed "
-        "the port its pixel_values, or make a golden file of that size"
+        f"the port's tensors are those of an input {height} high and {width} wide, unlike the golden file's: feed the "
+        "port its pixel_values, or make a golden file of that size"
     ]
 
 
 def _answer(comparison: Comparison) -> list[str]:
-    """That the network's answer is right, where it is and something before it isn't: said first."""
+    """That the network's answer is right, if it is while something before it isn't: said first."""
     row = comparison.answer
     if row is None or not row.ok or not (comparison.bad or comparison.idle):
         return []
@@ -100,7 +100,7 @@ def _answer(comparison: Comparison) -> list[str]:
 
 def _place(row: Row) -> str:
     if row.difference is None:
-        return f"{row.path}: the port's {row.name!r} has shape {row.shape}, which is no layout of it"
+        return f"{row.path}: the port's {row.name!r} has shape {row.shape}, which fits no layout of it"
     d = row.difference
     return (
         f"{row.path}: error {d.error:.2g}, {row.multiple:.2g} x noise; "
@@ -126,25 +126,24 @@ def _row(row: Row) -> str:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """How the tensors found each other, what only one side has, and what else a reader should know."""
+    """How the tensors were matched, what only one side has, and what else a reader should know."""
     lines = [f"matched by {comparison.how}; {_layouts(comparison)}"]
     lines += _weights(comparison.identity)
     if comparison.idle:
-        lines.append(f"off, but reaching nothing that comes after: {_some(tuple(row.path for row in comparison.idle))}")
-    if comparison.missing:
-        lines.append(
-            f"{len(comparison.missing)} of the golden's tensors are not in the port: {_some(comparison.missing)}"
-        )
-    if comparison.unknown:
-        lines.append(f"{len(comparison.unknown)} of the port's tensors match nothing: {_some(comparison.unknown)}")
-    if comparison.absent:
-        lines.append(f"{len(comparison.absent)} of the map's names are not in the port: {_some(comparison.absent)}")
+        lines.append(f"off, but reaching nothing that comes after: {some(tuple(row.path for row in comparison.idle))}")
+    for names, what in (
+        (comparison.missing, "of the golden's tensors are not in the port"),
+        (comparison.unknown, "of the port's tensors match nothing"),
+        (comparison.absent, "of the map's names are not in the port"),
+    ):
+        if names:
+            lines.append(f"{len(names)} {what}: {some(names)}")
     undefined = tuple(row.path for row in comparison.rows if not row.finite)
     if undefined:
-        lines.append(f"NaN or infinity, there or in what it's held against, which is never right: {_some(undefined)}")
-    noisy = tuple(row.path for row in comparison.rows if row.finite and comparison.multiple * row.noise > LARGEST)
+        lines.append(f"NaN or infinity, here or in the tensor compared with, which is never right: {some(undefined)}")
+    noisy = tuple(row.path for row in comparison.rows if row.finite and comparison.multiple * row.noise > MAX_ERROR)
     if noisy:
-        lines.append(f"the noise is too high for a fine verdict, so {LARGEST:.0%} is allowed: {_some(noisy)}")
+        lines.append(f"too noisy for a fine verdict, so {MAX_ERROR:.0%} is allowed: {some(noisy)}")
     if not comparison.ok and not comparison.replayed:
         lines.append("every layer after the first bad one is fed its error; --replay shows which are wrong themselves")
     return lines
@@ -154,35 +153,36 @@ def _weights(identity: Identity | None) -> list[str]:
     """Which of the golden's parameters the port hasn't got, or not as it should."""
     if identity is None:
         return []
-    lines = [f"weights: {each.parameter} {each.how}: the port's {each.name}" for each in identity.misplaced[:_NAMES]]
-    if len(identity.misplaced) > _NAMES:
-        lines.append(f"weights: and {len(identity.misplaced) - _NAMES} more that aren't as they should be")
-    if identity.never_loaded:
-        lines.append(f"weights: the port has nothing like {len(identity.never_loaded)}: {_some(identity.never_loaded)}")
-    if identity.unknown:
-        lines.append(f"weights: {len(identity.unknown)} of the port's are none of ours: {_some(identity.unknown)}")
+    misplaced, lost, unknown = identity.misplaced, identity.never_loaded, identity.unknown
+    lines = [f"weights: {each.parameter} {each.how}: the port's {each.name}" for each in misplaced[:_MAX_NAMES]]
+    if len(misplaced) > _MAX_NAMES:
+        lines.append(f"weights: and {len(misplaced) - _MAX_NAMES} more that aren't as they should be")
+    if lost:
+        lines.append(f"weights: the port has nothing like {len(lost)}: {some(lost)}")
+    if unknown:
+        lines.append(f"weights: {len(unknown)} of the port's are none of ours: {some(unknown)}")
     return lines or [f"weights: all {identity.count} are in the port, as they should be"]
 
 
 def _coarser(comparison: Comparison) -> list[str]:
-    """A word on ports that compute in less than float32 and store it as float32: their numbers don't show it."""
+    """A hint for ports that compute in less than float32 and store it as float32, where it doesn't show."""
     if comparison.ok or not comparison.replayed or comparison.precision != "float32":
         return []
     kinds = [[row for row in comparison.rows if row.path.rpartition(".")[2] in kind] for kind in _PRODUCTS]
     if not any(sum(not row.ok for row in rows) >= _NEARLY_ALL * len(rows) > 0 for rows in kinds):
         return []
-    fitting = [precision for precision in _MOST if _explained_by(precision, comparison)]
+    fitting = [precision for precision in _EXPLAINED if _explained_by(precision, comparison)]
     if not fitting:
         return []
     makes = f"nearly every error is one that {' or '.join(fitting)} makes"
-    return [f"{makes}; if the port computes so, say it with --precision"]
+    return [f"{makes}; if the port computes in that, say so by --precision"]
 
 
 def _explained_by(precision: str, comparison: Comparison) -> bool:
     errors = [row.difference.error if row.difference else float("inf") for row in comparison.bad]
     limits = [allowed(floor(row.noise, precision), comparison.multiple) for row in comparison.bad]
     within = sum(error <= limit for error, limit in zip(errors, limits, strict=True))
-    return within >= _MOST[precision] * len(errors) and all(map(math.isfinite, errors))
+    return within >= _EXPLAINED[precision] * len(errors) and all(map(math.isfinite, errors))
 
 
 def _layouts(comparison: Comparison) -> str:
@@ -201,8 +201,8 @@ def _hidden(diagnosis: Diagnosis) -> list[str]:
 
 def _misloaded(number: int, misloaded: Misloaded, bad: int) -> list[str]:
     return [
-        f"{number}. weights: {_some(misloaded.parameters)}: {misloaded.how}",
-        f"   where     {_some(misloaded.paths)}: {len(misloaded.paths)} of the {bad} tensors that are off",
+        f"{number}. weights: {some(misloaded.parameters)}: {misloaded.how}",
+        f"   where     {some(misloaded.paths)}: {len(misloaded.paths)} of the {bad} tensors that are off",
         "   remedy    load it as the golden file's network has it, in the layout of the port's other weights",
         "",
     ]
@@ -220,9 +220,7 @@ def _finding(number: int, finding: Finding, bad: int) -> list[str]:
         f"   remedy    {mistake.remedy}",
     ]
     if finding.path == LOGITS:
-        lines.append(
-            "   note      told by the logits alone: give the port's inner tensors too, to be sure of the layer"
-        )
+        lines.append("   note      only the logits show it: give the port's inner tensors too, to be sure of the layer")
     if finding.also:
         lines.append(f"   or        {', '.join(finding.also)}: the same numbers here")
     return [*lines, ""]
@@ -235,10 +233,11 @@ def _unexplained(unexplained: Unexplained) -> list[str]:
     if unexplained.hint:
         lines.append(f"   {unexplained.hint}")
     if unexplained.ruled_out:
-        lines.append(f"   ruled out (they change it otherwise): {', '.join(unexplained.ruled_out)}")
+        lines.append(f"   ruled out (they change it, but otherwise): {', '.join(unexplained.ruled_out)}")
     return [*lines, ""]
 
 
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(name or "''" for name in names[:_NAMES]) + more
+def some(names: tuple[str, ...], most: int = _MAX_NAMES) -> str:
+    """The first ``most`` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(name or "''" for name in names[:most]) + more

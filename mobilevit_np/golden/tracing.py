@@ -1,7 +1,7 @@
-"""Making a golden: the network run in float64 and float32, and what each layer gives.
+"""Making a golden: the network run in float64 and float32, and every layer's output.
 
-The float64 run is what a port is compared with. The float32 run beside it measures the noise floor: how far honest
-float32 arithmetic strays at that very tensor, over the tensor's largest magnitude. Tolerances are multiples of it.
+The float64 run is what ports are compared with. The float32 run measures the noise floor: how far correct float32
+arithmetic strays at each tensor, over the tensor's largest magnitude. Tolerances are multiples of it.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,7 @@ from ..preprocess import decode, with_channels
 from ..scope import Scope
 from .file import IMAGE, LOGITS, PIXELS, Golden, read_tensors
 from .measure import error
-from .network import (
-    Network,
-    check_input,
-    input_facts,
-    make_pixel_values,
-    name_of_output,
-    profile_fields,
-)
+from .network import Network, check_input, input_facts, make_pixel_values, name_of_output
 
 TENSOR_SUFFIXES = (".npy", ".npz", ".safetensors")
 Wanted = Callable[[str], bool]
@@ -44,7 +38,8 @@ def trace(
     Pixel values are a float array (B, C, H, W) or (C, H, W). ``only`` keeps the activations whose path matches a
     shell-style pattern, ``depth`` those of at most so many names (``mobilevit.encoder.layer.2`` has four); inputs and
     logits are always kept. ``dtype`` is that of the activations, float64 or float32.
-    Raises InputError, ImageError, CheckpointError.
+    Raises InputError if the source doesn't fit the network or memory, if nothing matches ``only``, or for another
+    dtype; ImageError or CheckpointError if the photo or the file can't be read.
     """
     dtype = float_type(dtype, ("float64", "float32")).name
     given = _load(source, network)
@@ -61,14 +56,14 @@ def trace(
         tensors={**given, PIXELS: given[PIXELS].astype(dtype), **activations},
         noise=noise,
         dtype=dtype,
-        profile=profile_fields(profile),
+        profile=asdict(profile) if profile else None,
         weights=network.weights,
         input=input_facts(given, _name(source)),
     )
 
 
 def wanted(only: str | None, depth: int | None) -> Wanted:
-    """Whether a name is to be kept."""
+    """A function that says whether an activation is kept; see ``trace``."""
 
     def keep(name: str) -> bool:
         if name == LOGITS:
@@ -107,7 +102,7 @@ def _run(pixel_values: np.ndarray, network: Network, scope: Scope) -> None:
 
 
 def _load(source: Any, network: Network) -> dict[str, np.ndarray]:
-    """The inputs by name: pixel values in float32 (float64 where they were given so), before them the photo if any."""
+    """The inputs by name: pixel values in float32 (float64 if given so), and before them the photo, if there is one."""
     array = source if isinstance(source, np.ndarray) and source.dtype.kind == "f" else None
     if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in TENSOR_SUFFIXES:
         tensors = read_tensors(Path(source))[0]

@@ -114,7 +114,7 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
         "_ENOUGH_KNOWN = 0.5": "_ENOUGH_KNOWN = 0.1",
     },
     ("golden/measure.py", "golden_measure"): {
-        "return min(multiple * noise, LARGEST) if": "return multiple * noise if",
+        "return min(multiple * noise, MAX_ERROR) if": "return multiple * noise if",
         'return max(noise, UNITS["float32"]) *': "return noise *",
         "off[np.isnan(off)] = np.inf": "off[np.isnan(off)] = 0",
     },
@@ -125,7 +125,7 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
         'return max(found, UNITS["float32"] * math.sqrt(pixels))': "return found",
     },
     ("golden/rounding.py", "golden_comparison golden_adapters"): {
-        "or weight.ndim < 2 or weight.size < _SMALLEST:": "or weight.ndim < 2:",
+        "or weight.ndim < 2 or weight.size < _MIN_QUANTIZED:": "or weight.ndim < 2:",
     },
     ("golden/diagnosis.py", "golden_diagnosis"): {
         "key=lambda i: (-len(explained[i]), len(broken[i]), fitting[i][1])": "key=lambda i: fitting[i][1]",
