@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from tiny import save_tiny
@@ -305,7 +306,10 @@ def test_a_full_disk_is_not_called_the_network(number, server):
         locate("some/model")
 
 
-@pytest.mark.parametrize("place", [{"revision": 3}, {"revision": []}, {"cache": 3}, {"variant": 3}, {"subfolder": 3}])
+@pytest.mark.parametrize(
+    "place",
+    [{"revision": 3}, {"revision": []}, {"revision": Path("main")}, {"cache": 3}, {"variant": 3}, {"subfolder": 3}],
+)
 def test_places_that_are_no_names(place):
     with pytest.raises(InputError):
         locate("some/model", **place)

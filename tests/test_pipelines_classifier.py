@@ -220,6 +220,8 @@ def test_what_it_knows(tiny_classifier, tmp_path):
         ({"engine": ["reference"]}, InputError, "no engine"),
         ({"engine": "steam"}, InputError, "no engine 'steam'; known are reference"),
         ({"profile": "vanilla"}, ConfigError, "no preprocessing profile 'vanilla'; there are huggingface-classifier"),
+        ({"profile": 3}, ConfigError, "no preprocessing profile 3"),
+        ({"profile": ["timm"]}, ConfigError, "no preprocessing profile"),
     ],
 )
 def test_impossible_options(tiny_classifier, options, kind, words):

@@ -117,9 +117,10 @@ def locate(
     Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
     """
     text = as_text(where)
-    for name, value in {"revision": revision, "cache": cache}.items():
-        if not isinstance(value, (str, os.PathLike, NoneType)):
-            raise InputError(f"{name} must be a name or a path, not {value!r:.60}")
+    if not isinstance(revision, (str, NoneType)):
+        raise InputError(f"revision must be a branch, a tag or a commit, not {revision!r:.60}")
+    if not isinstance(cache, (str, os.PathLike, NoneType)):
+        raise InputError(f"cache must be a path, not {cache!r:.60}")
     options = {"token": token} if token is not None else {}
     options |= {"force_download": True} if force_download else {}
     place = _Place(needs, _checked(subfolder), variant, revision or hub.MAIN, cache, local_files_only, options)

@@ -110,10 +110,8 @@ def _blocks(sequences: int, heads: int, tokens: int, itemsize: int) -> list[tupl
 
 def score_size(sequences: int, heads: int, tokens: int, itemsize: int) -> int:
     """How many numbers the largest block of scores holds."""
-    return max(
-        (some.stop - some.start) * heads * (part.stop - part.start) * tokens
-        for some, part in _blocks(sequences, heads, tokens, itemsize)
-    )
+    some, rows = _blocks(sequences, heads, tokens, itemsize)[0]  # no other is larger
+    return (some.stop - some.start) * heads * (rows.stop - rows.start) * tokens
 
 
 def _block(

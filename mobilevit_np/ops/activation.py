@@ -172,7 +172,7 @@ def clipped_gelu(x: np.ndarray) -> np.ndarray:
 
 @arithmetic
 def quick_gelu(x: np.ndarray) -> np.ndarray:
-    """x * sigmoid(1.702 x), a rough GELU.
+    """x * sigmoid(1.702 x), a rough GELU (CLIP's).
 
     (...) -> (...)
     """
@@ -185,7 +185,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
     (...) -> (...)
 
-    Beyond 20 PyTorch returns x itself; the difference there is below 2.1e-9, and we follow it.
+    Beyond 20 it's x itself, a difference below 2.1e-9. Source: ``torch.nn.functional.softplus``.
     """
     return np.where(x > 20, x, np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 

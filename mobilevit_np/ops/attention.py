@@ -36,7 +36,7 @@ def merge_heads(x: np.ndarray) -> np.ndarray:
 
     (B, h, N, d) -> (B, N, D)
 
-    dtype: that of ``x``.
+    dtype: that of ``x``. Raises InputError unless ``x`` has four axes.
     """
     check_axes("merge_heads", "x", x, "B, h, N, d")
     B, h, N, d = x.shape

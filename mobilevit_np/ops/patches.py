@@ -42,7 +42,8 @@ def fold_from_patches(patches: np.ndarray, patch_size: int, size: tuple[int, int
 
     (B*P, N, D), p, (H, W) -> (B, D, H, W)
 
-    dtype: that of ``patches``. Raises InputError if the patches don't make up that map.
+    dtype: that of ``patches``. Raises InputError if the patches don't make up that map. Source: transformers'
+    ``MobileViTLayer.folding``.
     """
     check_axes("fold_from_patches", "patches", patches, "B*P, N, D")
     check_whole_number("patch_size", patch_size, at_least=1)

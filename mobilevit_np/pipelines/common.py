@@ -175,7 +175,7 @@ def profile_of(checkpoint: Checkpoint, profile: str | Profile | None) -> Profile
     """The named profile, or the one the checkpoint came with. Raises ConfigError for an unknown name."""
     if profile is None:
         return checkpoint.profile
-    return named_profile(profile) if isinstance(profile, str) else profile
+    return profile if isinstance(profile, Profile) else named_profile(profile)
 
 
 def what_it_knows(checkpoint: Checkpoint) -> str:

@@ -93,7 +93,6 @@ PROFILES: dict[str, Profile] = {
 
 def named_profile(name: str) -> Profile:
     """One of the five. Raises ConfigError, listing them, for any other name."""
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise ConfigError(f"there is no preprocessing profile {name!r}; there are {', '.join(PROFILES)}") from None
+    if not isinstance(name, str) or name not in PROFILES:
+        raise ConfigError(f"there is no preprocessing profile {name!r:.80}; there are {', '.join(PROFILES)}")
+    return PROFILES[name]
