@@ -106,9 +106,7 @@ def test_a_checkout_finds_them_beside(installed):
     assert open_checkpoint("both").labels[0] == "package/weights 0"
     with pytest.raises(CheckpointError, match="beside, both, inside"):
         open_checkpoint("outside")
-    with pytest.raises(CheckpointError, match="shipped are beside, both, inside"):
-        shipped_module.shipped_folder("outside")
-    assert shipped_module.shipped_folder("both") == installed / "package/weights/both"
+    assert shipped_module.shipped()["both"] == installed / "package/weights/both"
 
 
 def test_every_shipped_model_opens():

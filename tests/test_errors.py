@@ -7,7 +7,6 @@ from tiny import save_tiny
 
 from mobilevit_np import huggingface as hf
 from mobilevit_np.checkpoints import open_checkpoint, processor_settings
-from mobilevit_np.checkpoints.shipped import shipped_folder
 from mobilevit_np.errors import MissingExtraError, MissingImageError, MobileViTError, NotDownloadedError, NotFoundError
 from mobilevit_np.formats import files, hub
 from mobilevit_np.preprocess import decode
@@ -55,8 +54,6 @@ def test_nothing_there(load, where, folders):
 def test_a_part_that_isnt_there(load, where, folders):
     with pytest.raises(NotFoundError, match=where):
         load(folders / where)
-    with pytest.raises(OSError, match="no model called"):
-        shipped_folder("nowhere")
 
 
 def test_a_photo_that_isnt_there():

@@ -19,7 +19,7 @@ from tiny import CHELSEA, REPOSITORY, photo, save_tiny
 
 from mobilevit_np import Scope, cli
 from mobilevit_np.checkpoints import Checkpoint, open_checkpoint
-from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped_folder
+from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped
 from mobilevit_np.engines import compile_network
 from mobilevit_np.pipelines import Classifier, Segmenter
 
@@ -83,7 +83,7 @@ def test_it_is_short_and_stands_alone():
 @pytest.mark.parametrize("size", [(64, 128), (45, 63)], ids=["whole patches", "stretched"])
 @pytest.mark.parametrize("task", DEFAULTS)
 def test_its_logits_are_the_reference_s_bit_for_bit(one_file, task, size, dtype):
-    checkpoint = open_checkpoint(shipped_folder(DEFAULTS[task]), dtype=dtype)
+    checkpoint = open_checkpoint(shipped()[DEFAULTS[task]], dtype=dtype)
     assert_same_bits(*both(one_file, checkpoint, np.random.default_rng(0).random((2, 3, *size)).astype(dtype)))
 
 
@@ -103,7 +103,7 @@ def test_other_networks_too(tmp_path, one_file, task, options):
 
 
 def test_it_runs_where_the_package_is_nowhere_in_sight(tmp_path):
-    where = shipped_folder(DEFAULTS["classifier"])
+    where = shipped()[DEFAULTS["classifier"]]
     alone = shutil.copy(ONE_FILE, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PACKAGE, alone, str(where), str(CHELSEA)],
@@ -159,7 +159,7 @@ def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, ta
     output = ["-o", str(tmp_path / "overlay.png")] if task == "segmenter" else []
     assert cli.run([COMMANDS[task], str(path), *output]) == 0
     asked = re.findall(r"^  (\S.*?) +(\d+\.\d%)", capsys.readouterr().out, re.MULTILINE)
-    one_file.main(str(shipped_folder(DEFAULTS[task])), str(path), str(logits))
+    one_file.main(str(shipped()[DEFAULTS[task]]), str(path), str(logits))
     said = [tuple(line.strip().split("  ")) for line in capsys.readouterr().out.splitlines()]
     assert said == [(percentage, label) for label, percentage in asked] != []
     assert_same_bits(np.load(logits)[0], PIPELINES[task].from_pretrained(engine="reference")(path).logits)
@@ -180,7 +180,7 @@ def test_it_says_how_it_is_used(monkeypatch, arguments):
 
 
 def test_what_it_cannot_take_is_one_line(monkeypatch, tmp_path):
-    weights = {task: shipped_folder(name) for task, name in DEFAULTS.items()}
+    weights = {task: shipped()[name] for task, name in DEFAULTS.items()}
     (tmp_path / "text.jpg").write_text("no photo", encoding="utf-8")
     Image.fromarray(photo(32, 96)).save(tmp_path / "long.png")
     for folder, name, problem in [

@@ -234,8 +234,8 @@ def other_weights(tmp_path, monkeypatch):
         save_checkpoint(
             tmp_path / "weights" / name,
             init_parameters(old.config, old.task, seed=3),
-            json.loads((shipped.shipped_folder(name) / "config.json").read_text()) | {"image_size": side},
-            json.loads((shipped.shipped_folder(name) / "preprocessor_config.json").read_text()) | sizes,
+            json.loads((shipped.shipped()[name] / "config.json").read_text()) | {"image_size": side},
+            json.loads((shipped.shipped()[name] / "preprocessor_config.json").read_text()) | sizes,
         )
     monkeypatch.setattr(shipped, "_PACKAGE", tmp_path)
 

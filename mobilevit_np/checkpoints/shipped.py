@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import NotFoundError
 from ..formats.hub import WEIGHTS_FILE
 
 DEFAULTS = {"classifier": "pets-xx-small", "segmenter": "pets-deeplabv3-xx-small"}
@@ -35,14 +34,6 @@ def shipped() -> dict[str, Path]:
         if (folder / WEIGHTS_FILE).is_file()
     }
     return dict(sorted(found.items()))
-
-
-def shipped_folder(name: str) -> Path:
-    """The folder of one shipped model. Raises NotFoundError that lists them if there's none of that name."""
-    models = shipped()
-    if name not in models:
-        raise NotFoundError(f"no model called {name!r} is shipped; shipped are {', '.join(models) or 'none'}")
-    return models[name]
 
 
 def data_file(name: str) -> Path | None:

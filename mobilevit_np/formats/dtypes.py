@@ -55,11 +55,6 @@ def is_shape(value: Any) -> TypeGuard[Sequence[int]]:
     return are_counts(value, MAX_DIMENSIONS) and math.prod(size for size in value if size) < MAX_NUMBERS
 
 
-def item_size(name: str) -> int:
-    """The bytes of one number."""
-    return np.dtype(STORED[name]).itemsize
-
-
 def decode(stored: np.ndarray, name: str) -> np.ndarray:
     """Numbers as stored -> a new array in native byte order: bfloat16 as float32, BOOL as bool, the rest as is."""
     if name == "BF16":

@@ -89,7 +89,7 @@ def _check_total(references: Mapping[str, TensorRef], size: int) -> None:
     total = 0
     for name, reference in references.items():
         _check_view(name, reference)
-        total += math.prod(reference.shape) * dtypes.item_size(reference.storage.dtype)
+        total += math.prod(reference.shape) * np.dtype(dtypes.STORED[reference.storage.dtype]).itemsize
     if total > MAX_EXPANSION * size:
         raise CheckpointError(f"its tensors would take {total:,} bytes out of a file of {size:,}; it's refused")
 

@@ -63,12 +63,13 @@ class Pipeline:
     ) -> P:
         """Open a checkpoint: a file, a folder, a shipped model's name, a hub id, or None for the one we ship.
 
-        ``profile`` replaces the checkpoint's own preprocessing (a segmenter takes the filter, the scale, the channel
-        order and the size from it, and never crops). ``options`` are ``open_checkpoint``'s: ``prefix``, ``subfolder``,
-        ``variant``, ``revision``... Raises CheckpointError if the weights aren't there or don't fit, and else as
-        ``open_checkpoint``.
+        ``dtype`` is float32 or float64. ``profile`` replaces the checkpoint's own preprocessing (a segmenter takes the
+        filter, the scale, the channel order and the size from it, and never crops). ``options`` are
+        ``open_checkpoint``'s (``prefix``, ``subfolder``, ``variant``, ``revision``...), and so are the errors.
         """
-        return cls(open_for(cls.task, where, dtype, **options), profile=profile, engine=engine)
+        wanted = float_type(dtype, ("float32", "float64"))
+        checkpoint = open_checkpoint(DEFAULTS[cls.task] if where is None else where, dtype=wanted, **options)
+        return cls(checkpoint, profile=profile, engine=engine)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -101,15 +102,6 @@ def attempt(function: Callable[..., T], *arguments: Any) -> T | MobileViTError:
         return error
     except SYSTEM_ERRORS as error:
         return MobileViTError(refusal(error))
-
-
-def open_for(task: str, where: Any, dtype: Any, **options: Any) -> Checkpoint:
-    """The checkpoint at ``where``, by default the shipped one for ``task``.
-
-    Raises InputError unless ``dtype`` is float32 or float64.
-    """
-    wanted = float_type(dtype, ("float32", "float64"))
-    return open_checkpoint(DEFAULTS[task] if where is None else where, dtype=wanted, **options)
 
 
 def check_task(checkpoint: Checkpoint, task: str) -> None:

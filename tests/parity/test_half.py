@@ -15,7 +15,8 @@ from tiny import REPOSITORY
 
 from mobilevit_np import huggingface, ops
 from mobilevit_np.checkpoints import open_checkpoint
-from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped_folder
+from mobilevit_np.checkpoints.shipped import DEFAULTS
+from mobilevit_np.checkpoints.shipped import shipped as shipped_models
 from mobilevit_np.engines import ENGINES
 from mobilevit_np.preprocess import preprocess
 
@@ -27,7 +28,7 @@ HALF_STEP = 2.0**-11  # of the nearest float16, relative
 @pytest.fixture(scope="module", params=DEFAULTS)
 def shipped(request):
     """A shipped model three times over, and a real photo for it, as it is and in its corners' order reversed."""
-    folder = shipped_folder(DEFAULTS[request.param])
+    folder = shipped_models()[DEFAULTS[request.param]]
     photo = np.asarray(Image.open(REPOSITORY / "tutorials" / "images" / "chelsea.png").convert("RGB"))
     profile = open_checkpoint(folder).profile
     pixels = np.concatenate([preprocess(each, profile, dtype=np.float64) for each in (photo, photo[::-1, ::-1])])
