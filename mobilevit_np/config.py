@@ -202,7 +202,7 @@ _MAX_OF = {"patch_size": 256, "atrous_rates": 256}  # maps are padded to these, 
 def _check_count(name: str, value: object) -> None:
     limit = _MAX_OF.get(name, _MAX)
     if not _is_whole(value, 1, limit):
-        raise ConfigError(f"{name} must be made of whole numbers from 1 to {limit}, not {value!r}")
+        raise ConfigError(f"{name} takes whole numbers from 1 to {limit}, not {value!r}")
 
 
 def _is_whole(value: object, first: int, last: int) -> bool:

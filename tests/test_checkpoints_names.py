@@ -189,6 +189,6 @@ def test_relatives_are_refused_by_name(name, says):
 
 @pytest.mark.parametrize("found", [[], ["a"], ["conv1.weight", "layer1.0.bn1.weight", "fc.weight", "x", "y", "z"]])
 def test_other_networks_are_an_error(found):
-    with pytest.raises(CheckpointError, match="no MobileViT's weights") as caught:
+    with pytest.raises(CheckpointError, match="aren't a MobileViT's weights") as caught:
         find_network(found)
     assert "\n" not in str(caught.value)

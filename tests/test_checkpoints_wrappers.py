@@ -196,7 +196,7 @@ STRANGERS = {  # names of tensors, and what is said of them
     "vit-pytorch": (["conv1.0.weight", "trunk.0.0.conv1.0.weight", "to_logits.2.weight"], "vit-pytorch"),
     "Keras": (["stem_conv/kernel:0"], "Keras"),
     "Flax": (["params.stem.kernel"], "Keras or Flax"),
-    "a ResNet": (["conv1.weight", "layer1.0.conv1.weight", "fc.weight"], "no MobileViT's weights: 3 tensors"),
+    "a ResNet": (["conv1.weight", "layer1.0.conv1.weight", "fc.weight"], "aren't a MobileViT's weights: 3 tensors"),
     "an optimizer": (["state.0.exp_avg", "state.0.step"], "an optimizer's state"),
     "a shard": ([name for name in HF if "stem" not in name], "without its stem"),
     "nothing but a stem": (["mobilevit.conv_stem.convolution.weight"], "lacks"),

@@ -244,7 +244,7 @@ def test_a_pipe_is_not_waited_for_and_leaves_the_others(here, tiny_classifier):
         (["trace", "--formula", "xx_small", "--weights-out", ""], "say where the result goes"),
         (["trace", "--formula", "xx_small", "--weights-out", "bert"], "config.json would be replaced"),
         (["weights", "convert", "W", ""], "say where the result goes"),
-        (["weights", "convert", "W", "bert"], "config.json would be replaced, and is no MobileViT's"),
+        (["weights", "convert", "W", "bert"], "config.json would be replaced, and isn't a MobileViT's"),
         (["weights", "convert", "W", "vit"], "preprocessor_config.json would be replaced"),
         (["weights", "convert", "W", "bare"], "model.safetensors would be replaced"),
         (["weights", "quantize", "W", "application"], "config.json would be replaced"),

@@ -522,7 +522,7 @@ def test_numbers_of_thousands_of_digits_are_never_printed(pickle):
 def test_a_text_that_is_no_unicode_is_read_over_and_names_no_tensor():
     half = b"X\3\0\0\0\xed\xa0\x80"
     assert repr(read_pickle(b"\x80\x02}X\1\0\0\0a" + half + b"s.")) == "{'a': OPAQUE}"
-    with pytest.raises(CheckpointError, match="entry that is none"):
+    with pytest.raises(CheckpointError, match="entry that doesn't fit a dictionary"):
         read_pickle(b"\x80\x02}" + half + b"Ns.")
 
 

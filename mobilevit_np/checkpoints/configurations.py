@@ -119,7 +119,7 @@ def timm_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def timm_training(saved: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What timm's training script saves beside the weights, in the form of its config.json; None if another's saved it.
+    """What timm's training script saves beside the weights, in the form of its config.json; None if it's another's.
 
     That script builds the network from its command-line arguments, and preprocesses by those that aren't empty.
     """

@@ -132,8 +132,7 @@ def _attention() -> Iterable[tuple[str, str, str]]:
 
 
 def _table(scheme: str) -> dict[str, tuple[str, ...]]:
-    """The scheme's name of every parameter -> Hugging Face's, of which there are three if it fuses query, key and
-    value."""
+    """The scheme's name of every parameter -> Hugging Face's: three of them for a fused query, key and value."""
     column = SCHEMES.index(scheme)
     table: dict[str, tuple[str, ...]] = {
         f"{module[1 + column]}.{leaves[column]}": (f"{module.huggingface}.{leaves[0]}",)
@@ -220,7 +219,7 @@ def refuse(names: Collection[str]) -> NoReturn:
                 "whole (of several shards, their folder or their index)"
             )
     port = _port(names)
-    raise CheckpointError(f"these are no MobileViT's weights{f' but {port}' if port else ''}: {some}; {_RENAME}")
+    raise CheckpointError(f"these aren't a MobileViT's weights{f' but {port}' if port else ''}: {some}; {_RENAME}")
 
 
 def is_part(name: str, scheme: str) -> bool:

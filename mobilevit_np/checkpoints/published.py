@@ -64,7 +64,7 @@ def verify(where: str | os.PathLike[str], *, repository: str | None = None, **op
     if expected:
         message = f"{source.weights} differs from every published {expected[0]['repository']} {expected[0]['file']}"
         return Verification("mismatch", f"{message}; it may be newer than the table, or changed", digest, expected)
-    return Verification("unknown", f"{source.weights} goes by no name that is published with a checksum", digest)
+    return Verification("unknown", f"no checksum is published under the name of {source.weights}", digest)
 
 
 def _describe(entry: dict[str, Any]) -> str:

@@ -195,7 +195,9 @@ def check_form(out: Path) -> None:
         return
     for name in (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE):
         if os.path.lexists(out / name) and not _is_ours(out / name):
-            raise OutputError(f"{out / name} would be replaced, and is no MobileViT's; write into a folder of its own")
+            raise OutputError(
+                f"{out / name} would be replaced, and isn't a MobileViT's; write into a folder of its own"
+            )
 
 
 def _is_ours(path: Path) -> bool:

@@ -153,8 +153,7 @@ class InvertedResidual:
         return needed, above, start + above, min(height, start + needed) - (start + above)
 
     def _writes(self, u: np.ndarray, e: np.ndarray, padded: np.ndarray, width: int, columns: int) -> Function:
-        """Finish the activation into the padded strip: as it is for stride 1, for stride 2 a copy per column of
-        taps."""
+        """Finish the activation into the padded strip: as it is for stride 1; for stride 2, once per column of taps."""
         wide, finish = len(self.filter.bias), self.first_act.finish
         if self.stride == 1:
             left, right = self.dilation * wide, (self.dilation + width) * wide

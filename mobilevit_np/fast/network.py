@@ -170,8 +170,7 @@ class FastNetwork:
 
 
 def _portions(count: int) -> list[tuple[int, int, list[slice]]]:
-    """Divide a batch: ``(images, workers, pieces)``, where each piece is so many images for a plan with so many
-    workers.
+    """Divide a batch: ``(images, workers, pieces)``; each piece is so many images, for a plan with so many workers.
 
     First every thread gets the same number of photos, a few at a time in a plan of its own; the photos left over are
     computed one after the other, by all threads together.

@@ -223,7 +223,7 @@ def _stack_global(machine: _Machine, _: Any) -> None:
 def _reduce(machine: _Machine, _: Any) -> None:
     arguments, function = machine.pop(), machine.pop()
     if not isinstance(function, Global) or function.name not in _CALLABLES or not isinstance(arguments, tuple):
-        raise CheckpointError("its pickle calls something that is no function for making weights; it's refused")
+        raise CheckpointError("its pickle calls something that no weights need; it's refused")
     machine.charge(arguments)
     machine.charge(*arguments)
     machine.push(_CALLABLES[function.name](*arguments))
@@ -253,14 +253,14 @@ def _persistent(machine: _Machine, _: Any) -> None:
             machine.push(StorageRef(key, STORAGES[name.removeprefix("torch.")], count))
             machine.storages.setdefault(key, machine.top())
         case _:
-            raise CheckpointError("its pickle refers to something that is no storage this reader knows; it's refused")
+            raise CheckpointError("its pickle refers to something that isn't a known storage; it's refused")
 
 
 def _put(target: Any, key: Any, value: Any) -> None:
     if isinstance(target, Opaque):
         return
     if not isinstance(target, dict) or not isinstance(key, KEY_TYPES):
-        raise ValueError("a dictionary's entry that is none")
+        raise ValueError("an entry that doesn't fit a dictionary")
     if isinstance(key, int) and abs(key) > MAX_KEY:
         raise ValueError("a dictionary's key is a number that no file needs")
     target[key] = value
@@ -284,7 +284,7 @@ def _extend(machine: _Machine, values: list[Any]) -> None:
     if isinstance(target, list):
         target.extend(values)
     elif not isinstance(target, Opaque):
-        raise ValueError("items for something that is no list")
+        raise ValueError("items for something that isn't a list")
 
 
 def _make_tuple(count: int) -> Callable[[_Machine, Any], None]:

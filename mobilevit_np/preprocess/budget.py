@@ -71,7 +71,7 @@ def whole(file: Any) -> bytes:
 
 
 class _Purse:
-    """``MAX_BYTES`` that threads take from and give back. Who asks for more than is left, or than there is, waits."""
+    """``MAX_BYTES`` to take from and give back. Threads wait for what isn't left, at most until all is back."""
 
     def __init__(self) -> None:
         self._given = threading.Condition()
@@ -162,8 +162,7 @@ def _headers(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def check_icon(file: Any) -> None:
-    """Raise ImageError for an ICO with a large picture inside: Pillow decodes it on opening, whatever size it
-    claims."""
+    """Raise ImageError for an ICO with a large picture inside, which Pillow decodes on opening, whatever it claims."""
     file.seek(0)
     if file.read(4) != b"\0\0\1\0":
         return

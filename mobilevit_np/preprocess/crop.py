@@ -15,8 +15,7 @@ CENTERS = ("transformers", "torchvision")
 
 
 def crop_start(length: int, crop: int, center: str = "transformers") -> int:
-    """Where a center crop of ``crop`` pixels begins along a side of ``length``; if negative, so many zeros come
-    first."""
+    """Where a center crop of ``crop`` pixels begins on a side of ``length``; if negative, so many zeros come first."""
     if center == "transformers":
         return (length - crop) // 2
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)

@@ -105,8 +105,7 @@ def is_address(path: str) -> bool:
 
 
 def is_many(images: Any) -> bool:
-    """Whether these are several images: a collection, an iterator or a data set, not a path, bytes, a file or an
-    array."""
+    """Whether these are several images: a collection, an iterator or a data set; not a path, bytes, file or array."""
     single = isinstance(images, (str, bytes, bytearray, memoryview, Mapping, Image.Image))
     if single or hasattr(images, "read") or hasattr(images, "__array__"):
         return False

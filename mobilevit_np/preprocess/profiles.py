@@ -69,14 +69,14 @@ def _check_sides(name: str, sides: tuple[int, int]) -> None:
 
 def _check_side(name: str, side: int) -> None:
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
-        raise ConfigError(f"{name} must be made of whole numbers from 1 to {MAX_SIDE}, not {side!r}")
+        raise ConfigError(f"{name} takes whole numbers from 1 to {MAX_SIDE}, not {side!r}")
 
 
 def check_numbers(name: str, values: tuple[float, ...]) -> None:
     """Raise ConfigError unless all are numbers that fit a float: JSON's whole numbers have no limit."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
-            raise ConfigError(f"{name} must be made of finite numbers, not {value!r:.80}")
+            raise ConfigError(f"{name} takes finite numbers, not {value!r:.80}")
 
 
 PROFILES: dict[str, Profile] = {

@@ -161,7 +161,7 @@ def _size_dict(name: str, size: Any, from_int: Callable[[int], dict[str, int]]) 
     if set(size) not in ({"shortest_edge"}, {"height", "width"}):
         raise ConfigError(f"{name} must have shortest_edge, or height and width, not {dict(size)!r}")
     if any(isinstance(side, bool) or not hasattr(side, "__index__") for side in size.values()):
-        raise ConfigError(f"{name} must be made of whole numbers, not {size!r}")
+        raise ConfigError(f"{name} takes whole numbers, not {size!r}")
     return {key: operator.index(side) for key, side in size.items()}
 
 
@@ -227,7 +227,7 @@ def _timm_side(input_size: Any) -> int:
         raise ConfigError(f"input_size must be [channels, side, side], not {input_size!r}")
     side = input_size[1]
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
-        raise ConfigError(f"input_size must be made of whole numbers from 1 to {MAX_SIDE}, not {input_size!r:.80}")
+        raise ConfigError(f"input_size takes whole numbers from 1 to {MAX_SIDE}, not {input_size!r:.80}")
     return side
 
 
