@@ -69,17 +69,18 @@ class MobileViTWarning(_OneLine, UserWarning):
     """Worth a line, but no reason to stop: tensors left out, a checksum that differs from the published one."""
 
 
-def visible(text: object, limit: int | None = None) -> str:
+def visible(text: object, limit: int | None = 150) -> str:
     """Text from a file, which may be hostile, made safe to show in messages and on pages.
 
-    At most ``limit`` characters of it; line ends, control characters, bidirectional marks and the like become escapes.
+    At most ``limit`` characters of it (None: all); line ends, control characters, bidirectional marks and the like
+    become escapes.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[:limit])
 
 
 def one_line(message: str) -> str:
     """The message as one printable line of at most ``MAX_LENGTH`` characters."""
-    return _cut(visible(" ".join(_cut(message).split())))
+    return _cut(visible(" ".join(_cut(message).split()), None))
 
 
 def _cut(text: str) -> str:

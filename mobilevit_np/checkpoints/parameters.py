@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_task
-from ..errors import CheckpointError, ConfigError, MobileViTWarning
-from ..formats.files import shown
+from ..errors import CheckpointError, ConfigError, MobileViTWarning, visible
 from ..ops import ACTIVATIONS
 from .parameter_names import PREFIX as PREFIX
 
@@ -232,4 +231,4 @@ def _lines(problems: Mapping[str, list[str]]) -> Iterable[str]:
         if names:
             more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
             plural = "tensor" if len(names) == 1 else "tensors"
-            yield f"{len(names)} {plural} {what}: {', '.join(shown(name) for name in names[:_MAX_NAMED])}{more}"
+            yield f"{len(names)} {plural} {what}: {', '.join(visible(name) for name in names[:_MAX_NAMED])}{more}"

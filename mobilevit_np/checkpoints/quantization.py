@@ -36,10 +36,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, visible
 from ..formats import dtypes
 from ..formats.contents import TensorFile
-from ..formats.files import shown
 from .parameters import COUNTER
 
 KEY, SCHEME = "quantization", "int8-per-output-channel"
@@ -127,7 +126,7 @@ def dequantize_file(file: TensorFile) -> TensorFile:
     scales = {name: _scale_of(file, name) for name in whole}
     used = {name + _SCALE for name in whole}
     if idle := [name for name in file.tensors if name.endswith(_SCALE) and name not in used]:
-        raise CheckpointError(f"its scale {shown(idle[0])!r} has no int8 tensor to go with; {_REMEDY}")
+        raise CheckpointError(f"its scale {visible(idle[0])!r} has no int8 tensor to go with; {_REMEDY}")
     tensors = {name: tensor for name, tensor in file.tensors.items() if name not in used}
     tensors.update({name: dequantize(tensors[name][0], scale) for name, scale in scales.items()})
     formats = {name: "F32" if name in scales else file.dtypes[name] for name in tensors}
@@ -137,24 +136,26 @@ def dequantize_file(file: TensorFile) -> TensorFile:
 def _check_scheme(scheme: str | None, whole: list[str]) -> None:
     if scheme is None:
         raise CheckpointError(
-            f"its tensor {shown(whole[0])!r} is int8, and its metadata don't say what for; use the float weights, or "
+            f"its tensor {visible(whole[0])!r} is int8, and its metadata don't say what for; use the float weights, or "
             f"{_REMEDY}"
         )
     if scheme != SCHEME:
-        raise CheckpointError(f"it's quantized as {shown(scheme, 60)!r}, and only {SCHEME!r} is known; {_REMEDY}")
+        raise CheckpointError(f"it's quantized as {visible(scheme, 60)!r}, and only {SCHEME!r} is known; {_REMEDY}")
 
 
 def _scale_of(file: TensorFile, name: str) -> np.ndarray:
     steps, scale = file.tensors[name], file.tensors.get(name + _SCALE)
     if scale is None:
-        raise CheckpointError(f"its int8 tensor {shown(name)!r} lacks its scales, {shown(name + _SCALE)!r}; {_REMEDY}")
+        raise CheckpointError(
+            f"its int8 tensor {visible(name)!r} lacks its scales, {visible(name + _SCALE)!r}; {_REMEDY}"
+        )
     if steps.ndim < 3 or steps.shape[:2] != (1, *scale.shape):
         raise CheckpointError(
-            f"its int8 tensor {shown(name)!r} {steps.shape} and the scales {scale.shape} beside it don't fit; they "
+            f"its int8 tensor {visible(name)!r} {steps.shape} and the scales {scale.shape} beside it don't fit; they "
             f"should be (1, O, ...) and (O); {_REMEDY}"
         )
     if scale.dtype.kind != "f" or not np.isfinite(scale).all() or not (scale > 0).all():
-        raise CheckpointError(f"its scales {shown(name + _SCALE)!r} aren't all numbers above 0; {_REMEDY}")
+        raise CheckpointError(f"its scales {visible(name + _SCALE)!r} aren't all numbers above 0; {_REMEDY}")
     return scale
 
 

@@ -15,8 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import CheckpointError, InputError
-from ..formats.files import shown
+from ..errors import CheckpointError, InputError, visible
 from . import parameter_names as names
 
 _TRANSPARENT = {"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}  # wrap any part
@@ -97,7 +96,7 @@ def _unwrapped(file_names: Iterable[str]) -> dict[str, str]:
     for name in file_names:
         plain = ".".join(part for part in name.split(".") if part not in _TRANSPARENT)
         if found.setdefault(plain, name) != name:
-            raise CheckpointError(f"two of its tensors are {shown(plain)}; save the state dict again")
+            raise CheckpointError(f"two of its tensors are {visible(plain)}; save the state dict again")
     return found
 
 
@@ -120,7 +119,7 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
         found = [each for each in networks if f"{each.prefix}.".startswith(f"{wanted}." if wanted else "")]
         exact = [each for each in found if each.prefix.rstrip(".") == wanted]
         if not found:
-            raise CheckpointError(f"there is no network under {shown(prefix)!r}; {_listed(networks)}")
+            raise CheckpointError(f"there is no network under {visible(prefix)!r}; {_listed(networks)}")
         networks = exact or found
     if len(networks) > 1:
         preferred = [each for each in networks if each.averaged == use_ema]
@@ -133,7 +132,7 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
 def _listed(networks: list[_Network]) -> str:
     if not networks:
         return "there is none at all"
-    prefixes = ", ".join(repr(shown(each.prefix, 60)) for each in networks[:_MAX_NAMED])
+    prefixes = ", ".join(repr(visible(each.prefix, 60)) for each in networks[:_MAX_NAMED])
     return f"it holds {len(networks)} network{'s' if len(networks) > 1 else ''}, under {prefixes}"
 
 
@@ -179,7 +178,7 @@ def _another_head(heads: Mapping[str, str], network: _Network) -> str:
     text = " ".join(modules)
     plain = "a head of several layers" if len(modules) > 1 else "another head"
     whose = next((what for parts, what in _FOREIGN if any(part in text for part in parts)), plain)
-    some = ", ".join(shown(module, 60) for module in modules[:_MAX_NAMED])
+    some = ", ".join(visible(module, 60) for module in modules[:_MAX_NAMED])
     return (
         f"the network comes with {whose} ({some}{', ...' if len(modules) > _MAX_NAMED else ''}), and this library only "
         f"knows a linear layer for classes, and DeepLabV3; {_BARE_REMEDY}"
@@ -202,7 +201,7 @@ def _left_out(plain: Iterable[str], own: Mapping[str, str], network: _Network, n
             top = inner or _top(name, network)
             counts[top] = counts.get(top, 0) + 1
     some = [
-        f"{shown(top.rstrip('.'), 80)} ({count} tensor{'s' if count > 1 else ''}"
+        f"{visible(top.rstrip('.'), 80)} ({count} tensor{'s' if count > 1 else ''}"
         f"{', a network that its prefix would choose' if top in others else ''})"
         for top, count in sorted(counts.items())
     ]

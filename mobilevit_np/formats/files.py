@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError, visible
+from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError
 from ..fence import ENDING
 
 MAX_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
@@ -165,11 +165,6 @@ def first_line(error: BaseException) -> str:
     """The first line of an exception's message, or its class if there is none."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
-
-
-def shown(name: object, limit: int = 150) -> str:
-    """A name from a file for a message: cut short, and without line ends or other control characters."""
-    return visible(name, limit)
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ..errors import CheckpointError
-from .files import first_line, shown
+from ..errors import CheckpointError, visible
+from .files import first_line
 
 MAX_PICKLE_BYTES = 64 << 20  # a MobileViT's is 60 KB; optimizer states and argument lists stay below a megabyte
 MAX_OPCODES = 1_000_000
@@ -198,12 +198,12 @@ def _find(machine: _Machine, name: str) -> Global:
     if name not in _CALLABLES and name not in _TYPES:
         if not machine.stack:
             raise CheckpointError(
-                f"it's a whole model or another Python object ({shown(name)}), and making one could run code: it's "
+                f"it's a whole model or another Python object ({visible(name)}), and making one could run code: it's "
                 'refused; if you trust it, in PyTorch: torch.save(torch.load("whole.pt", weights_only=False)'
                 '.state_dict(), "weights.pt")'
             )
         raise CheckpointError(
-            f"its pickle asks for {shown(name)}, which no weights need and which could run code: it's refused; "
+            f"its pickle asks for {visible(name)}, which no weights need and which could run code: it's refused; "
             "if you trust the file, save the model's state_dict() alone in PyTorch"
         )
     return Global(name)

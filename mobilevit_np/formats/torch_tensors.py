@@ -17,10 +17,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, visible
 from . import dtypes
 from .contents import Listing, TensorFile
-from .files import naming, shown
+from .files import naming
 from .torch_pickle import StorageRef, TensorRef
 from .zip_archive import MAX_EXPANSION
 
@@ -98,14 +98,14 @@ def _check_view(name: str, reference: TensorRef) -> None:
     """Raise CheckpointError unless the view lies within its storage and holds no number twice."""
     offset, shape, strides = reference.offset, reference.shape, reference.strides
     if not dtypes.is_shape(shape) or not dtypes.are_counts((offset,), 1) or not _fits(strides, shape):
-        raise CheckpointError(f"tensor {shown(name)} has no valid shape, strides and offset; the file is damaged")
+        raise CheckpointError(f"tensor {visible(name)} has no valid shape, strides and offset; the file is damaged")
     reach = 0  # the furthest number of the view, counted from its first
     for stride, length in sorted((stride, length) for stride, length in zip(strides, shape, strict=True) if length > 1):
         if stride <= reach:
-            raise CheckpointError(f"tensor {shown(name)} overlaps itself (an expanded view); save it contiguous")
+            raise CheckpointError(f"tensor {visible(name)} overlaps itself (an expanded view); save it contiguous")
         reach += stride * (length - 1)
     if math.prod(shape) and offset + reach >= reference.storage.count:
-        raise CheckpointError(f"tensor {shown(name)} reaches beyond its storage; the file is damaged")
+        raise CheckpointError(f"tensor {visible(name)} reaches beyond its storage; the file is damaged")
 
 
 def _fits(strides: Any, shape: Sequence[int]) -> TypeGuard[Sequence[int]]:

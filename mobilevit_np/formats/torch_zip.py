@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, visible
 from . import dtypes, foreign
 from .contents import Listing
-from .files import shown
 from .torch_pickle import MAX_PICKLE_BYTES, StorageRef, read_pickle
 from .torch_tensors import listing
 from .zip_archive import Archive
@@ -68,6 +67,6 @@ def _load_storage(
     if known.dtype != stored or storage.count != known.size:
         raise CheckpointError(
             f"its storage {storage.key[:50]!r} holds {known.nbytes:,} bytes and not "
-            f"{shown(storage.count, 20)} numbers of {storage.dtype}; the file is damaged"
+            f"{visible(storage.count, 20)} numbers of {storage.dtype}; the file is damaged"
         )
     return known

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import CheckpointError, NotFoundError
+from ..errors import CheckpointError, NotFoundError, visible
 from . import files
 from .contents import Listing, TensorFile
 from .tensor_file import list_tensor_file
@@ -84,7 +84,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _shard(index: Path, name: str) -> bytes:
     if not (index.parent / name).is_file():
-        raise NotFoundError(f"{index} names {files.shown(name)}, which isn't there; download that shard too")
+        raise NotFoundError(f"{index} names {visible(name)}, which isn't there; download that shard too")
     return files.read_bytes(index.parent / name)
 
 
@@ -92,9 +92,9 @@ def _check_claims(index: Path, weight_map: Mapping[str, str], parts: Mapping[str
     held = {name: set(part.names) for name, part in parts.items()}
     lost = [tensor for tensor, name in weight_map.items() if tensor not in held[name]]
     if lost:
-        some = ", ".join(files.shown(tensor, 80) for tensor in lost[:4])
+        some = ", ".join(visible(tensor, 80) for tensor in lost[:4])
         raise CheckpointError(
-            f"{index} says that {files.shown(weight_map[lost[0]])} holds {some}, which it doesn't ({len(lost)} in "
+            f"{index} says that {visible(weight_map[lost[0]])} holds {some}, which it doesn't ({len(lost)} in "
             "all): index and shards aren't of the same checkpoint; download them again"
         )
 
@@ -104,7 +104,7 @@ def _joined(index: Path, parts: Mapping[str, Listing]) -> Listing:
     for part in parts.values():
         for name in part.names:
             if home.setdefault(name, part) is not part:
-                raise CheckpointError(f"{index}: two of its shards hold {files.shown(name)}; download them again")
+                raise CheckpointError(f"{index}: two of its shards hold {visible(name)}; download them again")
 
     def load(names: Mapping[str, str]) -> TensorFile:
         loaded = [
