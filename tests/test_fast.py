@@ -437,13 +437,13 @@ def test_no_thread_waits_for_one_that_never_came(failure, told, monkeypatch):
     np.testing.assert_array_equal(network(x), expected)
 
 
-def test_a_barrier_may_be_abandoned_by_several():
+def test_a_barrier_may_be_broken_by_several():
     barrier = crew.Barrier(3)
-    barrier.abandon()
-    barrier.abandon()
+    barrier.abort()
+    barrier.abort()
     for member in range(3):
         barrier.wait(member)  # lets everyone go
-    assert barrier.abandoned
+    assert barrier.broken
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -590,8 +590,8 @@ def test_large_photos_wait_for_each_other(monkeypatch):
     assert max(most) == 1
     with contextlib.ExitStack() as until:
         decode(PNG, until=until)
-        assert budget._purse._taken > 1000
-    assert budget._purse._taken == 0
+        assert budget._allowance._taken > 1000
+    assert budget._allowance._taken == 0
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------

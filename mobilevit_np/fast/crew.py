@@ -66,37 +66,37 @@ def use_threads(count: int | None = None) -> int:
 
 
 class Barrier:
-    """A point that all members reach before any goes on, unless it's abandoned."""
+    """A point that all parties reach before any goes on, unless it's broken."""
 
-    def __init__(self, members: int):
-        self._here, self._members = 0, members
+    def __init__(self, parties: int):
+        self._waiting, self._parties = 0, parties
         self._mutex = threading.Lock()
-        self._gates = [threading.Lock() for _ in range(members)]
+        self._gates = [threading.Lock() for _ in range(parties)]
         for gate in self._gates:
             gate.acquire()
-        self.abandoned = False
+        self.broken = False
 
-    def wait(self, member: int) -> None:
+    def wait(self, party: int) -> None:
         """Come to the barrier, and wait for the others."""
         with self._mutex:
-            self._here += 1
-            last = self._here == self._members
+            self._waiting += 1
+            last = self._waiting == self._parties
             if last:
-                self._here = 0
+                self._waiting = 0
         if last:
-            self._open(except_for=member)
+            self._open(except_for=party)
         else:
-            self._gates[member].acquire()
+            self._gates[party].acquire()
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """Let everyone go, now and from now on. It may be called more than once, and by several."""
-        self.abandoned = True
+        self.broken = True
         self._open()
 
     def _open(self, except_for: int | None = None) -> None:
-        for member, gate in enumerate(self._gates):
-            if member != except_for:
-                with suppress(RuntimeError):  # the gate was open: someone has abandoned the barrier
+        for party, gate in enumerate(self._gates):
+            if party != except_for:
+                with suppress(RuntimeError):  # the gate was open: the barrier is broken
                     gate.release()
 
 
@@ -104,23 +104,22 @@ def run_plans(plans: Sequence[Plan]) -> None:
     """Run several plans of one worker each at the same time, or a single plan by all its workers."""
     if len(plans) > 1:
         _together([partial(_work, plan) for plan in plans])
-    elif plans[0].workers > 1:
-        barrier = Barrier(plans[0].workers)
-        members = range(plans[0].workers)
-        _together([partial(_work, plans[0], member, barrier) for member in members], barrier.abandon)
+    elif (workers := plans[0].workers) > 1:
+        barrier = Barrier(workers)
+        _together([partial(_work, plans[0], worker, barrier) for worker in range(workers)], barrier.abort)
     else:
         _work(plans[0])
 
 
-def _work(plan: Plan, member: int = 0, barrier: Barrier | None = None) -> None:
+def _work(plan: Plan, worker: int = 0, barrier: Barrier | None = None) -> None:
     """One worker's parts of a plan, waiting for the others after every step."""
     with np.errstate(all="ignore"):
         for step in plan.steps:
-            for part in step.parts[member]:
+            for part in step.parts[worker]:
                 part()
             if barrier is not None:
-                barrier.wait(member)
-                if barrier.abandoned:
+                barrier.wait(worker)
+                if barrier.broken:
                     return
 
 

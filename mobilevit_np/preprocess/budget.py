@@ -70,37 +70,37 @@ def whole(file: Any) -> bytes:
     return data
 
 
-class _Purse:
-    """``MAX_BYTES`` to take from and give back. Threads wait for what isn't left, at most until all is back."""
+class _Allowance:
+    """``MAX_BYTES`` that threads share. A request waits for what isn't left, or for all, if it asks for more than that."""
 
     def __init__(self) -> None:
-        self._given = threading.Condition()
+        self._changed = threading.Condition()
         self._taken = 0
 
     @contextlib.contextmanager
-    def take(self, count: int) -> Iterator[None]:
-        with self._given:
-            self._given.wait_for(lambda: not self._taken or self._taken + count <= MAX_BYTES)
+    def reserve(self, count: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + count <= MAX_BYTES)
             self._taken += count
         try:
             yield
         finally:
-            with self._given:
+            with self._changed:
                 self._taken -= count
-                self._given.notify_all()
+                self._changed.notify_all()
 
 
-_purse = _Purse()
+_allowance = _Allowance()
 
 
-def taking(count: int) -> contextlib.AbstractContextManager[None]:
+def reserve(count: int) -> contextlib.AbstractContextManager[None]:
     """Photos that are decoded at the same time share ``MAX_BYTES``: the next one waits until there's room for it."""
-    return _purse.take(count)
+    return _allowance.reserve(count)
 
 
 def _after_fork() -> None:
-    global _purse  # the threads that had taken something aren't in the child
-    _purse = _Purse()
+    global _allowance  # the threads that had taken something aren't in the child
+    _allowance = _Allowance()
 
 
 if hasattr(os, "register_at_fork"):

@@ -154,7 +154,7 @@ def _from_file(file: Any, name: str, max_pixels: int, until: contextlib.ExitStac
             limit, needed = budget.cost(image, file)
             kind = f" for {image.format}" if limit < MAX_PIXELS else ""
             _check_size(image.width, image.height, name, min(max_pixels, limit), kind)
-            taken.enter_context(budget.taking(needed))
+            taken.enter_context(budget.reserve(needed))
             photo = _from_pil(image, name, max_pixels)
             until.enter_context(taken.pop_all())
             return photo
