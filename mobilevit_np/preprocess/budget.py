@@ -71,7 +71,7 @@ def whole(file: Any) -> bytes:
 
 
 class _Allowance:
-    """``MAX_BYTES`` that threads share. A request waits for what isn't left, or for all, if it asks for more than that."""
+    """``MAX_BYTES`` that threads share. A request waits for what isn't left; one for more than all, for all."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
