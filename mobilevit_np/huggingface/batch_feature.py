@@ -34,7 +34,7 @@ class BatchFeature(dict[str, Any]):
     def to(self, *places: Any, **options: Any) -> BatchFeature:
         """Tensors of PyTorch's go where their own ``to`` sends them; arrays stay, in the dtype asked for, if floats.
 
-        In place, and whole numbers keep their dtype, as in transformers. Raises InputError where arrays are sent to
+        In place, and whole numbers keep their dtype, as in transformers. Raises InputError if arrays are sent to
         another device than the CPU.
         """
         moved = {name: _moved(value, places, options) for name, value in self.items()}

@@ -198,7 +198,7 @@ class MobileViTConfig(NetworkConfig):
     def from_json_file(cls: type[Config], json_file: str | os.PathLike[str]) -> Config:
         """A configuration from one file of any name.
 
-        Raises CheckpointError where it can't be read, ConfigError where it describes no MobileViT.
+        Raises CheckpointError if it can't be read, ConfigError if it describes no MobileViT.
         """
         config: Config = cls.from_dict(_json_fields(Path(json_file)))
         return config
@@ -223,7 +223,7 @@ class MobileViTConfig(NetworkConfig):
         ``keywords`` are fields to replace, and transformers' own: ``subfolder``, ``revision``, ``cache_dir``,
         ``token``, ``local_files_only`` and ``force_download`` say where the file is, ``return_unused_kwargs`` asks for
         a pair, the configuration and the keywords that are none of these; they change nothing. Raises CheckpointError
-        where it can't be read, ConfigError where it describes no MobileViT, InputError for what can't be done here.
+        if it can't be read, ConfigError if it describes no MobileViT, InputError for what can't be done here.
         """
         values, rest = cls.get_config_dict(pretrained_model_name_or_path, **keywords)
         return cls.from_dict(values, **rest)

@@ -184,7 +184,7 @@ def _origin(model: Any) -> Any:
 
 
 def _task_of(model: Any, place: dict[str, Any]) -> str:
-    """The pipeline for a model, or for what its config.json calls it. Raises InputError where nothing says it."""
+    """The pipeline for a model, or for what its config.json calls it. Raises InputError if nothing says it."""
     if isinstance(model, MobileViTPreTrainedModel):
         task: str | None = model.task
     else:

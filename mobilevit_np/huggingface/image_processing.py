@@ -257,7 +257,7 @@ class MobileViTImageProcessor:
         take RGB. ``keywords`` are settings to replace, and transformers' own: ``subfolder``, ``revision``,
         ``cache_dir``, ``token``, ``local_files_only`` and ``force_download`` say where the file is;
         ``return_unused_kwargs`` asks for a pair, the processor and the keywords that are none of these. Raises
-        CheckpointError where it can't be read, ConfigError where it's another model's, MissingExtraError where it must
+        CheckpointError if it can't be read, ConfigError if it's another model's, MissingExtraError if it must
         be downloaded and can't, InputError for what can't be done here.
         """
         settings, rest = cls.get_image_processor_dict(pretrained_model_name_or_path, **keywords)

@@ -54,7 +54,7 @@ class MobileViTModel(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W) -> last_hidden_state (B, E, H', W'), pooler_output (B, E), hidden_states, attentions
 
-        Raises InputError where ``pixel_values`` are missing or don't fit, or ``output_attentions`` is asked of an
+        Raises InputError if ``pixel_values`` are missing or don't fit, or ``output_attentions`` is asked of an
         engine that can't be listened to.
         """
         last, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
@@ -79,7 +79,7 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W), labels (B) or (B, K) -> loss (), logits (B, K), hidden_states, attentions
 
-        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit, or ``output_attentions`` is
+        Raises InputError if ``pixel_values`` are missing or don't fit, labels don't fit, or ``output_attentions`` is
         asked of an engine that can't be listened to.
         """
         logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
@@ -104,7 +104,7 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W), labels (B, Y, X) -> loss (), logits (B, K, H', W'), hidden_states, attentions
 
-        Raises InputError where ``pixel_values`` are missing or don't fit, labels don't fit or there is one class
+        Raises InputError if ``pixel_values`` are missing or don't fit, labels don't fit or there is one class
         only, or ``output_attentions`` is asked of an engine that can't be listened to.
         """
         if labels is not None and self.config.num_labels == 1:
@@ -120,7 +120,7 @@ def classification_loss(logits: np.ndarray, labels: np.ndarray, config: MobileVi
     (B, K), (B) or (B, K) -> ()
 
     One class: squared error. Labels of 32 or 64 bit whole numbers: cross entropy, -100 ignored. Anything else: a yes
-    or no for each class. Raises InputError where the labels don't fit. Source: transformers'
+    or no for each class. Raises InputError if the labels don't fit. Source: transformers'
     ForSequenceClassificationLoss.
     """
     problem = config.problem_type

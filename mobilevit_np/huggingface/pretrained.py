@@ -61,8 +61,8 @@ class MobileViTPreTrainedModel(ABC):
     """What the three models share: parameters, files, and a forward pass that can be listened to.
 
     ``tensors`` are the parameters under the names of a checkpoint; without them, they're random, from ``seed``. The
-    numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError where the
-    configuration describes no network, CheckpointError where the tensors don't fit it, InputError for a dtype that
+    numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError if the
+    configuration describes no network, CheckpointError if the tensors don't fit it, InputError for a dtype that
     isn't float16, float32 or float64.
     """
 
@@ -181,7 +181,7 @@ class MobileViTPreTrainedModel(ABC):
         (model.fp16.safetensors). Nothing is written unless ``is_main_process``. Weights that take RGB, as timm's, get
         a preprocessor_config.json that says so, unless one that does is there. transformers averages whatever
         ``global_pool`` is: one line of warning where it's not "avg". Raises InputError for what can't be had, as
-        ``push_to_hub``, ConfigError where ``hidden_act`` is a function.
+        ``push_to_hub``, ConfigError if ``hidden_act`` is a function.
         """
         check_saving(save_directory, keywords)
         if not safe_serialization:
@@ -216,7 +216,7 @@ class MobileViTPreTrainedModel(ABC):
         """Compute with these tensors from now on, in the model's dtype; they may be PyTorch's.
 
         Unless ``strict``, those that are missing stay, and those of other names are left out. Raises CheckpointError
-        where they don't fit.
+        if they don't fit.
         """
         tensors, keys = self._checked(state_dict, strict)
         self._use(tensors)
@@ -371,7 +371,7 @@ class MobileViTPreTrainedModel(ABC):
         }
 
     def _compile(self, scope: Scope) -> Network:
-        """This model's network in its engine. Raises InputError where that can't be listened to, or isn't there."""
+        """This model's network in its engine. Raises InputError if that can't be listened to, or isn't there."""
         return compile_network(self._engine, self.task, scope, self.config)
 
     def _pixels(self, pixel_values: Any) -> np.ndarray:
@@ -397,7 +397,7 @@ def _one_dtype(dtype: Any, torch_dtype: Any) -> Any:
 
 
 def in_dtype(tensors: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
-    """The floats among tensors in one dtype. Raises CheckpointError where a number doesn't fit it."""
+    """The floats among tensors in one dtype. Raises CheckpointError if a number doesn't fit it."""
     return {name: dtypes.cast(each, dtype) if each.dtype.kind == "f" else each for name, each in tensors.items()}
 
 

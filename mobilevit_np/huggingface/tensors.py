@@ -45,7 +45,7 @@ def kind_of(return_tensors: Any) -> str | None:
 def convert(images: Sequence[Any], kind: str | None) -> Any:
     """Arrays of one shape as one tensor of that kind, or as they are: B of (...) -> (B, ...)
 
-    Raises InputError where the shapes differ, MissingExtraError where the framework isn't installed.
+    Raises InputError if the shapes differ, MissingExtraError if the framework isn't installed.
     """
     if kind is None:
         return images
