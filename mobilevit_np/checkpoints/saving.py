@@ -195,9 +195,7 @@ def check_form(out: Path) -> None:
         return
     for name in (CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE):
         if os.path.lexists(out / name) and not _is_ours(out / name):
-            raise OutputError(
-                f"{out / name} would be replaced, and isn't a MobileViT's; write into a folder of its own"
-            )
+            raise OutputError(f"{out / name} would be replaced, and isn't a MobileViT's; write into another folder")
 
 
 def _is_ours(path: Path) -> bool:
@@ -219,9 +217,7 @@ def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
     check_form(out)
     source = checkpoint.provenance.source
     needed = source.files
-    if (
-        source.kind != "file"
-    ):  # in a folder with pytorch_model.bin, model.safetensors would be opened instead from now on
+    if source.kind != "file":  # in a folder with pytorch_model.bin a new model.safetensors would be opened instead
         needed.append(checkpoint.provenance.path.parent)
     written = [out]
     if out.suffix != _SAFETENSORS:
