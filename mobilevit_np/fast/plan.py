@@ -136,9 +136,7 @@ def _fresh(nbytes: int) -> np.ndarray:
     Raises MemoryError if there's no room.
     """
     try:
-        return np.frombuffer(
-            mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY), np.uint8
-        )  # copied on writing: a fork has its own
+        return np.frombuffer(mmap.mmap(-1, nbytes, access=mmap.ACCESS_COPY), np.uint8)  # a copy: a fork has its own
     except OSError as error:
         raise MemoryError(f"no room for {nbytes} bytes of a plan") from error
 
