@@ -1,10 +1,10 @@
-"""A port's own tests, with this package as the reference.
+"""Helpers for a port's own tests, with this package as the reference.
 
     @pytest.mark.parametrize("golden", operator_cases("conv2d*"), ids=str)
     def test_convolution(golden):
         assert_matches_golden(my_convolution, golden)
 
-Nothing here needs pytest; the cases are goldens made by formula, without a file or a download.
+Nothing here needs pytest. The cases are goldens made by formula, without a file or a download.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -39,11 +39,12 @@ def assert_matches_golden(
     precision: str | None = "float32",
     multiple: float = MULTIPLE,
 ) -> Comparison:
-    """Run a port on a golden's input and raise AssertionError, with the head of the table, unless it gives the same.
+    """Run a port on a golden's input and raise AssertionError, with ``compare``'s lines, unless its results are right.
 
-    For a network's golden ``port(pixel_values)`` gives the logits, or a mapping of every tensor it has. For an
-    operator's ``port(operands, **arguments)`` gives the output (or a mapping); ``operands`` are by name (``x``,
-    ``weight``...). Inputs are float32. ``network`` compares by replay; the rest is as for ``golden.compare``.
+    For a network's golden, ``port(pixel_values)`` returns the logits, or a mapping of every tensor it has. For an
+    operator's, ``port(operands, **arguments)`` returns the output (or a mapping); ``operands`` are by name (``x``,
+    ``weight``...). Inputs are float32. ``network`` compares by replay; the other arguments, and what else is raised,
+    are those of ``golden.compare``. ``golden`` may be a file, read as by ``golden.read_golden``.
     """
     golden = golden if isinstance(golden, Golden) else read_golden(golden)
     found = _tensors(_run(port, golden), OUTPUT if golden.task == OPERATOR else LOGITS)
@@ -56,7 +57,7 @@ def assert_matches_golden(
 def operator_cases(pattern: str = "*", *, seed: int = 0) -> list[Golden]:
     """The operators' goldens whose names match a shell-style pattern (``conv2d*``, ``unfold``, ``mobilevit_block``).
 
-    Raises InputError where none does: a test of nothing would pass.
+    Raises InputError if none does, since a test of nothing would pass, or for an impossible seed.
     """
     names = [name for name in CASES if fnmatchcase(name, pattern)]
     if not names:
@@ -67,7 +68,10 @@ def operator_cases(pattern: str = "*", *, seed: int = 0) -> list[Golden]:
 def network_cases(
     *, variant: str = "xx_small", task: str = "classifier", size: int = 64, seed: int = 0
 ) -> list[Golden]:
-    """A whole network's golden file, in a list; ``golden.formula.remake`` gives the network with its weights."""
+    """A whole network's golden, in a list; ``golden.formula.remake`` gives the network with its weights.
+
+    Raises InputError for an unknown variant or task, or an impossible size or seed.
+    """
     return [make(variant, task=task, size=size, seed=seed)]
 
 

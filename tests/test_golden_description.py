@@ -31,7 +31,7 @@ def but(array, where, value):
     [
         (MAP, np.zeros_like(MAP), "all zeros"),
         (MAP, GIVEN, "the layer is left out"),
-        (MAP, MAP + GIVEN, "a residual too many"),
+        (MAP, MAP + GIVEN, "one residual too many"),
         (MAP, MAP - GIVEN, "a residual is missing"),
         (MAP, MAP + 0.5, "off by the constant 0.5"),
         (MAP, MAP * 255, "255 times the right tensor"),
@@ -50,11 +50,12 @@ def but(array, where, value):
         (MAP, 1 / (1 + np.exp(-MAP)), "it's the sigmoid of the right tensor"),
         (VECTOR, VECTOR[:, ::-1], "its entries are reversed"),
         (MAP[:, :, :, :10], MAP[:, :, :, :10].swapaxes(2, 3), "its rows and columns are exchanged"),
-        (MAP, np.pad(MAP[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "right but for a border of 1"),
+        (MAP, np.pad(MAP[:, :, 1:-1, 1:-1], ((0, 0), (0, 0), (1, 1), (1, 1))), "right except for a border of 1"),
         (MAP, but(MAP, (0, [1, 4]), 7), "2 of its 8 channels are off (1, 4), the others right"),
         (TOKENS, but(TOKENS, (slice(None), 5), 0), "1 of its 16 tokens are off (5), the others right"),
         (MAP, np.sort(MAP, axis=None).reshape(MAP.shape), "the right numbers in another order"),
         (MAP, MAP**2, ""),
+        (1e4 * MAP, 2e4 * MAP, "2 times the right tensor"),  # of such logits the softmax has zeros
         (np.maximum(MAP, 0), np.maximum(-MAP, 0), ""),  # what isn't zero is zero, and the other way round
         (MAP, MAP + RNG.standard_normal(MAP.shape), ""),
         (MAP, but(MAP, (0, 0, 0, 0), np.nan), ""),
@@ -67,6 +68,10 @@ def test_descriptions(right, wrong, words, noise):
     found = describe(noisy, right, given, 1e-5)
     assert words in found
     assert bool(words) == bool(found)
+
+
+def test_nothing_is_said_beside_a_tensor_that_is_not_finite():
+    assert describe(MAP, but(MAP, (0, 0, 0, 0), np.inf), None, 1e-5) == ""
 
 
 def test_heads_are_no_channels():

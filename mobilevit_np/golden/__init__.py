@@ -2,12 +2,13 @@
 
 - ``file``: the golden file. ``network``, ``tracing``: making one from weights and a photo or tensor.
 - ``formula``, ``operators``: golden files that need no download: weights by hashing, one small file per operator.
-- ``adapters``: a port in PyTorch, ONNX, Keras or TFLite, run on a golden's input and recorded, its weights as well.
+- ``adapters``: a port in PyTorch, ONNX, Keras, TFLite and others, run on a golden's input, recorded with its weights.
 - ``matching``: which of a port's tensors is which, by ``hook_names`` and ``graph_names``, by its weights (``identity``)
-  or by ``alignment``, in whichever of ``layouts``. ``doubt``: which of those pairs are none.
+  or by ``alignment``, in whichever of ``layouts``; ``answer``: what it gives as its answer; ``doubt``: wrong pairs.
 - ``measure``, ``comparison``: how far they are from the golden's, layer by layer.
-- ``replay``: the reference run on the port's own tensors, so that each layer's error is its own.
-- ``mistakes``, ``diagnosis``: the known port mistakes as data, and which of them gives the port's numbers;
+- ``replay``: the reference run on the port's own tensors, so that each layer's error is its own; ``rounding``: the
+  noise of coarser precisions.
+- ``mistakes``, ``planting``: the known port mistakes; ``diagnosis``: which of them gives the port's numbers;
   ``description``: what else is wrong, in a sentence.
 - ``tables``: both as lines of text. ``page``, ``pictures``: a comparison as a page.
 

@@ -1,8 +1,8 @@
-"""Tensors without names found by order, shape and content: dynamic programming.
+"""Tensors without names, matched by order, shape and content: dynamic programming.
 
-Both sides are in order of execution. Pairs must agree in shape (in some layout); of all ways to pair them off without
-crossing, the best has the most in common: each pair counts for itself, and more for the likeness of its numbers. So
-where a port goes wrong and nothing looks alike any more, the order of shapes still carries the alignment through.
+Both sides are in order of execution. Pairs must agree in shape (in some layout); of all ways to pair tensors without
+crossing, the best has the highest score: each pair counts, and counts more the more alike its numbers are. So when a
+port goes wrong and nothing looks alike any more, the order of shapes still carries the alignment through.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -14,14 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-_PAIR = 0.2  # what a pair of fitting shape is worth, however unlike its numbers
-_UNUSUAL = 0.05  # and what one whose layout isn't that of the others
-_LIKENESS = 4.0  # how much more, at most, for likeness; of which a little means nothing
+_PAIR = 0.2  # the score of a pair of fitting shape, however unlike its numbers
+_UNUSUAL = 0.05  # the score of one whose layout isn't that of the others
+_LIKENESS = 4.0  # how much more, at most, for likeness (cubed: a little means nothing)
 _SAMPLES = 256
-_ORDERED = 0.5  # of the anchors don't cross one another, unless the port's order isn't that of execution
-_SAME = 0.9  # likeness, about a hundredth apart, that tells a tensor without regard to its place
+_ORDERED = 0.5  # of the anchors mustn't cross one another, or the port's order isn't that of execution
+_SAME = 0.9  # likeness (about a hundredth apart) by which a tensor is matched wherever it stands
 
-# the port's tensor in our layout, and whether that's as the others are; None where no layout fits
+# the port's tensor in our layout, and whether its layout is that of the others; None if no layout fits
 Fit = Callable[[int, int], "tuple[np.ndarray, bool] | None"]
 
 
@@ -30,9 +30,9 @@ def align(
 ) -> dict[int, int]:
     """For each of our tensors (by its place) the place of the port's, of which there are ``count``.
 
-    Each of ours is one array or several, of which the one that's most alike counts. ``anchors`` are pairs that are
-    known: they stay, and nothing is paired off across them, except across those that cross one another themselves.
-    Where most do, the port's order isn't that of execution, and only equal content pairs the rest off.
+    Each of ours is one array or several, of which the most alike counts. ``anchors`` are known pairs: they stay, and no
+    pair crosses them, except those that cross one another themselves. If most do, the port's order isn't that of
+    execution, and the rest are matched by equal content alone.
     """
     anchors = dict(anchors or {})
     pairs = dict(anchors)
@@ -57,7 +57,7 @@ def align(
 
 
 def _in_order(anchors: Mapping[int, int]) -> list[tuple[int, int]]:
-    """The most anchors that don't cross one another."""
+    """The largest set of anchors that don't cross one another, in order."""
     chains: list[list[tuple[int, int]]] = []
     for pair in sorted(anchors.items()):
         before = [chain for chain in chains if chain[-1][1] < pair[1]]
@@ -68,7 +68,7 @@ def _in_order(anchors: Mapping[int, int]) -> list[tuple[int, int]]:
 def _by_content(
     ours: Sequence[Sequence[np.ndarray]], count: int, fit: Fit, anchors: Mapping[int, int]
 ) -> dict[int, int]:
-    """The most alike first, wherever they stand."""
+    """Pairs by likeness, the most alike first, wherever they stand."""
     taken = set(anchors.values())
     alike: list[tuple[float, int, int]] = []
     for i, each in enumerate(ours):
@@ -84,7 +84,7 @@ def _by_content(
 
 
 def likeness(found: np.ndarray, expected: np.ndarray) -> float:
-    """1 for equal tensors, towards 0 the further they are apart; by a sample of their numbers."""
+    """1 for equal tensors, towards 0 the further apart they are; by a sample of their numbers."""
     step = max(1, expected.size // _SAMPLES)
     a, b = (x.ravel()[::step].astype(np.float64) for x in (found, expected))
     with np.errstate(all="ignore"):

@@ -1,7 +1,7 @@
-"""What a wrong tensor looks like beside the right one, where no known mistake gives it.
+"""What a wrong tensor looks like beside the right one, if no known mistake gives it.
 
-A mistake that has no name has a shape: off by a constant for each channel, it's a bias; right but for the border, it's
-the padding. Each description is exact, to the tolerance that's allowed at the layer: what almost fits isn't said.
+A mistake without a name still leaves a pattern: off by a constant for each channel, it's a bias; right except at the
+border, it's the padding. Each description is exact, to the tolerance allowed at the layer: what almost fits isn't said.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -20,27 +20,29 @@ _NAMES = {  # our axes, by how many there are: what they're called, and which ho
     3: (("pixels of the patch", "tokens", "features"), 2),
     2: (("images", "entries"), 1),
 }
-_ACTIVATED = {  # what an answer may be made into, its classes last
+_ACTIVATED = {  # what a port may make of its answer, the classes last
     "the softmax of": softmax,
     "the logarithm of the softmax of": lambda x: np.log(softmax(x)),
     "the sigmoid of": sigmoid,
 }
-_WIDEST = 4  # pixels that a border may be wide
-_LISTED = 6
+_MAX_BORDER = 4  # pixels
+_MAX_LISTED = 6
 _EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)  # TensorFlow's batch norm, ViT's, BERT's, and others
-_DROPOUT = 1.01  # what's kept is made larger by it
-_STEPS = 60  # each leaves two thirds
+_DROPOUT = 1.01  # the least factor by which dropout enlarges what it keeps
+_STEPS = 60  # of the search, each of which leaves two thirds
 Fits = Callable[[np.ndarray, np.ndarray], bool]
 
 
 def describe(
     found: np.ndarray, expected: np.ndarray, given: np.ndarray | None, allowed: float, *, heads: bool = False
 ) -> str:
-    """What ``found`` is beside ``expected``, in a sentence; empty where it's nothing that's known here.
+    """What ``found`` looks like beside ``expected``, in a sentence; empty if it's no pattern known here.
 
-    ``given`` is what the layer was fed. ``heads``: four axes are heads and tokens, not a map.
+    ``given`` is the layer's input. ``heads``: the four axes are patches, heads, queries and keys, not a map's.
     """
-    if found.shape != expected.shape or not np.isfinite(found).all() or found.ndim not in _NAMES:
+    if found.shape != expected.shape or found.ndim not in _NAMES:
+        return ""
+    if not (np.isfinite(found).all() and np.isfinite(expected).all()):
         return ""
     names, channels = _NAMES[found.ndim] if not heads else (("patches", "heads", "queries", "keys"), 1)
 
@@ -51,7 +53,9 @@ def describe(
         return bool(np.abs(a - b).max(initial=0) <= limit)
 
     for how, activate in _ACTIVATED.items():
-        if error(theirs, np.moveaxis(activate(np.moveaxis(ours, channels, -1)), -1, channels)) <= allowed:
+        with np.errstate(divide="ignore"):  # the logarithm of a softmax that is 0
+            activated = np.moveaxis(activate(np.moveaxis(ours, channels, -1)), -1, channels)
+        if error(theirs, activated) <= allowed:
             return f"it's {how} the right tensor"
     return next(_sentences(theirs, ours, given, fits, names, channels), "") or _partly(
         np.abs(theirs - ours), limit, names, channels
@@ -59,15 +63,15 @@ def describe(
 
 
 def eps_of(found: np.ndarray, normalize: Callable[[float], np.ndarray], allowed: float) -> str:
-    """The eps with which a norm gives ``found``, in a sentence; empty where none does.
+    """The eps with which a norm gives ``found``, in a sentence; empty if none does.
 
-    The usual ones come first; then the one in 1e-12..10 that comes nearest.
+    ``normalize(eps)`` is the norm's output. The usual values are tried first, then the best one in 1e-12..10.
     """
 
     def off(eps: float) -> float:
         return error(found, normalize(eps))
 
-    low, high = -12.0, 1.0  # the exponent; the error falls towards the right one and rises after it
+    low, high = -12.0, 1.0  # of the exponent; the error falls towards the right one, and rises after it
     for _ in range(_STEPS):
         third = (high - low) / 3
         low, high = (low, high - third) if off(10 ** (low + third)) < off(10 ** (high - third)) else (low + third, high)
@@ -80,12 +84,13 @@ def _sentences(
 ) -> Iterator[str]:
     if fits(found, np.zeros_like(found)):
         yield "it's all zeros"
-    if given is not None and given.shape == found.shape and fits(found, given):
-        yield "it's the layer's own input: the layer is left out"
-    if given is not None and given.shape == found.shape and fits(found, expected + given):
-        yield "it's the right tensor plus the layer's input: a residual too many"
-    if given is not None and given.shape == found.shape and fits(found, expected - given):
-        yield "it's the right tensor without the layer's input: a residual is missing"
+    if given is not None and given.shape == found.shape:
+        if fits(found, given):
+            yield "it's the layer's own input: the layer is left out"
+        if fits(found, expected + given):
+            yield "it's the right tensor plus the layer's input: one residual too many"
+        if fits(found, expected - given):
+            yield "it's the right tensor without the layer's input: a residual is missing"
     dropped = (found == 0) & (expected != 0)
     size = float(np.square(expected[~dropped]).sum())
     if 0.02 < dropped.mean() < 0.98 and size:
@@ -102,7 +107,7 @@ def _sentences(
 def _scaled(
     found: np.ndarray, expected: np.ndarray, fits: Fits, names: tuple[str, ...], channels: int
 ) -> Iterator[str]:
-    """Right but for a constant or a factor, of all or of each channel."""
+    """Right except for a constant or a factor, one for all or one for each channel."""
     others = tuple(axis for axis in range(found.ndim) if axis != channels)
     channel = names[channels].removesuffix("s")
     off = (found - expected).mean()
@@ -113,7 +118,7 @@ def _scaled(
     if factor and fits(found / factor, expected):
         yield f"it's {factor:.6g} times the right tensor"
     if found.size == found.shape[channels]:
-        return  # a number for each channel: anything would fit
+        return  # one number for each channel: anything would fit
     offsets = (found - expected).mean(axis=others, keepdims=True)
     if fits(found - offsets, expected):
         yield f"it's off by a constant for each {channel}: a bias, or a batch norm's mean, is missing or another's"
@@ -129,12 +134,12 @@ def _scaled(
 
 
 def _none_zero(factors: np.ndarray) -> bool:
-    """Whether they're all numbers, and none so small that what it's multiplied with would hardly count."""
+    """Whether they're all finite, and none is so small that its channel would hardly count."""
     return bool(np.isfinite(factors).all() and np.abs(factors).min() > 1e-3 * np.abs(factors).max())
 
 
 def _moved(found: np.ndarray, expected: np.ndarray, fits: Fits, names: tuple[str, ...]) -> Iterator[str]:
-    """Right but for the order along an axis, or for two axes that are exchanged."""
+    """Right except for the order along an axis, or for two exchanged axes."""
     for axis, name in enumerate(names):
         length = found.shape[axis]
         if not 1 < length <= 4096:
@@ -152,7 +157,7 @@ def _moved(found: np.ndarray, expected: np.ndarray, fits: Fits, names: tuple[str
 
 
 def _order(theirs: np.ndarray, ours: np.ndarray) -> list[int]:
-    """For each row of theirs the nearest of ours, by two sums that tell rows apart."""
+    """For each row of theirs the nearest of ours, by a sample of columns."""
     step = max(1, theirs.shape[1] // 64)
     a, b = theirs[:, ::step], ours[:, ::step]
     squares = (a * a).sum(1)[:, None] - 2 * a @ b.T + (b * b).sum(1)
@@ -160,12 +165,12 @@ def _order(theirs: np.ndarray, ours: np.ndarray) -> list[int]:
 
 
 def _partly(off: np.ndarray, limit: float, names: tuple[str, ...], channels: int) -> str:
-    """Right but for a border of the map, or for some entries of an axis. ``off``: how far each element is."""
+    """Right except at a border of the map, or for some entries of an axis. ``off``: how far off each element is."""
     if names[-1] == "columns":
-        for width in range(1, _WIDEST + 1):
+        for width in range(1, _MAX_BORDER + 1):
             inner = off[..., width:-width, width:-width]
             if inner.size and inner.max() <= limit:
-                return f"it's right but for a border of {width}: the padding"
+                return f"it's right except for a border of {width}: the padding"
     for axis in sorted(range(off.ndim), key=lambda axis: axis != channels):
         others = tuple(other for other in range(off.ndim) if other != axis)
         wrong = np.flatnonzero(off.max(axis=others) > limit).tolist()
@@ -175,4 +180,4 @@ def _partly(off: np.ndarray, limit: float, names: tuple[str, ...], channels: int
 
 
 def _list(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:_LISTED])) + (", ..." if len(numbers) > _LISTED else "")
+    return ", ".join(map(str, numbers[:_MAX_LISTED])) + (", ..." if len(numbers) > _MAX_LISTED else "")

@@ -1,14 +1,14 @@
-"""Pairs that are doubted: a layer that's wrong, and yet nothing after it is; or right, and everything after it wrong.
+"""Doubtful pairs: a layer that is wrong though nothing after it is, or right though everything after it is wrong.
 
-Errors seldom heal. Where a port's tensor is off and its successors don't care, it was probably never the reference's
-tensor of that path, and was taken for it by its place and shape: such a pair is given up. Where names or weights say
-that it's the one, it stays, as one that's off and reaches nothing: a key's bias does that, which softmax cancels.
+Errors seldom heal. If a port's tensor is off and nothing after it is affected, it was probably never the reference's
+tensor of that path, only matched with it by its place and shape: such a pair is dropped. If names or weights say that
+it's the one, it stays, as one that is off and reaches nothing: a key's bias does that, which the softmax cancels.
 
-The other way round, where a port goes on computing before it hands a tensor on (an activation too many), the tensor
-that was handed on is the one to judge: what comes after is right with it, and wrong without.
+The other way round, if a port goes on computing before it hands a tensor on (an activation too many), the tensor that
+was handed on is the one to judge: what comes after is right with it, and wrong without.
 
-All are found by replay: the reference goes on with its own tensor in place of the doubted one. If what was right after
-it stays right, the port's tensor was fed to nobody.
+Both are found by replay: the reference continues with its own tensor in place of the doubtful one. If what was right
+after it stays right, the port's tensor was fed to no other layer.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -26,9 +26,9 @@ from .measure import allowed, error
 from .network import Network
 from .replay import reference_tensors, replay
 
-_MOST_ROUNDS = 12  # each finds at least one tensor that somebody needs
+_MAX_ROUNDS = 12  # each finds at least one tensor that another one needs
 _LAYER = re.compile(r".*\btransformer\.layer\.\d+")
-_CHANGED = 2.0  # floors: by how much a tensor is another without one that it was made from
+_CHANGED = 2.0  # noise floors from which a tensor counts as changed
 
 
 def settle(
@@ -39,7 +39,10 @@ def settle(
     precisions: Mapping[str, str],
     multiple: float,
 ) -> tuple[Matching, frozenset[str]]:
-    """The matching without the pairs that were none, and the paths that are off and reach nothing."""
+    """The matching without the wrong pairs, and the paths that are off and reach nothing.
+
+    ``port``: the port's activations by name; ``precisions``: each matched tensor's; ``multiple``: see ``compare``.
+    """
     case = _Case(golden, matching, network, precisions, multiple)
     weak = case.before_others(case.with_echoes([path for path in case.off if not matching.found[path].firm]))
     given_up = _idle(weak, case, weak=True)
@@ -55,7 +58,7 @@ def settle(
 
 
 class _Case:
-    """A replay, and what becomes of it when pairs are left out."""
+    """A replay, and what changes when pairs are left out."""
 
     def __init__(
         self, golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
@@ -65,10 +68,10 @@ class _Case:
         self.ours = {path: local.expected for path, local in locally.items()}
         self.floors = {path: allowed(local.noise, multiple) / multiple for path, local in locally.items()}
         self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
-        self.off = [path for path, times in self.errors.items() if times > multiple]
+        self.off = [path for path, floors in self.errors.items() if floors > multiple]
 
     def with_echoes(self, doubted: Collection[str]) -> list[str]:
-        """The doubted, and the paths that only show one of them once more, which makes those look right."""
+        """The doubted, and the paths that only repeat one of them, which makes them look right."""
         found: list[str] = []
         before = ""
         for path, expected in self.ours.items():
@@ -78,13 +81,13 @@ class _Case:
         return found
 
     def before_others(self, doubted: Collection[str]) -> list[str]:
-        """The doubted that something else comes after: of the answer nothing that follows can tell that it's none."""
+        """The doubted with something after them: nothing after the answer could show that it's a wrong pair."""
         order = list(self.ours)
         last = max((place for place, path in enumerate(order) if path not in doubted), default=-1)
         return [path for path in doubted if order.index(path) < last]
 
     def without(self, left_out: Collection[str]) -> dict[str, np.ndarray]:
-        """What the reference gives, for every path, when these pairs are left out."""
+        """What the reference outputs, for every path, when these pairs are left out."""
         fed = {path: tensor for path, tensor in self.port.items() if path not in left_out}
         return reference_tensors(self.network, self.golden, fed, everything=True)
 
@@ -93,19 +96,19 @@ class _Case:
         return error(self.port[path], expected) / self.floors[path]
 
     def changed(self, path: str, expected: np.ndarray) -> bool:
-        """Whether ``expected`` isn't what it is with all the port's tensors."""
+        """Whether ``expected`` differs from what it is with all the port's tensors."""
         return error(expected, self.ours[path]) > _CHANGED * self.floors[path]
 
 
 def _idle(doubted: Collection[str], case: _Case, *, weak: bool = False) -> frozenset[str]:
-    """Those of the doubted without which everything that comes after them stays what it is.
+    """Those of the doubted without which everything after them stays what it is.
 
-    They're all left out at once. What's right then was off only by what it was fed, and goes back. Where something
-    else changes, the last of them before it was needed, and goes back as well; if ``weak``, only where it brings the
-    port nearer.
+    They're all left out at once. What is right then was off only because of its input, and goes back. If something
+    else changes, the last of them before it was needed, and goes back as well; if ``weak``, only if it brings the port
+    nearer.
     """
     idle = dict.fromkeys(doubted)
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         if not idle:
             break
         ours = case.without(idle)
@@ -126,11 +129,11 @@ def _idle(doubted: Collection[str], case: _Case, *, weak: bool = False) -> froze
 
 
 def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching, case: _Case) -> dict[str, Matched]:
-    """The port's own further steps, in place of the tensors they go on from, where what comes after is right with them.
+    """The port's own further steps, in place of the tensors they continue, if what comes after is right with them.
 
-    A step is a tensor that matches nothing, of the same shape, before the next that does match.
+    A step is a tensor of the same shape that matches nothing, before the next one that does.
     """
-    steps = {} if not case.off else _further_steps(golden, port, matching)
+    steps = _further_steps(golden, port, matching) if case.off else {}
     if not steps:
         return {}
     fed = {**case.port, **{path: step.tensor for path, step in steps.items()}}
@@ -148,7 +151,7 @@ def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matchin
 
 
 def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, Matched]:
-    """The last of the steps that follow each of the port's tensors, at the last path that shows it once more."""
+    """The last of the steps that follow each of the port's tensors, at the last path that repeats it."""
     paths = {pair.name: path for path, pair in matching.found.items()}  # of one name's paths the last
     unknown, steps = set(matching.unknown), {}
     lasts = _lasts(golden.tensors)
@@ -163,7 +166,7 @@ def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Mat
 
 
 def _lasts(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """For each path the last of those that follow it with the same numbers, as a layer does its last part's."""
+    """For each path the last that repeats its tensor right after it, as a layer's output repeats its last part's."""
     lasts: dict[str, str] = {}
     after = ""
     for path in reversed(list(tensors)):
@@ -174,8 +177,8 @@ def _lasts(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def _needed(order: list[str], idle: Mapping[str, None], changed: Collection[str]) -> set[str]:
-    """The nearest path before each that changed; of one transformer layer's the first, since the sums in it carry a
-    change on to what the later ones are blamed for.
+    """The nearest idle path before each that changed; of several in one transformer layer only the first, since its
+    sums carry a change past the later ones.
     """
     needed: dict[str, str] = {}
     before: str | None = None
@@ -189,7 +192,7 @@ def _needed(order: list[str], idle: Mapping[str, None], changed: Collection[str]
 
 
 def without_heirs(golden: Golden, matching: Matching, off: Collection[str]) -> tuple[Matching, frozenset[str]]:
-    """The same without the network, where all that can be seen is that the very last tensor is right."""
+    """``settle`` without the network: all that can be seen then is whether the very last tensor is right."""
     paths = [path for path in golden.tensors if path in matching.found]
     if not off or not paths or paths[-1] in off or matching.misshapen:
         return matching, frozenset()

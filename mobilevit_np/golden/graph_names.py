@@ -1,12 +1,12 @@
 """What exported graphs call our activations: ONNX values and TFLite tensors as a table.
 
 Both name a value by the module it comes from and the operation: ``/mobilevit/conv_stem/convolution/Conv_output_0``,
-``tf_mobile_vi_t_model/mobilevit/conv_stem/mul_1``. Of all the values under a module the table tells which one is its
-output. What converters fuse and split is told as well:
+``tf_mobile_vi_t_model/mobilevit/conv_stem/mul_1``. The table says which of a module's values is its output, whatever
+converters fuse and split:
 
-- Where batch norm is folded into the convolution before it, the convolution's value is our ``normalization``, and our
-  ``convolution`` is nowhere to be seen.
-- TFLite joins the names of what it fused by ``;``, the last operation's first: that one counts.
+- If batch norm is folded into the convolution before it, the convolution's value is our ``normalization``, and our
+  ``convolution`` isn't there.
+- TFLite joins the names of fused operations by ``;``, the last operation's first: that one counts.
 - SiLU is split into a sigmoid and a product, a linear layer into a product and a bias: only the last of them is ours.
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -20,8 +20,8 @@ from collections.abc import Collection, Iterable
 from .file import LOGITS, PIXELS
 
 _ONNX = re.compile(r"_output_\d+$")
-_INNER = ("mobilevit", "segmentation_head", "classifier")  # our paths begin so; before that stands the model's name
-_WHOLE = {  # the graph's own input and output, by the names they're usually given -> ours
+_INNER = ("mobilevit", "segmentation_head", "classifier")  # our paths begin so; the model's name comes before
+_WHOLE = {  # the graph's own input and output, by their usual names -> ours
     PIXELS: (PIXELS,),
     LOGITS: (LOGITS,),
     "StatefulPartitionedCall:0": (LOGITS, "mobilevit"),
@@ -29,28 +29,16 @@ _WHOLE = {  # the graph's own input and output, by the names they're usually giv
 }
 _FOLDED = ("../convolution/Conv", "../convolution/Conv2D", "../convolution/BiasAdd")
 _SPLIT = "/convolution/Conv2D/BatchToSpaceND"  # TensorFlow's dilated convolutions: batch norm stays apart, in two steps
-_IN_THE_LAYER = ("../mul_1", "../Relu", "../Gelu", "../Tanh")  # Keras' activations are no layers of their own
+_ACTIVATIONS = (
+    *("Mul_1", "Mul", "Relu", "Gelu", "HardSwish", "Clip", "LeakyRelu", "Elu", "Tanh", "Sigmoid"),
+    *("../mul_1", "../Relu", "../Gelu", "../Tanh"),  # Keras' activations aren't layers of their own
+)
 _OUTPUTS = tuple(  # the end of our path -> which value under it is its output: the first of these that the port has
     (re.compile(rf"(?:.*\.)?(?:{end})"), values)
     for end, values in (
         ("normalization", ("BatchNormalization", "FusedBatchNormV3", "Conv", *_FOLDED)),
         ("convolution", ("Conv", "Conv2D/BatchToSpaceND", "Conv2D", "BiasAdd")),
-        (
-            "activation|intermediate_act_fn",
-            (
-                "Mul_1",
-                "Mul",
-                "Relu",
-                "Gelu",
-                "HardSwish",
-                "Clip",
-                "LeakyRelu",
-                "Elu",
-                "Tanh",
-                "Sigmoid",
-                *_IN_THE_LAYER,
-            ),
-        ),
+        ("activation|intermediate_act_fn", _ACTIVATIONS),
         (r"encoder\.layer\.[01]\.layer\.\d+|downsampling_layer", ("Add", "add")),
         ("unfolding", ("../Reshape_2",)),
         (r"layernorm(?:_before|_after)?", ("LayerNormalization", "batchnorm/add_1", "Add_1")),
@@ -67,7 +55,7 @@ _OUTPUTS = tuple(  # the end of our path -> which value under it is its output: 
 
 
 def graph_choices(port_names: Iterable[str], paths: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """A graph's values -> the paths of the activations that they are, for those that are one."""
+    """A graph's values -> the path of the activation, for those that are one."""
     names = list(port_names)
     values = {place: name for name in reversed(names) if (place := _place(name))}
     found = {name: choice for name in names if (choice := tuple(p for p in _WHOLE.get(name, ()) if p in paths)[:1])}
@@ -101,5 +89,5 @@ def _resolve(path: str, value: str) -> str:
 
 
 def _normalizations_first(path: str) -> bool:
-    """What is folded into a convolution must be asked for before the convolution is."""
+    """A normalization folded into a convolution must be looked for before the convolution is."""
     return not path.endswith(".normalization")

@@ -1,8 +1,8 @@
-"""What ports call our activations: what hooks on transformers', timm's and ml-cvnets' models see, as tables.
+"""What ports call our activations: the names that hooks on transformers', timm's and ml-cvnets' models see, as tables.
 
-An entry is a port's name and which of our activations it is: one path, or several where the port's module gives them in
-one tensor (timm's ``qkv``), or a choice where it depends on the network (timm's ``bn`` is batch norm and activation in
-one: its hook sees our activation, or our normalization where there's none). The module names themselves come from the
+An entry is a port's name and which of our activations it is: one path, or several if the port's module outputs them as
+one tensor (timm's ``qkv``), or a choice if it depends on the network (timm's ``bn`` is batch norm and activation in
+one: its hook sees our activation, or our normalization if there's none). The module names themselves come from the
 table of parameter names, so that they are in one place.
 
 Explained in tutorials/11-is-my-port-right.md.
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     parts: tuple[str, ...] = ()  # or these side by side on the last axis
 
 
-_SEQUENCE = {  # timm's module inside a transformer layer -> ours
+_TIMM_SEQUENCE = {  # timm's modules inside a transformer layer -> ours
     "norm1": "layernorm_before",
     "attn.attn_drop": "attention.attention.probabilities",
     "attn.norm": "attention.attention",
@@ -42,7 +42,7 @@ _SEQUENCE = {  # timm's module inside a transformer layer -> ours
     "mlp.fc2": "output.dense",
     "mlp": "output.dense",
 }
-_CONVOLUTION = (  # timm's module inside a convolution layer -> ours, the first that exists
+_TIMM_CONVOLUTION = (  # timm's modules inside a convolution layer -> ours, the first that exists
     (".conv", (".convolution",)),
     (".bn.drop", (".normalization",)),
     (".bn.act", (".activation",)),
@@ -59,15 +59,15 @@ _ML_CVNETS_SEQUENCE = {  # ml-cvnets' modules without parameters inside a transf
     "pre_norm_ffn.5": "output.dense",
     "pre_norm_ffn": "output.dense",
 }
-_ML_CVNETS_CONVOLUTION = (
+_ML_CVNETS_CONVOLUTION = (  # ml-cvnets' modules inside a convolution layer -> ours, the first that exists
     (".block.conv", (".convolution",)),
     (".block.norm", (".normalization",)),
     (".block.act", (".activation",)),
     (".block", ("",)),
     ("", ("",)),
 )
-_BARE = {"conv_stem", "encoder", "conv_1x1_exp"}  # what transformers' model without a head consists of
-_WHOLE = {  # what holds no parameters of its own
+_BARE = {"conv_stem", "encoder", "conv_1x1_exp"}  # the parts of transformers' model without a head
+_TIMM_WHOLE = {  # timm's modules without parameters of their own -> ours
     "stages": "mobilevit.encoder",
     "final_conv": "mobilevit.conv_1x1_exp",
     "head": LOGITS,
@@ -79,10 +79,7 @@ _WHOLE = {  # what holds no parameters of its own
 
 
 def table(port_names: Iterable[str], paths: Collection[str]) -> tuple[str, dict[str, Entry]]:
-    """The table that knows most of a port's names, what it's called, and its entries for those it knows.
-
-    ``paths`` are the golden's.
-    """
+    """The title of the table that knows most of a port's names, and its entries for them. ``paths``: the golden's."""
     names = list(port_names)
     tables = {
         TRANSFORMERS: transformers_table(names, paths),
@@ -96,9 +93,9 @@ def table(port_names: Iterable[str], paths: Collection[str]) -> tuple[str, dict[
 
 
 def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict[str, Entry]:
-    """transformers' hooks see our paths, as its Keras layers do; a bare model's lack their ``mobilevit.``.
+    """transformers' hooks see our paths, as its Keras layers do; a bare model's lack the ``mobilevit.``.
 
-    The dropout after the softmax shows the probabilities.
+    The dropout after the softmax outputs the probabilities.
     """
     names = list(port_names)
     whole = name_of_whole(names)
@@ -113,13 +110,13 @@ def transformers_table(port_names: Iterable[str], paths: Container[str]) -> dict
 
 
 def name_of_whole(module_names: Iterable[str]) -> str:
-    """Which of ours a whole model's output is: the logits; the last map where the names are a bare model's."""
+    """Which of ours a whole model's output is: the logits, or the last map if the names are a bare model's."""
     parts = {name.partition(".")[0] for name in module_names} - {"", PIXELS, LOGITS}
     return "mobilevit" if parts and parts <= _BARE else LOGITS
 
 
 def _table(entries: Iterable[tuple[str, Entry]], paths: Container[str]) -> dict[str, Entry]:
-    """Module names -> what their hooks see of ours, for the paths there are."""
+    """Module names -> which of ours their hooks see, for the paths there are."""
     found: dict[str, Entry] = {}
     for name, entry in entries:
         choice = tuple(path for path in entry.choice if path in paths)[:1]
@@ -133,8 +130,8 @@ def from_map(
 ) -> dict[str, Entry]:
     """A user's own table: ``{"port's name": "our path"}``, or a list of paths that stand side by side.
 
-    What names a tensor that one of the two sides doesn't have, or no path, is left out: the golden file may be one of
-    few tensors.
+    Entries without a path, or for a tensor that either side hasn't got, are left out: the golden file may have only a
+    few.
     """
     return {
         name: Entry((ours,)) if isinstance(ours, str) else Entry(parts=tuple(ours))
@@ -161,26 +158,26 @@ def _timm_entries() -> Iterator[tuple[str, Entry]]:
                 yield from _timm_transformer(
                     f"stages.{level}.1.transformer.{index}", f"{ours}.transformer.layer.{index}"
                 )
-    yield from ((theirs, Entry((ours,))) for theirs, ours in _WHOLE.items())
+    yield from ((theirs, Entry((ours,))) for theirs, ours in _TIMM_WHOLE.items())
 
 
 def _timm_convolution(module: Module) -> Iterator[tuple[str, Entry]]:
     if module.kind == "conv":  # bare in timm
         yield module.timm or "", Entry((f"{module.huggingface}.convolution",))
         return
-    for theirs, ours in _CONVOLUTION:
+    for theirs, ours in _TIMM_CONVOLUTION:
         yield f"{module.timm}{theirs}", Entry(tuple(f"{module.huggingface}{suffix}" for suffix in ours))
 
 
 def _timm_transformer(theirs: str, ours: str) -> Iterator[tuple[str, Entry]]:
     yield theirs, Entry((ours,))
     yield f"{theirs}.attn.qkv", Entry(parts=tuple(f"{ours}.attention.attention.{part}" for part in PARTS))
-    for name, path in _SEQUENCE.items():
+    for name, path in _TIMM_SEQUENCE.items():
         yield f"{theirs}.{name}", Entry((f"{ours}.{path}",))
 
 
 def _ml_cvnets_entries(classifies: bool) -> Iterator[tuple[str, Entry]]:
-    """A segmenter's backbone has ``encoder.`` before its names, and its whole output is enlarged: no tensor of ours."""
+    """A segmenter's backbone has ``encoder.`` before its names, and its own output is enlarged, none of ours."""
     for name, entry in _ml_cvnets_modules():
         yield name, entry
         if any(path.startswith(PREFIX) for path in (*entry.choice, *entry.parts)):

@@ -1,12 +1,12 @@
-"""Who a port's module is, by its weights.
+"""Which of our modules a port's module is, by its weights.
 
-A port's names are its own and its mistakes too, but its numbers are the golden network's: whatever layout a framework
-keeps a parameter in, its sorted values stay what they are. So each of the port's parameters is held against each of
-ours of the same size, in the forms that ports have them: as they are, queries, keys and values in one, batch norm
-folded into the convolution before it or written as a scale and an offset. A module is who most of its numbers say.
+A port's names are its own, and so are its mistakes, but its weights are the golden network's: whatever layout a
+framework keeps a parameter in, its sorted values are the same. So each of the port's parameters is compared with each
+of ours of the same size, in the forms that ports have: as they are; queries, keys and values fused; batch norm folded
+into the convolution before it, or written as a scale and an offset. A module is the one that has most of its numbers.
 
-A parameter comes with a port's tensors under ``parameters/MODULE/NAME``, where MODULE is the name of the tensor that
-the module gives: the adapters write it so.
+A parameter comes with a port's tensors as ``parameters/MODULE/NAME``, where MODULE is the name of the tensor that the
+module outputs: the adapters write it so.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -20,14 +20,14 @@ from itertools import permutations
 
 import numpy as np
 
+from ..checkpoints.parameter_names import PARTS
 from ..config import BATCH_NORM_EPS
 from . import layouts
 from .file import LOGITS
 
 PREFIX = "parameters/"
-CLOSE = 0.02  # of the largest magnitude: how far int8 rounding, and no other parameter, brings the sorted values
-_FEWEST = 3  # different values that a parameter has unless it's filled with one, which tells nobody apart
-_PARTS = ("query", "key", "value")
+CLOSE = 0.02  # of the largest magnitude: int8 rounding moves sorted values less than that, other parameters differ more
+_MIN_VALUES = 3  # different ones: a parameter filled with one number could be any
 _KERNEL, _MATRIX = "o i h w", "o i"
 _LAYOUTS = {  # of weights: our own -> those of the frameworks
     _KERNEL: (
@@ -54,11 +54,11 @@ Leaves = Mapping[str, np.ndarray]
 class Own:
     """One of our modules' parameters in one of the forms that ports keep them in.
 
-    ``paths`` are the activations that it gives: one, or several side by side on the last axis.
+    ``paths`` are the activations that it outputs: one, or several side by side on the last axis.
     """
 
     paths: tuple[str, ...]
-    names: Mapping[str, str]  # leaf -> which of our parameters it holds, for people
+    names: Mapping[str, str]  # leaf -> the names of our parameters in it, joined by " + "
     leaves: Leaves
 
 
@@ -75,7 +75,7 @@ class Misplaced:
 class Identity:
     """Which of our modules a port's are, and what became of the weights."""
 
-    modules: Mapping[str, tuple[str, ...]]  # the port's module -> the activations it gives
+    modules: Mapping[str, tuple[str, ...]]  # the port's module -> the activations it outputs
     misplaced: tuple[Misplaced, ...] = ()
     never_loaded: tuple[str, ...] = ()  # our parameters that the port hasn't got
     unknown: tuple[str, ...] = ()  # the port's that are none of ours
@@ -103,14 +103,14 @@ def parameter_name(module: str, leaf: str) -> str:
 def identify(
     tensors: Leaves, parameters: Mapping[str, Leaves], places: Mapping[str, tuple[str, ...]] | None = None
 ) -> Identity:
-    """Who the port's modules are. ``tensors`` are ours, by their Hugging Face names.
+    """Which of our modules the port's are. ``tensors`` are our parameters, by their Hugging Face names.
 
-    ``places`` are the activations that modules give, for those whose names say it: weights that say otherwise are
-    misplaced.
+    ``places`` are the activations that the port's modules output, for those known by name: weights that tell otherwise
+    are misplaced.
     """
     owns = list(_forms(tensors))
     candidates = _by_size(owns)
-    held: dict[str, tuple[Own, dict[str, str]]] = {}  # the port's module -> who it is, its leaf -> ours
+    held: dict[str, tuple[Own, dict[str, str]]] = {}  # the port's module -> which of ours it is, its leaf -> ours
     taken: Counter[tuple[str, ...]] = Counter()
     for module, leaves in parameters.items():
         found = _owner(leaves, candidates, owns, taken)
@@ -126,7 +126,7 @@ def identify(
         if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
     )
     lost = tuple(name for name, tensor in tensors.items() if name not in known and _tells(_sorted(tensor)))
-    last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may come one by one
+    last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may be two modules
     return Identity(
         {module: own.paths for module, (own, _) in held.items() if last[own.paths] == module},
         (*_elsewhere(held, places or {}), *_misplaced(held, parameters)),
@@ -153,7 +153,7 @@ def _forms(tensors: Leaves) -> Iterator[Own]:
 
 
 def _fused(attention: str, modules: Mapping[str, Leaves]) -> Iterator[Own]:
-    for parts in (_PARTS, _PARTS[1:], _PARTS[:2]):
+    for parts in (PARTS, PARTS[1:], PARTS[:2]):
         paths = tuple(f"{attention}.{part}" for part in parts)
         leaves = {leaf: np.concatenate([modules[path][leaf] for path in paths]) for leaf in modules[paths[0]]}
         yield Own(paths, {leaf: " + ".join(f"{path}.{leaf}" for path in paths) for leaf in leaves}, leaves)
@@ -172,7 +172,7 @@ def _folded(path: str, norm: Leaves, conv: Leaves) -> Iterator[Own]:
         yield Own((path,), {"weight": f"{name} + {scaled}", "bias": everything}, {"weight": weight, "bias": offset})
 
 
-# -- who holds whose numbers -------------------------------------------------------------------------------------------
+# -- which holds which numbers -----------------------------------------------------------------------------------------
 
 
 def _sorted(array: np.ndarray) -> np.ndarray:
@@ -190,36 +190,33 @@ def _by_size(owns: Iterable[Own]) -> dict[int, list[tuple[int, str, np.ndarray]]
 
 
 def _tells(values: np.ndarray) -> bool:
-    """Whether sorted values say which parameter they are: one as it was initialized, all ones or zeros, doesn't."""
-    return values.size < _FEWEST or bool(np.count_nonzero(np.diff(values)) >= _FEWEST - 1)
+    """Whether sorted values tell a parameter from others: all ones or zeros, as it was initialized, don't."""
+    return values.size < _MIN_VALUES or bool(np.count_nonzero(np.diff(values)) >= _MIN_VALUES - 1)
 
 
 def _owner(
     leaves: Leaves, candidates: Mapping[int, list], owns: list[Own], taken: Counter[tuple[str, ...]]
 ) -> tuple[Own, dict[str, str]] | None:
-    """Who holds most of the numbers; among equals the one nobody is yet, then the nearest, then the first."""
+    """Which of ours has most of the numbers; among equals one not taken yet, then the nearest, then the first."""
     pairs: dict[int, dict[str, tuple[str, float]]] = defaultdict(dict)  # ours -> leaf -> (our leaf, distance)
     for name, tensor in leaves.items():
         values = _sorted(tensor)
         for number, leaf, expected in candidates.get(values.size, ()):
             distance = _distance(values, expected)
-            if distance <= CLOSE and distance < pairs[number].get(name, ("", np.inf))[1]:
+            if distance <= CLOSE and (name not in pairs[number] or distance < pairs[number][name][1]):
                 pairs[number][name] = leaf, distance
-    if not any(pairs.values()):
-        return None
 
-    def weight(number: int) -> tuple[float, ...]:
+    def rank(number: int) -> tuple[float, ...]:
         size = sum(leaves[name].size for name in pairs[number])
-        far = max((distance for _, distance in pairs[number].values()), default=np.inf)
-        return -size, taken[owns[number].paths], round(far, 6), number
+        farthest = max(distance for _, distance in pairs[number].values())
+        return -size, taken[owns[number].paths], round(farthest, 6), number
 
-    best = min((number for number in pairs if pairs[number]), key=weight)
-    return owns[best], {name: leaf for name, (leaf, _) in pairs[best].items()}
+    best = min(pairs, key=rank, default=None)
+    return None if best is None else (owns[best], {name: leaf for name, (leaf, _) in pairs[best].items()})
 
 
 def _distance(values: np.ndarray, expected: np.ndarray) -> float:
-    if values.size == 0:
-        return float("inf")
+    """How far sorted values are apart, over the largest magnitude; infinite if they aren't finite."""
     with np.errstate(all="ignore"):
         largest = max(abs(float(expected[0])), abs(float(expected[-1])), float(np.finfo(np.float32).tiny))
         distance = float(np.abs(values - expected).max()) / largest
@@ -232,7 +229,7 @@ def _distance(values: np.ndarray, expected: np.ndarray) -> float:
 def _elsewhere(
     held: Mapping[str, tuple[Own, dict[str, str]]], places: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Misplaced]:
-    """Weights in modules that are others by their names. A name that stands for several of ours tells nothing."""
+    """Weights in modules that are others by their names. A name for several of ours tells nothing."""
     for module, (own, _) in held.items():
         place = places.get(module, own.paths)
         if place != (LOGITS,) and len(place) == 1 == len(own.paths) and _module(place[0]) != _module(own.paths[0]):
@@ -245,7 +242,7 @@ def _module(path: str) -> str:
 
 
 def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping[str, Leaves]) -> Iterator[Misplaced]:
-    """What lies transposed, flipped or otherwise than the port's others of its kind, or where another belongs."""
+    """Weights that are transposed, flipped or otherwise unlike the port's others of their kind, or swapped."""
     every = [(module, leaf, own, ours) for module, (own, pairs) in held.items() for leaf, ours in pairs.items()]
     fits = {(module, leaf): _fitting(own.leaves[ours], parameters[module][leaf]) for module, leaf, own, ours in every}
     votes = _elected(every, fits, parameters)
@@ -271,12 +268,12 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
 
 
 def _kind(expected: np.ndarray, found: np.ndarray) -> tuple[int, int, bool]:
-    """Parameters that a framework keeps alike."""
+    """What parameters that a framework keeps in one layout have in common."""
     return expected.ndim, found.ndim, expected.ndim == 4 and expected.shape[1] == 1
 
 
 def _elected(every: Iterable[tuple[str, str, Own, str]], fits: Mapping, parameters: Mapping[str, Leaves]) -> dict:
-    """For each kind the layout that most have whose shape allows no other; then that most have."""
+    """For each kind the commonest layout, above all among those whose shape allows no other."""
     votes: dict[tuple, Counter[str]] = defaultdict(Counter)
     for module, leaf, own, ours in every:
         possible, true = fits[module, leaf]
@@ -286,7 +283,7 @@ def _elected(every: Iterable[tuple[str, str, Own, str]], fits: Mapping, paramete
 
 
 def _fitting(expected: np.ndarray, found: np.ndarray) -> tuple[list[str], list[str]]:
-    """The layouts that the shape allows, and those in which the numbers are ours."""
+    """The layouts that the shape allows, and those of them in which the numbers are ours."""
     kind = {4: _KERNEL, 2: _MATRIX}.get(expected.ndim)
     if kind is None:
         return [], []
@@ -297,7 +294,7 @@ def _fitting(expected: np.ndarray, found: np.ndarray) -> tuple[list[str], list[s
 
 
 def _shape(found: np.ndarray, expected: np.ndarray) -> tuple[int, ...]:
-    """The shape, with the heads, where they're apart, run together."""
+    """The port's shape, its heads joined if they're an axis of their own."""
     if expected.ndim == 2 and found.ndim == 3 and 1 not in found.shape:
         first, last = found.shape[0], found.shape[-1]
         return (first, found.size // first) if first in expected.shape else (found.size // last, last)
@@ -316,7 +313,7 @@ def _alike(found: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> str:
-    """What was done to a weight that holds our numbers in none of the layouts."""
+    """What was done to a weight that has our numbers, but in none of the layouts."""
     for layout in filter(None, tried):
         if layouts.shape_in(layout, dict(zip(_KERNEL.split(), expected.shape, strict=False))) != found.shape:
             continue
@@ -341,7 +338,7 @@ def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> s
 
 
 def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
-    """Along which axis the entries are in another order, if it's one; else empty."""
+    """Which axis' entries are in another order; empty if it isn't a matter of one axis."""
     for axis, what in ((0, "outputs"), (1, "inputs")):
         if axis >= expected.ndim:
             break

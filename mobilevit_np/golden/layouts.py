@@ -1,10 +1,10 @@
-"""A port's axes brought into ours: NHWC, no batch axis, tokens by pixel, heads apart.
+"""A port's axes brought into our order: NHWC, no batch axis, tokens by pixel, heads apart.
 
-A layout is written as in the papers: ``b h w c``; parentheses are axes run together, the last fastest. ``b`` batch,
-``c`` channels, ``h w`` height and width; ``p`` pixels in a patch (``i j`` its rows and columns), ``n`` (and ``m``)
-patches (``u v`` rows and columns of them), ``k`` heads, ``e`` the width of one. Which a port has is told by shape where
-only one fits, and otherwise taken from the tensors where only one did: never by which looks best, or a mistake about
-axes would be undone before it's seen.
+A layout is written as in einops: ``b h w c``; parentheses join axes, the last fastest. ``b`` batch, ``c`` channels,
+``h w`` height and width; ``p`` pixels in a patch (``i j`` its rows and columns), ``n`` (and ``m``) patches (``u v``
+rows and columns of them), ``k`` heads, ``e`` the width of one. A tensor's layout is told by its shape if only one fits,
+and otherwise taken from the tensors for which only one did: never by which looks best, or a mistake about axes would be
+undone before it's seen.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 MAP, TOKENS, PROBABILITIES, VECTOR, OTHER = "b c h w", "(b p) n (k e)", "(b p) k n m", "b c", "other"
-IN_MAP = ("b (u i) (v j) (k e)", "b (k e) (u i) (v j)")  # tokens that lie where their pixels do, not unfolded at all
+IN_MAP = ("b (u i) (v j) (k e)", "b (k e) (u i) (v j)")  # tokens where their pixels are, not unfolded at all
 LAYOUTS: dict[str, tuple[str, ...]] = {  # our layout -> those that ports have, ours first
     MAP: ("b c h w", "b h w c", "c h w", "h w c", "b c (h w)", "b (h w) c", "c (h w)", "(h w) c"),
     TOKENS: (
@@ -58,9 +58,9 @@ def kind_of(path: str, expected: np.ndarray) -> str:
 def lengths_of(
     kind: str, shape: Sequence[int], batch: int, heads: int, grid: tuple[int, int] | None = None
 ) -> dict[str, int] | None:
-    """How long each axis of our layout is; None where the shape can't be one of that kind.
+    """The length of each axis of our layout; None if no tensor of that kind has the shape.
 
-    ``grid`` is how many rows and columns of patches there are, if that's known.
+    ``grid`` is the number of rows and columns of patches, if that's known.
     """
     if kind == MAP:
         return dict(zip("bchw", shape, strict=True))
@@ -78,14 +78,7 @@ def lengths_of(
     return {**lengths, "u": rows, "v": columns, "k": heads, "e": shape[2] // heads}
 
 
-def fitting(kind: str, shape: Sequence[int], lengths: Lengths | None) -> list[str]:
-    """The layouts in which a port's tensor of this shape could hold ours."""
-    if lengths is None:
-        return []
-    return [layout for layout in LAYOUTS[kind] if shape_in(layout, lengths) == tuple(shape)]
-
-
-@functools.lru_cache(maxsize=1 << 14)  # tensors without names are tried against one another by the thousand
+@functools.lru_cache(maxsize=1 << 14)  # tensors without names are compared with one another by the thousand
 def fits(
     kind: str,
     expected: tuple[int, ...],
@@ -96,11 +89,13 @@ def fits(
 ) -> tuple[Lengths | None, list[str]]:
     """Our axes' lengths, and the layouts in which a tensor of shape ``found`` could hold one of ``expected``."""
     lengths = lengths_of(kind, expected, batch, heads, grid)
-    return lengths, fitting(kind, found, lengths)
+    if lengths is None:
+        return None, []
+    return lengths, [layout for layout in LAYOUTS[kind] if shape_in(layout, lengths) == found]
 
 
 def shape_in(layout: str, lengths: Lengths) -> tuple[int, ...] | None:
-    """The shape of the tensor in ``layout``; None where it lacks an axis that's longer than 1."""
+    """The shape of the tensor in ``layout``; None if that lacks an axis that's longer than 1."""
     groups = _groups(layout)
     named = {axis for group in groups for axis in group}
     if any(length > 1 for axis, length in lengths.items() if axis not in named):
@@ -109,22 +104,19 @@ def shape_in(layout: str, lengths: Lengths) -> tuple[int, ...] | None:
 
 
 def arrange(array: np.ndarray, layout: str, kind: str, lengths: Lengths) -> np.ndarray:
-    """A port's tensor, which is in ``layout``, in ours.
-
-    Any shape -> that of ``kind``
-    """
+    """A port's tensor, which is in ``layout``, in our layout ``kind``."""
     axes = [axis for group in _groups(layout) for axis in group]
     ours = [axis for group in _groups(kind) for axis in group]
     atoms = array.reshape([lengths.get(axis, 1) for axis in axes])
     order = [axes.index(axis) for axis in ours if axis in axes]
-    order += [i for i in range(len(axes)) if i not in order]  # the ones that stand for axes of length 1
+    order += [i for i in range(len(axes)) if i not in order]  # axes of length 1 that ours hasn't got
     shape = shape_in(kind, lengths)
     assert shape is not None
     return atoms.transpose(order).reshape(shape)
 
 
 def vote(kinds_and_layouts: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
-    """For each kind the layout that most tensors have of those where only one fits."""
+    """For each kind the commonest layout among the tensors for which only one fits."""
     votes: dict[str, list[str]] = {}
     for kind, fits in kinds_and_layouts:
         if len(fits) == 1:
@@ -133,7 +125,7 @@ def vote(kinds_and_layouts: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
 
 
 def choose(kind: str, fits: Sequence[str], votes: Mapping[str, str]) -> str:
-    """One of the layouts that fit: the file's own where it's among them, else one as near to it as can be."""
+    """One of the layouts that fit: the elected one if it does, else one with the channels where that has them."""
     elected = votes.get(kind, fits[0])
     if elected in fits:
         return elected

@@ -1,20 +1,21 @@
 """The known mistakes of MobileViT ports, as data.
 
 A mistake is what ``scope.wrap`` plants: patterns on paths, and what is computed there instead (see ``planting``). Each
-also says where it shows, because several can't be seen on every input or configuration: a clean comparison there
-proves nothing. And it says what to do about it: ``diagnose`` plants them one by one and prints the remedy of the one
-that reproduces a port's numbers; tests/mutants plants them to see whether our own tests would notice.
+also says where it shows, because some can't be seen with every input or configuration: a clean comparison there proves
+nothing. And it says what to do: ``diagnose`` plants them one by one and prints the remedy of the one that reproduces a
+port's numbers; tests/mutants plants them to see whether our own tests would notice.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from ..scope import Scope
 from . import planting
+
+Replacements = tuple[tuple[str, planting.Compute], ...]  # (pattern on paths, what is computed there instead)
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Mistake:
 
     name: str
     sentence: str  # what the port does
-    shows: str  # the configuration and input that it takes to see it
-    replacements: tuple[tuple[str, planting.Compute], ...]  # (pattern on paths, what is computed there instead)
+    shows: str  # with which configuration and input it can be seen
+    replacements: Replacements
     phrase: str  # the mistake as evidence: "with <phrase> the reference gives your tensor"
     remedy: str  # what to do
-    golden: str = "--formula xx_small"  # what ``trace`` makes a golden file of, on which it shows
-    source: str = "imagined"  # the public port or report where it was made
-    slack: float = 0.0  # of pixel values: how far apart they are in different implementations of the mistake
+    golden: str = "--formula xx_small"  # arguments of ``trace`` for a golden file on which it shows
+    source: str = "imagined"  # or the public port or report with the mistake
+    slack: float = 0.0  # how far apart pixel values are in different implementations of the mistake
 
     def plant(self, scope: Scope) -> Scope:
         """``scope`` with the mistake in it."""
@@ -48,14 +49,20 @@ _WU = "chinhsuanwu/mobilevit-pytorch; vit-pytorch 1.26.14, which follows it"
 _KERAS = "keras.io's example"
 _ODD_MAP = "a map before an unfold with a side that is no multiple of the patch (a photo of 97x131)"
 _SILU = "use SiLU (swish), x * sigmoid(x), wherever the config's hidden_act says silu"
-_by = functools.partial(planting.activate_by, "silu")
+
+
+def _for_silu(wrong: str, *patterns: str) -> Replacements:
+    """The activation ``wrong`` in place of SiLU, everywhere or at ``patterns``."""
+    activate = planting.activate_by("silu", wrong)
+    return tuple((pattern, activate) for pattern in patterns or ("*.activation", "*.intermediate_act_fn"))
+
 
 MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "rgb_for_bgr",
         "feeds RGB to weights trained on BGR",
         _PHOTO,
-        (("preprocessing.flip_channel_order", planting.leave),),
+        (("preprocessing.flip_channel_order", planting.skip),),
         "RGB pixel values",
         "reverse the channels after rescaling (RGB to BGR), or reverse the input axis of the stem's weight once",
         golden="PHOTO",
@@ -105,7 +112,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "mean_and_std",
         "normalizes by ImageNet's mean and deviation, which no MobileViT was trained with",
         "any photo",
-        (("preprocessing.center_crop", planting.normalize),),
+        (("preprocessing.center_crop", planting.normalize_by_imagenet),),
         "ImageNet's mean and deviation",
         "leave the normalization out: divide by 255 and do nothing else to the values",
         golden="PHOTO",
@@ -219,7 +226,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "no_final_layer_norm",
         "leaves out the layer norm after the transformer",
         _NETWORK,
-        ((f"{_STAGE}.layernorm", planting.leave),),
+        ((f"{_STAGE}.layernorm", planting.skip),),
         "no layer norm after the transformer",
         "apply the block's own `layernorm` to the tokens after the last transformer layer, before the fold",
         source=_WU,
@@ -265,10 +272,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "gelu_for_silu",
         "activates with GELU where it should be SiLU",
         "any network whose hidden_act is silu",
-        (
-            ("*.activation", _by("gelu")),
-            ("*.intermediate_act_fn", _by("gelu")),
-        ),
+        _for_silu("gelu"),
         "GELU for SiLU",
         _SILU,
         source=_PORT,
@@ -314,7 +318,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "corner_crop",
         "crops the top left corner instead of the center",
-        "any photo that is larger than the crop when it's resized",
+        "any photo that is larger than the crop after the resize",
         (("preprocessing.center_crop", planting.crop_corner),),
         "a crop of the top left corner",
         "crop the center: start at (side - crop) // 2 on both axes",
@@ -390,7 +394,7 @@ MISTAKES: tuple[Mistake, ...] = (
         _NETWORK,
         (("*.normalization", planting.batch_statistics),),
         "the batch's own statistics",
-        "put the network in inference (eval(), training=False): batch norm has its running statistics",
+        "put the network in inference mode (eval(), training=False): batch norm uses its running statistics",
     ),
     Mistake(
         "variance_for_deviation",
@@ -410,9 +414,9 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "no_residual",
-        "leaves out the inverted residual's sum",
+        "leaves out the inverted residual's residual connection",
         _NETWORK,
-        (("mobilevit.encoder.layer.?.layer.?", planting.without_sum),),
+        (("mobilevit.encoder.layer.?.layer.?", planting.without_residual),),
         "no residual around the inverted residual",
         "add the input where the stride is 1 and input and output have as many channels",
     ),
@@ -420,7 +424,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "relu_for_silu",
         "activates with ReLU where it should be SiLU",
         "any network whose hidden_act is silu",
-        (("*.activation", _by("relu")), ("*.intermediate_act_fn", _by("relu"))),
+        _for_silu("relu"),
         "ReLU for SiLU",
         _SILU,
     ),
@@ -428,7 +432,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "relu6_for_silu",
         "activates with ReLU6, MobileNetV2's, where it should be SiLU",
         "any network whose hidden_act is silu",
-        (("*.activation", _by("relu6")), ("*.intermediate_act_fn", _by("relu6"))),
+        _for_silu("relu6"),
         "ReLU6 for SiLU",
         _SILU,
     ),
@@ -436,7 +440,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "hardswish_for_silu",
         "activates with hard-swish where it should be SiLU",
         "any network whose hidden_act is silu",
-        (("*.activation", _by("hardswish")), ("*.intermediate_act_fn", _by("hardswish"))),
+        _for_silu("hardswish"),
         "hard-swish for SiLU",
         _SILU,
     ),
@@ -444,7 +448,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "gelu_in_feed_forward",
         "activates with GELU in the transformers, as ViT does, and with SiLU elsewhere",
         "any network whose hidden_act is silu",
-        (("*.intermediate_act_fn", _by("gelu")),),
+        _for_silu("gelu", "*.intermediate_act_fn"),
         "GELU in the feed-forwards",
         _SILU,
     ),
@@ -452,7 +456,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "gelu_tanh_in_feed_forward",
         "activates with GELU's tanh form in the transformers",
         "any network whose hidden_act is silu",
-        (("*.intermediate_act_fn", _by("gelu_new")),),
+        _for_silu("gelu_new", "*.intermediate_act_fn"),
         "GELU's tanh form in the feed-forwards",
         _SILU,
     ),
@@ -484,7 +488,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "queries_for_keys",
         "exchanges queries and keys",
         "more than one token",
-        (("*.probabilities", planting.exchange),),
+        (("*.probabilities", planting.exchange_query_and_key),),
         "queries and keys exchanged",
         "queries on the left, keys transposed on the right: q @ k^T",
     ),
@@ -543,7 +547,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "no_norm_before_attention",
         "leaves out the layer norm before the attention",
         _NETWORK,
-        (("*.layernorm_before", planting.leave),),
+        (("*.layernorm_before", planting.skip),),
         "no layer norm before the attention",
         "normalize the attention's input by `layernorm_before`, not the sum",
     ),
@@ -551,31 +555,31 @@ MISTAKES: tuple[Mistake, ...] = (
         "no_norm_before_feed_forward",
         "leaves out the layer norm before the feed-forward",
         _NETWORK,
-        (("*.layernorm_after", planting.leave),),
+        (("*.layernorm_after", planting.skip),),
         "no layer norm before the feed-forward",
         "normalize the feed-forward's input by `layernorm_after`, not the sum",
     ),
     Mistake(
         "post_norm",
-        "normalizes after the sums, as the first transformers did",
+        "normalizes after the residual connections (post-norm), as the first transformers did",
         _NETWORK,
         (("*.transformer.layer.?", planting.post_norm),),
-        "layer norms after the sums",
+        "layer norms after the residual connections",
         "normalize before attention and feed-forward: x + attention(norm(x)), then x + feed_forward(norm(x))",
     ),
     Mistake(
         "no_attention_residual",
-        "leaves out the sum around the attention",
+        "leaves out the residual connection around the attention",
         _NETWORK,
-        (("*.transformer.layer.?", planting.attention_without_sum),),
+        (("*.transformer.layer.?", planting.without_attention_residual),),
         "no residual around the attention",
         "add the layer's input to what the attention gives",
     ),
     Mistake(
         "no_feed_forward_residual",
-        "leaves out the sum around the feed-forward",
+        "leaves out the residual connection around the feed-forward",
         _NETWORK,
-        (("*.transformer.layer.?.output", planting.feed_forward_without_sum),),
+        (("*.transformer.layer.?.output", planting.without_feed_forward_residual),),
         "no residual around the feed-forward",
         "add what went into the second layer norm to what the feed-forward gives",
     ),

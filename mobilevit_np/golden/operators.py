@@ -1,7 +1,7 @@
-"""One small golden per operator, for ports that grow bottom-up.
+"""One small golden per operator, for ports that are built bottom-up.
 
-Operands and parameters come by formula, from ``<case>.<operand>``; the golden holds them (float32, exact) and what
-came out (``output``, and a layer's parts under their paths). ``config`` says which operator it is and its arguments.
+Operands and parameters come by formula, from ``<case>.<operand>``; the golden holds them (float32, exact) and the
+result (``output``, and a layer's parts under their paths). ``config`` has the operator's name and its arguments.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -25,7 +25,7 @@ from .measure import error
 from .network import digest
 
 Tensors = Mapping[str, np.ndarray]
-SMALL = NetworkConfig(  # widths that all differ
+SMALL = NetworkConfig(  # with widths that differ wherever they can
     hidden_sizes=[8, 12, 16],
     neck_hidden_sizes=[4, 4, 6, 8, 10, 12, 16],
     expand_ratio=2.0,
@@ -47,7 +47,7 @@ class Case:
 
 
 def make_operator(name: str, seed: int = 0) -> Golden:
-    """The golden of the case called ``name``. Raises InputError for an impossible seed."""
+    """The golden of the case called ``name``, one of ``CASES``. Raises InputError for an impossible seed."""
     check_seed(seed)
     case = CASES[name]
     operands = by_formula(case.shapes, seed, f"{name}.")
@@ -81,7 +81,7 @@ def _attention(t: Tensors, num_heads: int) -> dict[str, np.ndarray]:
 
 
 def _convolutions() -> dict[str, Case]:
-    """3x3 in every combination of stride, dilation and groups, 1x1 and biased ones, on odd and even maps."""
+    """3x3 in every combination of stride, dilation and groups; on odd sides; 1x1, with and without bias."""
     found = {}
     for stride in (1, 2):
         for dilation in (1, 2):
@@ -144,7 +144,7 @@ def _resize(t: Tensors, size: list[int], align_corners: bool) -> np.ndarray:
 def _layer(
     layer: Callable[..., np.ndarray], at: str, x: tuple[int, ...], head: str = "classifier", **arguments: Any
 ) -> Case:
-    """``layer`` with the parameters that stand under ``at`` in the small network; its parts, one level deep."""
+    """``layer`` with its parameters at ``at`` in the small network; its parts are kept, one level deep."""
 
     def run(t: Tensors, **arguments: Any) -> dict[str, np.ndarray]:
         parts: dict[str, np.ndarray] = {}

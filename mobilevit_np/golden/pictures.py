@@ -1,9 +1,9 @@
 """Two tensors and their difference as small pictures, compact enough for a page.
 
 A tensor becomes slices, (S, h, w): a map's channels; tokens' features, folded back to the map they came from; the
-matrices of attention's heads; a vector as one row. Of the slices those with the largest errors are kept, at most
-``most`` of them, and of a slice at most ``side`` by ``side`` elements. What stands for a block of elements is the one
-among them that's furthest off, in all three pictures: it's a real element, and no error is lost.
+matrices of attention's heads; a vector as one row. The slices with the largest errors are kept, at most ``most`` of
+them, and of a slice at most ``side`` by ``side`` elements. A block of elements is shown by the one among them that is
+furthest off, in all three pictures: it's a real element, and no error is lost.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -23,10 +23,10 @@ from .layouts import MAP, OTHER, PROBABILITIES, TOKENS, VECTOR, kind_of
 from .measure import distances
 
 IMAGE, MATRIX, BARS = "image", "matrix", "bars"  # how slices are drawn
-_WIDEST = 512  # elements of a vector
-_ROOM = 4.0  # golden's ranges that a port's values may take up before they're drawn as the ends of the scale
-_LARGEST = float(np.finfo(np.float64).max) / 4  # value of a scale's end: its range is finite then
-_FEW_ROWS = 4  # of a matrix, that are drawn as vectors
+_MAX_BARS = 512  # of a vector
+_ROOM = 4.0  # times the golden's range, by which a port's values may exceed it before they're clipped to the scale
+_MAX_END = float(np.finfo(np.float64).max) / 4  # of a scale, so that its range is finite
+_MAX_VECTORS = 4  # that are drawn as bars; more are a matrix
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class View:
     caption: str
 
     def drawn(self, most: int, side: int) -> tuple[int, int, int]:
-        """The shape of what is kept: at most ``most`` slices of at most ``side`` by ``side`` elements."""
+        """The shape of the pictures: at most ``most`` slices of at most ``side`` by ``side`` elements."""
         down, across = self.steps(side) if most and side else (1, 1)
         return min(most, self.shape[0]), -(-self.shape[1] // down), -(-self.shape[2] // across)
 
     def steps(self, side: int) -> tuple[int, int]:
-        """How many rows and columns of elements one element of the picture stands for."""
+        """How many rows and columns of elements one element of a picture stands for."""
         _, h, w = self.shape
         if self.kind == BARS:
-            return 1, -(-w // max(side, min(side * side, _WIDEST)))
+            return 1, -(-w // max(side, min(side * side, _MAX_BARS)))
         if self.kind == MATRIX:
             return -(-h // side), -(-w // side)
-        step = -(-max(h, w) // side)  # one for both: maps keep their shape
+        step = -(-max(h, w) // side)  # the same for both: maps keep their proportions
         return step, step
 
 
 def view_of(path: str, tensors: Mapping[str, np.ndarray], patch_size: int, batch: int) -> View | None:
-    """How to look at the tensor at ``path``; None where it's empty. ``tensors`` are the golden's."""
+    """How to draw the tensor at ``path``; None if it's empty. ``tensors`` are the golden's."""
     tensor = tensors[path]
     kind, shape = kind_of(path, tensor), tensor.shape
     if tensor.size == 0:
@@ -74,7 +74,7 @@ def pictures(
 ) -> dict[str, Any]:
     """The pictures of the slices that are furthest off, for the page: plain values, bytes in base64.
 
-    ``off`` counts the slices with an element that's further off than ``allowed`` of the largest magnitude expected.
+    ``off`` is the number of slices with an element off by more than ``allowed`` times the largest magnitude expected.
     """
     ours, theirs = (view.arrange(np.asarray(x, np.float64)) for x in (expected, found))
     off = distances(theirs, ours)
@@ -104,7 +104,7 @@ def _slice(ours: np.ndarray, theirs: np.ndarray, off: np.ndarray, place: np.ndar
     expected, found = ours.ravel()[place], theirs.ravel()[place]
     with np.errstate(all="ignore"):
         signed = np.where(off.ravel()[place] == 0, 0.0, found - expected)
-    span = min(_LARGEST, float(np.max(np.abs(signed), initial=0.0, where=np.isfinite(signed))))
+    span = min(_MAX_END, float(np.max(np.abs(signed), initial=0.0, where=np.isfinite(signed))))
     mark = int(off.ravel()[place].argmax())
     finite = np.isfinite(theirs)
     return {
@@ -119,7 +119,7 @@ def _slice(ours: np.ndarray, theirs: np.ndarray, off: np.ndarray, place: np.ndar
 
 
 def _range(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """One scale for both pictures: all of golden's values, and the port's as far as they leave golden's visible."""
+    """One scale for both pictures: all of the golden's values, and the port's as far as those stay visible."""
     finite = ours[np.isfinite(ours)]
     others = theirs[np.isfinite(theirs)]
     if not finite.size:
@@ -130,11 +130,11 @@ def _range(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     with np.errstate(over="ignore"):
         room = _ROOM * (high - low) if high > low else np.inf
         low, high = max(low - room, min(low, float(others.min()))), min(high + room, max(high, float(others.max())))
-    return max(low, -_LARGEST), min(high, _LARGEST)
+    return max(low, -_MAX_END), min(high, _MAX_END)
 
 
 def _furthest_in_blocks(off: np.ndarray, down: int, across: int) -> np.ndarray:
-    """For each block of ``down`` by ``across`` elements the flat index of the one that's furthest off.
+    """For each block of ``down`` by ``across`` elements the flat index of the one that is furthest off.
 
     (h, w) -> (h', w')
     """
@@ -162,7 +162,7 @@ def _map(shape: Sequence[int], batch: int) -> View:
 
 
 def _folded(shape: Sequence[int], patch_size: int, size: tuple[int, int]) -> View | None:
-    """Tokens put back to their places in the map; None where they don't make it up."""
+    """Tokens put back in their places in the map; None if they don't fill it."""
     BP, N, D = shape
     H, W = whole_patches(size, patch_size)
     if BP % patch_size**2 or N * patch_size**2 != H * W:
@@ -195,7 +195,7 @@ def _probabilities(shape: Sequence[int], batch: int) -> View:
 
 def _vector(shape: Sequence[int], batch: int) -> View:
     B, C = shape
-    if B > _FEW_ROWS and batch != B:
+    if B > _MAX_VECTORS and batch != B:
         return _matrices((1, B, C), "matrix", "a matrix")
 
     def label(i: int) -> str:
@@ -224,7 +224,7 @@ def _of_image(label: str, image: int, batch: int) -> str:
 
 
 def _map_size(path: str, tensors: Mapping[str, np.ndarray]) -> tuple[int, int] | None:
-    """Height and width of the map that tokens are of: that of the nearest block's ``folding``, or what went in."""
+    """Height and width of the map that tokens come from: that of the nearest block's ``folding`` or ``conv_1x1``."""
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):
         for part in ("folding", "conv_1x1"):

@@ -1,7 +1,7 @@
 """What ports compute in place of what they should: the functions that ``mistakes`` plants, by ``scope.wrap``.
 
-Each gets the function it stands in for and that function's arguments. They are written as a port would be, in plain
-NumPy, and never used but to be compared with.
+Each gets the function it replaces and that function's arguments, and returns what a port with the mistake would: arrays
+as in ``model`` and ``preprocess.steps``. They're written as a port would be, in plain NumPy.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -27,7 +27,7 @@ Compute = Callable[..., np.ndarray]
 # -- preprocessing -----------------------------------------------------------------------------------------------------
 
 
-def leave(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+def skip(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
     return x.copy()
 
 
@@ -48,7 +48,7 @@ def resize_to_the_crop(compute: Compute, image: np.ndarray, scope: Scope, profil
     return compute(image, scope, profile, dtype)
 
 
-def normalize(compute: Compute, image: np.ndarray, scope: Scope, *args: Any) -> np.ndarray:
+def normalize_by_imagenet(compute: Compute, image: np.ndarray, scope: Scope, *args: Any) -> np.ndarray:
     mean, std = (np.array(v, image.dtype)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return (compute(image, scope, *args) - mean) / std
 
@@ -128,7 +128,7 @@ def silu_after(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> 
 def fresh_batch_norm_after(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
     out = compute(x, scope, **kwargs)
     ones, zeros = np.ones(out.shape[1], out.dtype), np.zeros(out.shape[1], out.dtype)
-    return ops.batch_norm(out, ones, zeros, zeros, ones)  # as it's built: no checkpoint has values for it
+    return ops.batch_norm(out, ones, zeros, zeros, ones)  # as initialized: no checkpoint has values for it
 
 
 def flip_kernels(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
@@ -152,7 +152,7 @@ def batch_statistics(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: An
 
 
 def variance_for_deviation(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
-    variance = (scope["running_var"] + BATCH_NORM_EPS) ** 2 - BATCH_NORM_EPS  # of which the root will be taken
+    variance = (scope["running_var"] + BATCH_NORM_EPS) ** 2 - BATCH_NORM_EPS  # the root of it will be taken
     return compute(x, scope.with_tensors({"running_var": variance}), **kwargs)
 
 
@@ -251,7 +251,7 @@ def without_scale(
     return compute(query, scope, key, heads, scale=1.0)
 
 
-def exchange(
+def exchange_query_and_key(
     compute: Compute, query: np.ndarray, scope: Scope, key: np.ndarray, heads: int, **kwargs: Any
 ) -> np.ndarray:
     return compute(key, scope, query, heads, **kwargs)
@@ -310,24 +310,24 @@ def _projections(x: np.ndarray, scope: Scope, config: NetworkConfig) -> list[np.
     return [model.linear(x, scope / name, bias=config.qkv_bias) for name in ("query", "key", "value")]
 
 
-# -- sums and norms ----------------------------------------------------------------------------------------------------
+# -- residuals and norms -----------------------------------------------------------------------------------------------
 
 
-def without_sum(
+def without_residual(
     compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, out_channels: int, **kwargs: Any
 ) -> np.ndarray:
     out = compute(x, scope, config, out_channels, **kwargs)
     return out - x if kwargs.get("stride", 1) == 1 and x.shape[1] == out_channels else out
 
 
-def attention_without_sum(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+def without_attention_residual(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
     normed = model.layer_norm(x, scope / "layernorm_before", eps=config.layer_norm_eps)
     x = model.attention(normed, scope / "attention", config)
     normed = model.layer_norm(x, scope / "layernorm_after", eps=config.layer_norm_eps)
     return model.feed_forward_out(model.feed_forward_in(normed, scope / "intermediate", config), scope / "output", x)
 
 
-def feed_forward_without_sum(compute: Compute, x: np.ndarray, scope: Scope, residual: np.ndarray) -> np.ndarray:
+def without_feed_forward_residual(compute: Compute, x: np.ndarray, scope: Scope, residual: np.ndarray) -> np.ndarray:
     return compute(x, scope, np.zeros_like(residual))
 
 

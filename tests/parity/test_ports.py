@@ -218,7 +218,7 @@ def test_what_cannot_be_recorded_is_said(monkeypatch):
     with pytest.raises(InputError, match=r"can't read nowhere\.onnx"):
         record_onnx("nowhere.onnx", pixels)
     for name, junk in ((__file__, __file__), ("what was given", b"junk")):
-        with pytest.raises(InputError, match=f"{re.escape(name)} is no ONNX file"):
+        with pytest.raises(InputError, match=f"{re.escape(name)} isn't an ONNX file"):
             record_onnx(junk, pixels)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match="pip install onnx onnxruntime"):

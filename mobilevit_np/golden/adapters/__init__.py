@@ -1,12 +1,12 @@
-"""A port run on a golden's own input; every activation it makes, and its weights, collected for ``compare``.
+"""A port run on a golden's own input; its activations and weights, recorded for ``compare``.
 
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
 One short file per framework: ``pytorch``, ``onnx_runtime``, ``openvino``, ``tract``, ``ncnn``, ``keras``, ``tflite``.
-Each takes the port and a golden (or pixel values), and gives the tensors under the framework's own names, in order of
-execution, and each layer's weights as ``parameters/LAYER/NAME``: ``hook_names`` and ``identity`` know what they are. No
-framework is a dependency: the file that needs one imports it when it's called, and says what to install.
+Each takes the port and a golden (or pixel values), and returns the tensors under the framework's own names, in order
+of execution, and each layer's weights as ``parameters/LAYER/NAME``; ``matching`` tells which they are. No framework is
+a dependency: the file that needs one imports it when it's called, and says what to install.
 
 Explained in tutorials/11-is-my-port-right.md.
 """

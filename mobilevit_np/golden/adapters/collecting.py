@@ -1,6 +1,4 @@
-"""What the adapters share: the input, the frameworks on demand, the file.
-
-Of MobileViT this file knows one thing: transformers' blocks unfold and fold in methods, where no hook sees it.
+"""What the adapters share: the input, importing frameworks on demand, the file.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -9,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +18,27 @@ from ...formats import files
 from ...formats.safetensors_file import serialize
 from ..file import PIXELS, Golden
 
-METHODS = ("unfolding", "folding")  # what transformers' blocks compute in methods, where no hook sees it
+METHODS = ("unfolding", "folding")  # of transformers' blocks, which no hook on a module sees
 
 
 def input_of(source: Golden | np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-    """The pixel values of a golden, or those given, in the port's precision.
+    """The pixel values of a golden, or those given, in ``dtype``.
 
     (B, C, H, W) -> (B, C, H, W)
+
+    Raises InputError for an operator's golden, or anything else.
     """
     if isinstance(source, Golden):
         if PIXELS not in source.tensors:
             raise InputError(f"{source} is an operator's golden file: it has no {PIXELS}; give a network's")
         source = source.tensors[PIXELS]
     if not isinstance(source, np.ndarray) or source.ndim != 4 or source.dtype.kind != "f":
-        raise InputError("give a golden (read_golden reads it), or pixel values as a float array (B, C, H, W)")
+        raise InputError("give a golden (from read_golden), or pixel values as a float array (B, C, H, W)")
     return np.ascontiguousarray(source, dtype)
 
 
 def framework(name: str, install: str) -> Any:
-    """A framework's module. Raises MissingExtraError where it isn't installed."""
+    """A framework's module. Raises MissingExtraError if it isn't installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -47,48 +47,37 @@ def framework(name: str, install: str) -> Any:
 
 
 def write_port(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Path:
-    """Write recorded tensors for ``compare``: safetensors whose metadata keep the order of execution.
+    """Write recorded tensors for ``compare``, as safetensors whose metadata keeps the order of execution.
 
-    Raises OutputError for another suffix, or where the file can't be written.
+    Raises OutputError for another suffix, or if the file can't be written.
     """
-    if Path(path).suffix != ".safetensors":
+    if Path(path).suffix.lower() != ".safetensors":
         raise OutputError(f"a port's tensors are written as .safetensors, not {Path(path).suffix or 'nothing'}: {path}")
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     return files.write_file(path, serialize(arrays, metadata={"order": json.dumps(list(arrays))}))
 
 
 def first_of(output: Any) -> Any:
-    """The tensor in what a module gives: itself, the first of several, or the first in a dictionary."""
+    """The tensor in a module's output: itself, the first of several, or the first in a dictionary."""
     while isinstance(output, (Mapping, tuple, list)) and output:
         output = next(iter(output.values() if isinstance(output, Mapping) else output))
     return output
 
 
 def keep_call(seen: dict[str, np.ndarray], name: str, tensor: np.ndarray) -> None:
-    """Keep what a module gives; what it gives when it's called again, under its name with a number."""
+    """Keep a module's output; of a module that is called again, under its name with a number (``#2``)."""
     number = 1
     while (key := name if number == 1 else f"{name}#{number}") in seen:
         number += 1
     seen[key] = tensor
 
 
-def watched(compute: Callable[..., Any], keep: Callable[[Any], None]) -> Callable[..., Any]:
-    """A function that does the same, and shows ``keep`` what it gives."""
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        output = compute(*arguments, **options)
-        keep(output)
-        return output
-
-    return call
-
-
 def fed(pixels: np.ndarray, shape: Sequence[Any]) -> np.ndarray:
     """Pixel values in the layout of a graph's input, told by its shape: channels first unless only last fits.
 
-    Lengths that aren't fixed are names, None or -1 in ``shape``. Raises InputError where a fixed one is another.
-
     (B, C, H, W) -> (B, C, H, W) or (B, H, W, C)
+
+    Lengths that aren't fixed are names, None or -1 in ``shape``. Raises InputError if a fixed one is another.
     """
     channels = pixels.shape[1]
     last = len(shape) == 4 and shape[1] != channels and shape[3] == channels

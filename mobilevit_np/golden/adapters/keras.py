@@ -1,7 +1,7 @@
-"""A Keras port's activations, what every layer's ``call`` gives, run eagerly, and its weights.
+"""A Keras port's activations, the output of every layer's ``call``, run eagerly, and its weights.
 
-A layer's name here is the path to it, the names of the layers around it joined by dots: for transformers' TensorFlow
-models those are our paths. It works alike for Keras 2, tf_keras and Keras 3.
+A layer's name here is the path to it, the names of the layers around it and its own joined by dots: for transformers'
+TensorFlow models those are our paths. It works with Keras 2, tf_keras and Keras 3.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -18,18 +18,19 @@ from ..file import LOGITS, PIXELS, Golden
 from ..identity import parameter_name
 from .collecting import METHODS, first_of, input_of, keep_call
 
-_AGAIN = ("Dropout", "ZeroPadding2D", "InputLayer")  # show once more what came before them, or no layer of ours
-_PROBABILITIES = "attention.attention"  # but the dropout in here shows the softmax
+_AGAIN = ("Dropout", "ZeroPadding2D", "InputLayer")  # repeat their input, or aren't layers of ours
+_PROBABILITIES = "attention.attention"  # except the dropout in here, after the softmax
 
 
 def record_keras(model: Any, source: Golden | np.ndarray, *, channels_last: bool = False) -> dict[str, np.ndarray]:
-    """Run a model on a golden's input (or pixel values); what every layer gives, by the path of layers' names.
+    """Run a model on a golden's input (or pixel values): every layer's output, by the path of layers' names.
 
-    What the model itself gives is called ``logits``. transformers' model without a head has none: it gives what its one
-    layer does, ``mobilevit``.
+    The model's own output is called ``logits``. transformers' model without a head has none: its output is that of its
+    only layer, ``mobilevit``.
 
-    transformers' models take channels first; with ``channels_last`` the input is turned for those that don't.
-    The model is left as it was. It isn't told to be in inference: that's how a Keras model is called by default.
+    transformers' models take channels first; ``channels_last`` transposes the input for others. The model is called in
+    inference mode, which is Keras' default, and left as it was. Raises InputError for an input that is neither a
+    network's golden nor pixel values.
     """
     pixels = input_of(source)
     seen = {PIXELS: pixels}
@@ -63,11 +64,11 @@ def _weights(model: Any, paths: Mapping[int, str]) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _watching(model: Any, seen: dict[str, np.ndarray], paths: dict[int, str]) -> Iterator[None]:
-    """Watched methods in place of every layer's own, for a while. Set behind Keras' back, which tracks attributes.
+    """Every layer's methods replaced for a while by ones that keep their output, without Keras tracking the attributes.
 
-    ``paths`` are given the layers' paths, which are known once they're called.
+    ``paths`` gets the layers' paths, which are known when they're called.
     """
-    around: list[str] = []  # the names of the layers that are being computed, outermost first
+    around: list[str] = []  # the names of the layers being computed, outermost first
     changed = []
     for layer in _layers(model):
         for method in ("call", *METHODS):
@@ -103,6 +104,6 @@ def _watched(
 
 
 def _array(tensor: Any) -> np.ndarray:
-    """A copy of a tensor's or a variable's numbers; Keras 3 may run on PyTorch, whose tensors remember gradients."""
+    """A copy of a tensor or variable as an array; Keras 3 may run on PyTorch, whose tensors carry gradients."""
     value = getattr(tensor, "value", tensor)
     return np.array(value.detach().cpu() if hasattr(value, "detach") else tensor)

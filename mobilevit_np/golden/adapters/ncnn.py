@@ -1,6 +1,6 @@
-"""An ncnn port's activations, what every layer of its .param file gives, and the weights in its .bin file.
+"""An ncnn port's activations, the outputs of every layer in its .param file, and the weights in its .bin file.
 
-pnnx writes both. A value has its layer's name (``conv_45``), and the network's own output its blob's, ``out0``.
+pnnx writes both. A value has its layer's name (``conv_45``); the network's output, the blob ``out0``, is ``logits``.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -20,9 +20,9 @@ from ..file import LOGITS, PIXELS, Golden
 from ..identity import parameter_name
 from .collecting import framework, input_of
 
-_COPIES = ("Input", "Split")  # give again what's known
-_HALF = 0x01306B47  # how ncnn marks float16
-_WEIGHTS = {  # a layer's kind -> the arguments that say how many weights it has, and whether (or how long) its bias is
+_COPIES = ("Input", "Split")  # repeat known values
+_HALF = 0x01306B47  # ncnn's mark of float16
+_WEIGHTS = {  # a layer's kind -> the arguments with its number of weights, whether it has a bias, and how long that is
     "Convolution": (6, 5, 0),
     "ConvolutionDepthWise": (6, 5, 0),
     "InnerProduct": (2, 1, 0),
@@ -38,16 +38,16 @@ class Layer(NamedTuple):
     arguments: dict[str, str]
 
     def integer(self, key: int, default: int = 0) -> int:
-        """One of the numbered arguments."""
+        """The numbered argument ``key``."""
         return int(self.arguments.get(str(key), default))
 
 
 def record_ncnn(param: str | Path, source: Golden | np.ndarray, *, half: bool = True) -> dict[str, np.ndarray]:
-    """Run a .param file, beside which its .bin lies, on a golden's input (or pixel values); every layer's output.
+    """Run a .param file, with its .bin beside it, on a golden's input (or pixel values): every layer's output.
 
-    The weights come first, as ``parameters/LAYER/NAME``. As ncnn does by itself, numbers are stored in float16 wherever
-    that's fast; with ``half=False`` all is float32, which is where to begin. Raises MissingExtraError without ncnn,
-    InputError where the files can't be read, where ncnn doesn't know one of the layers, or where one can't be computed.
+    The weights come first, as ``parameters/LAYER/NAME``. By ncnn's default, numbers are stored in float16 wherever
+    that's fast; with ``half=False`` everything is float32, which is where to begin. Raises MissingExtraError without
+    ncnn, InputError if the files can't be read, or if ncnn doesn't know a layer or can't compute it.
     """
     ncnn = framework("ncnn", "ncnn")
     pixels = input_of(source)
@@ -58,7 +58,7 @@ def record_ncnn(param: str | Path, source: Golden | np.ndarray, *, half: bool = 
         for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
             setattr(net.opt, f"use_{name}", False)
     net.opt.use_vulkan_compute = False
-    net.opt.lightmode = False  # which would free what's been used
+    net.opt.lightmode = False  # which would free values after their use
     if net.load_param(os.fspath(param)) or net.load_model(os.fspath(binary)):
         raise InputError(f"ncnn can't load {param}{_strange(layers)}")
     seen = {}
@@ -80,7 +80,7 @@ def _called(layer: Layer, blob: str) -> str:
 
 
 def _strange(layers: list[Layer]) -> str:
-    """What pnnx leaves as it was in PyTorch, and ncnn hasn't got."""
+    """The layers that pnnx left as they were in PyTorch, since ncnn hasn't got them."""
     strange = [layer for layer in layers if "." in layer.kind]
     if not strange:
         return ""
@@ -91,7 +91,7 @@ def _layers(param: str | Path) -> list[Layer]:
     """The layers, in order of execution. Raises InputError."""
     lines = _read(param).decode(errors="replace").splitlines()
     if lines[:1] != ["7767517"] or len(lines) < 3:
-        raise InputError(f"{param} is no .param file of ncnn's")
+        raise InputError(f"{param} isn't a .param file of ncnn's")
     return [_layer(line.split()) for line in lines[2:] if line.strip()]
 
 
@@ -103,7 +103,7 @@ def _layer(words: list[str]) -> Layer:
 
 
 def _parameters(layers: list[Layer], data: bytes) -> dict[str, np.ndarray]:
-    """The weights, flat as they're kept. Nothing where the file holds layers whose weights aren't known here."""
+    """The weights by name; none if the file has layers whose weights aren't known here."""
     found: dict[str, np.ndarray] = {}
     at = 0
     try:
@@ -122,7 +122,7 @@ def _parameters(layers: list[Layer], data: bytes) -> dict[str, np.ndarray]:
 
 
 def _held(layer: Layer) -> Iterator[tuple[str, int, bool]]:
-    """Names and lengths of a layer's weights, and whether a mark of their dtype comes before."""
+    """Names and lengths of a layer's weights, and whether a mark of the dtype comes first."""
     if layer.kind in _WEIGHTS:
         weights, bias, outputs = _WEIGHTS[layer.kind]
         yield "weight", layer.integer(weights), True

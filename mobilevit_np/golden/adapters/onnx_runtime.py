@@ -1,7 +1,7 @@
 """An ONNX port's activations, every value of the graph as ONNX Runtime computes it, and its constants.
 
-``torch.onnx.export`` names values by the module they come from (``/mobilevit/conv_stem/convolution/Conv_output_0``) or,
-in its newer way, keeps that in the node's metadata: such values are given names of the first form here.
+``torch.onnx.export`` names values by the module they come from (``/mobilevit/conv_stem/convolution/Conv_output_0``);
+its newer exporter keeps that in the node's metadata instead, and such values get names of the first form here.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -24,16 +24,16 @@ from ..identity import parameter_name
 from .collecting import fed, framework, input_of
 
 _INSTALL = "onnx onnxruntime"
-_SCOPES = "pkg.torch.onnx.name_scopes"  # of a node: the names of the modules around it, and its own
+_SCOPES = "pkg.torch.onnx.name_scopes"  # a node's metadata: the names of the modules around it, and its own
 
 
 def record_onnx(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
-    """Run a file (or its bytes) on a golden's input (or pixel values); every value that's computed, by name.
+    """Run a file (or its bytes) on a golden's input (or pixel values): every computed value, by name.
 
-    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
-    ONNX Runtime's own rewriting of the graph is off: what's seen is what the file says. The network's input is the
-    first; channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError where the file
-    can't be read or takes another size.
+    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value computed from it. ONNX
+    Runtime's graph optimizations are off: the values are those of the file. The network's input is the first;
+    channels may come last in it. Raises MissingExtraError without onnx or onnxruntime, InputError if the file can't be
+    read or takes another size.
     """
     runtime = framework("onnxruntime", _INSTALL)
 
@@ -54,7 +54,7 @@ def record_graph(
 ) -> dict[str, np.ndarray]:
     """An ONNX file recorded in any runtime.
 
-    ``run(proto, names, pixel_values)`` gives the values of these names, all of which are outputs of the graph.
+    ``run(proto, names, pixel_values)`` returns the values of these names, all of which are outputs of the graph.
     """
     onnx = framework("onnx", install)
     proto = _read(onnx, model)
@@ -75,7 +75,7 @@ def record_graph(
 
 
 def _constants(onnx: Any, graph: Any) -> dict[str, np.ndarray]:
-    """What the graph's Constant nodes hold, but for plain numbers and texts."""
+    """The tensors in the graph's Constant nodes, which may hold plain numbers and texts too."""
     return {
         node.output[0]: onnx.numpy_helper.to_array(entry.t)
         for node in graph.node
@@ -97,7 +97,7 @@ def _fixed(graph: Any, held: Collection[str]) -> set[str]:
 def _parameters(
     graph: Any, names: Mapping[str, str], fixed: Collection[str], values: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The fixed values that each node takes, under the name of what it gives."""
+    """The fixed inputs of each node, under the name of its output."""
     return {
         parameter_name(names[node.output[0]], value.strip("/").replace("/", ".")): values[value]
         for node in graph.node
@@ -114,12 +114,12 @@ def _read(onnx: Any, model: str | Path | bytes) -> Any:
         return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
     except OSError as error:
         raise InputError(f"can't read {name}: {files.reason(error)}") from None
-    except Exception as error:  # protobuf's own family, which can't be named without importing it
-        raise InputError(f"{name} is no ONNX file: {files.first_line(error)}") from None
+    except Exception as error:  # protobuf's own, which can't be named without importing it
+        raise InputError(f"{name} isn't an ONNX file: {files.first_line(error)}") from None
 
 
 def _names(graph: Any) -> dict[str, str]:
-    """The values that nodes compute -> what they're called here, in order of execution."""
+    """The values that nodes compute -> their names here, in order of execution."""
     outputs = {output.name for output in graph.output}
     counts: Counter[str] = Counter()
     names = {}
@@ -137,7 +137,7 @@ def _names(graph: Any) -> dict[str, str]:
 
 
 def _module(node: Any) -> str | None:
-    """The path of the module that a node stands in, with slashes; None where the file doesn't keep it."""
+    """The path of the module that a node belongs to, with slashes; None if the file doesn't keep it."""
     text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), None)
     try:
         scopes = ast.literal_eval(text) if text else None

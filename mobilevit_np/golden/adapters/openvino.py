@@ -1,7 +1,7 @@
-"""An OpenVINO port's activations, what every node of its graph gives, in order, and the numbers that are fixed in it.
+"""An OpenVINO port's activations, the outputs of every node of its graph, and its constants.
 
-A value has its node's name; the graph's own outputs, the names they have there. What comes from an ONNX file keeps its
-names; what's converted from PyTorch is named by modules, ``__module.mobilevit.conv_stem.activation/aten::silu/Swish``.
+A value has its node's name; the graph's own outputs keep theirs. Names from an ONNX file are kept; those of a model
+converted from PyTorch begin with modules, ``__module.mobilevit.conv_stem.activation/aten::silu/Swish``.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -24,13 +24,13 @@ _KINDS = ("f16", "bf16", "f32", "f64")
 
 
 def record_openvino(model: Any, source: Golden | np.ndarray, *, precision: str | None = None) -> dict[str, np.ndarray]:
-    """Run a file (.xml, .onnx), or a model in memory, on a golden's input (or pixel values); every node's output.
+    """Run a file (.xml, .onnx), or a model in memory, on a golden's input (or pixel values): every node's output.
 
-    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
+    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value computed from it.
     ``precision`` is OpenVINO's ``INFERENCE_PRECISION_HINT``, ``f32`` or ``bf16``; by default the runtime chooses, and
-    on CPUs that have bfloat16 it takes that. Nodes whose values are read aren't fused with those after them. The
-    network's input is the first, and channels may come last in it. The model is left as it was. Raises
-    MissingExtraError without openvino, InputError where the file can't be read or takes another size.
+    takes bfloat16 on CPUs that have it. Nodes whose outputs are read aren't fused with those after them. The network's
+    input is the first, and channels may come last in it. The model is left as it was. Raises MissingExtraError without
+    openvino, InputError if the file can't be read or takes another size.
     """
     openvino = framework("openvino", "openvino")
     graph = model.clone() if isinstance(model, openvino.Model) else _read(openvino.Core(), model)
@@ -61,8 +61,8 @@ def _read(core: Any, model: Any) -> Any:
         return core.read_model(os.fspath(model))
     except OSError as error:
         raise InputError(f"can't read {model}: {files.reason(error)}") from None
-    except RuntimeError:  # several lines on which of its own sources failed
-        raise InputError(f"{model} is no file that OpenVINO reads") from None
+    except RuntimeError:  # several lines about OpenVINO's own sources
+        raise InputError(f"{model} isn't a file that OpenVINO reads") from None
 
 
 def _key(value: Any) -> tuple[str, int]:
@@ -70,12 +70,12 @@ def _key(value: Any) -> tuple[str, int]:
 
 
 def _shown(output: Any) -> tuple[str, int]:
-    """The value that one of the network's outputs shows."""
+    """The value that is one of the network's outputs."""
     return _key(output.get_node().input_value(0))
 
 
 def _is_computed(value: Any) -> bool:
-    """Whether it's floating-point numbers that a node gives: no constant, and none of the network's ends."""
+    """Whether it's floating-point numbers that a node computes, neither a constant nor an input or output."""
     kind = value.get_node().get_type_name()
     return kind not in ("Constant", "Parameter", "Result") and value.get_element_type().get_type_name() in _KINDS
 
@@ -109,7 +109,7 @@ def _parameters(
     fixed: set[tuple[str, int]],
     arrays: dict[tuple[str, int], np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """The fixed values that each node takes, under the name of what it gives."""
+    """The fixed inputs of each node, under the name of its output."""
     found = {}
     for value in values:
         node = value.get_node()

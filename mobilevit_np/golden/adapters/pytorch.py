@@ -1,6 +1,6 @@
-"""A PyTorch port's activations, what a forward hook on every module sees, and its parameters.
+"""A PyTorch port's activations, as forward hooks on its modules see them, and its parameters.
 
-transformers', timm's and ml-cvnets' models come out under names that ``hook_names`` knows; any other, under its own.
+``hook_names`` knows the modules' names in transformers', timm's and ml-cvnets' models.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -17,23 +17,23 @@ from ...errors import InputError
 from ..file import PIXELS, Golden
 from ..hook_names import name_of_whole
 from ..identity import parameter_name
-from .collecting import METHODS, first_of, framework, input_of, keep_call, watched
+from .collecting import METHODS, first_of, framework, input_of, keep_call
 
-_AGAIN = ("Dropout", "Identity", "Flatten", "ModuleList")  # show once more what came before them, or nothing
-_TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # but these: probabilities, and what isn't activated yet
+_AGAIN = ("Dropout", "Identity", "Flatten", "ModuleList")  # repeat their input, or output nothing
+_TELLING = ("attention.dropout", "attn.attn_drop", "bn.drop")  # except these: probabilities, and a norm not activated
 
 
 def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
-    """Run a model on a golden's input (or pixel values); what every module gives, by the module's name.
+    """Run a model on a golden's input (or pixel values): every module's output, by the module's name.
 
-    A module that's called again has ``#2`` behind its name. The parameters come first, as ``parameters/MODULE/NAME``.
-    What the model itself gives is called ``logits``, and ``mobilevit`` where it's transformers' without a head. The
-    input takes the dtype and the device of the model's first parameter. The model is left as it was.
-    Raises InputError for a model in training (call ``eval()`` first), MissingExtraError without torch.
+    A second call's output has ``#2`` after the module's name. The parameters come first, as ``parameters/MODULE/NAME``.
+    The model's own output is called ``logits``, or ``mobilevit`` if it's transformers' without a head. The input takes
+    the dtype and the device of the model's first parameter. The model is left as it was.
+    Raises InputError for a model in training mode (call ``eval()`` first), MissingExtraError without torch.
     """
     torch = framework("torch", "torch")
     if model.training:
-        raise InputError("the model is in training, where dropout and batch statistics change it; call model.eval()")
+        raise InputError("the model is in training mode, where dropout and batch norm differ; call model.eval()")
     pixels = torch.from_numpy(input_of(source)).to(next(iter(model.parameters())))
     seen = {**_parameters(model), PIXELS: _array(pixels)}
     with torch.no_grad(), _hooks(model, seen), _methods(model, seen):
@@ -42,7 +42,7 @@ def record_torch(model: Any, source: Golden | np.ndarray) -> dict[str, np.ndarra
 
 
 def _parameters(model: Any) -> dict[str, np.ndarray]:
-    """Parameters and statistics, BatchNorm's counters aside."""
+    """Parameters and statistics, without BatchNorm's counters."""
     return {
         parameter_name(module, leaf): _array(tensor)
         for name, tensor in model.state_dict().items()
@@ -68,19 +68,28 @@ def _hooks(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
 
 @contextmanager
 def _methods(model: Any, seen: dict[str, np.ndarray]) -> Iterator[None]:
-    """What's computed in methods, in place of which watched ones stand for a while."""
+    """The methods replaced for a while by ones that keep their output."""
     before = []
     for name, module in model.named_modules():
         for method in METHODS:
             if hasattr(module, method):
                 before.append((module, method, vars(module).get(method)))
                 path = f"{name}.{method}".lstrip(".")
-                setattr(module, method, watched(getattr(module, method), _keeper(seen, path)))
+                setattr(module, method, _watched(getattr(module, method), _keeper(seen, path)))
     try:
         yield
     finally:
         for module, method, own in before:
             delattr(module, method) if own is None else setattr(module, method, own)
+
+
+def _watched(compute: Callable[..., Any], keep: Callable[[Any], None]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        output = compute(*arguments, **options)
+        keep(output)
+        return output
+
+    return call
 
 
 def _hook(seen: dict[str, np.ndarray], path: str) -> Callable[[Any, Any, Any], None]:
@@ -93,7 +102,7 @@ def _keeper(seen: dict[str, np.ndarray], path: str) -> Callable[[Any], None]:
 
 
 def _array(tensor: Any) -> np.ndarray:
-    """NumPy has no bfloat16: that comes as float32, which holds all of its numbers."""
+    """A copy as an array; bfloat16, which NumPy lacks, as float32, which holds its numbers exactly."""
     tensor = tensor.detach().cpu()
     array: np.ndarray = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
     return array.copy()

@@ -1,7 +1,7 @@
-"""A TFLite port's activations, what every operator of the file gives, in order, and its constants.
+"""A TFLite port's activations, the outputs of every operator of the file, and its constants.
 
 The interpreter is TensorFlow's (which also has the operators that files converted with SELECT_TF_OPS may need), else
-LiteRT's. Its delegates are off, as they keep inner tensors to themselves: the kernels are TFLite's own.
+LiteRT's. Its delegates are off, since they hide inner tensors: the kernels are TFLite's own.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -22,9 +22,9 @@ from .collecting import fed, framework, input_of
 
 
 def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
-    """Run a file (or its bytes) on a golden's input (or pixel values); every operator's output, by the tensor's name.
+    """Run a file (or its bytes) on a golden's input (or pixel values): every operator's output, by the tensor's name.
 
-    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value that's made with it.
+    What doesn't depend on the input comes first, as ``parameters/VALUE/NAME`` of the value computed from it.
     The network's input is the first, and channels may come last in it. Quantized tensors come back as the numbers
     they stand for, in float32: tell ``compare`` that they are int8. Raises MissingExtraError without TensorFlow or
     LiteRT, InputError if the file can't be read or takes another size.
@@ -52,7 +52,7 @@ def record_tflite(model: str | Path | bytes, source: Golden | np.ndarray) -> dic
 
 
 def _computed(interpreter: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What operators gave, in order, and the constants they took: numbers only, not the shapes and indices."""
+    """The operators' outputs, in order, and their constant inputs: numbers only, not shapes and indices."""
     details = {each["index"]: each for each in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()
     made = {index for operator in operators for index in operator["outputs"]}
@@ -60,7 +60,7 @@ def _computed(interpreter: Any) -> tuple[dict[str, np.ndarray], dict[str, np.nda
     seen, parameters = {}, {}
     for operator in operators:
         taken = [index for index in operator["inputs"] if index in details]
-        if all(index in fixed for index in taken):  # a constant's being dequantized or turned
+        if all(index in fixed for index in taken):  # a constant is dequantized or transposed
             fixed.update(operator["outputs"])
             continue
         numbers = [index for index in operator["outputs"] if index in details and _is_number(details[index])]
@@ -79,7 +79,7 @@ def _is_number(detail: dict[str, Any]) -> bool:
 
 
 def _real(tensor: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    """The numbers that a quantized tensor stands for; weights may have a scale for each channel."""
+    """The numbers that a quantized tensor stands for; weights may have one scale per channel."""
     if tensor.dtype.kind == "f":
         return tensor.copy()
     about = detail.get("quantization_parameters", {})
@@ -101,7 +101,7 @@ def _quantized(pixels: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
 
 
 def _lite() -> tuple[Any, Any]:
-    """TensorFlow's interpreter, or LiteRT's (the same under a new name), and the table of its choices of kernels."""
+    """TensorFlow's interpreter, or LiteRT's (the same under a new name), and its choices of kernels."""
     try:
         lite = framework("tensorflow", "tensorflow").lite
         return lite.Interpreter, lite.experimental.OpResolverType

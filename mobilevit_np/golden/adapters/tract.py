@@ -1,4 +1,4 @@
-"""An ONNX file's values as tract computes them, the inference engine in Rust, and its constants.
+"""An ONNX port's activations as tract, the inference engine in Rust, computes them, and its constants.
 
 Explained in tutorials/11-is-my-port-right.md.
 """
@@ -20,10 +20,10 @@ _INSTALL = "onnx tract"
 
 
 def record_tract(model: str | Path | bytes, source: Golden | np.ndarray) -> dict[str, np.ndarray]:
-    """Run an ONNX file (or its bytes) on a golden's input (or pixel values); every value that's computed, by name.
+    """Run an ONNX file (or its bytes) on a golden's input (or pixel values): every computed value, by name.
 
-    Names, weights and errors are those of ``record_onnx``. tract rewrites the graph as it always does, but for what it
-    would leave out: each value is asked for.
+    Names, weights and errors are those of ``record_onnx``. tract optimizes the graph as it always does, but removes
+    nothing, since every value is asked for.
     """
     tract = framework("tract", _INSTALL)
 
@@ -35,7 +35,7 @@ def record_tract(model: str | Path | bytes, source: Golden | np.ndarray) -> dict
         graph.set_input_fact(0, f"{','.join(map(str, pixels.shape))},f{8 * pixels.itemsize}")
         ready = graph.into_model().into_runnable()
         kinds = [str(ready.output_fact(number)) for number in range(ready.output_count())]
-        found = [  # lengths may be symbols, which no array holds
+        found = [  # integers may be symbolic lengths, which no array can hold
             each.to_numpy() if re.search(r"\bF(16|32|64)$", kind, re.IGNORECASE) else np.zeros(0, np.int64)
             for kind, each in zip(kinds, ready.run([pixels]), strict=True)
         ]
