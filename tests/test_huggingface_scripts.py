@@ -389,7 +389,7 @@ def test_what_other_processors_take_changes_nothing_and_is_kept(tmp_path):
     assert (again.image_mean, again.image_std, again.do_normalize, again.do_pad) == ([0.5, 0.5, 0.5], 2, False, None)
     for name in ("do_normalize", "do_pad"):
         for call in (lambda given: MobileViTImageProcessor(**given), lambda given: PROCESSOR(PHOTO, **given)):
-            with pytest.warns(MobileViTWarning, match=f"{name} is kept, and not done"):
+            with pytest.warns(MobileViTWarning, match=f"{name} is kept but not done"):
                 call({name: True})
 
 
@@ -493,7 +493,7 @@ def test_a_pipeline_segments(folders):
 def test_a_pipeline_s_mistakes(folders):
     classify = pipeline(model=folders["classifier"])
     for wrong, match in (
-        (lambda: pipeline("image-banana", model=folders["classifier"]), "no pipeline 'image-banana' here, but image-c"),
+        (lambda: pipeline("image-banana", model=folders["classifier"]), "'image-banana' here; there are image-c"),
         (lambda: pipeline(), "give a task"),
         (lambda: pipeline("image-classification", model=made()), "give its image_processor"),
         (lambda: pipeline("image-segmentation", model=made(), image_processor=PROCESSOR), "takes a MobileViTForSem"),

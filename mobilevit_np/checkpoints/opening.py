@@ -139,8 +139,9 @@ def open_checkpoint(
     ``place``: ``subfolder``, ``variant``, ``revision``, ``cache``, ``token``, ``local_files_only``, ``force_download``,
     as ``sources.locate`` takes them. Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
+    target = None if dtype is None else dtypes.float_type(dtype)
     checkpoint = open_as_stored(where, task=task, use_ema=use_ema, prefix=prefix, **place)
-    return replace(checkpoint, tensors=_cast(checkpoint.tensors, dtype))
+    return replace(checkpoint, tensors=dtypes.cast_floats(checkpoint.tensors, target))
 
 
 def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, **place: Any) -> dict[str, Any]:
@@ -371,12 +372,3 @@ def _main_dtype(file: TensorFile) -> str:
     for name, dtype in file.dtypes.items():
         sizes[dtype] = sizes.get(dtype, 0) + (0 if name.endswith(COUNTER) else file.tensors[name].size)
     return max(sizes, key=lambda dtype: sizes[dtype])
-
-
-def _cast(tensors: dict[str, np.ndarray], dtype: Any) -> dict[str, np.ndarray]:
-    """The floating tensors in one dtype: ``dtype``, else the widest among them, but at least float32."""
-    floating = {name: tensor for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
-    widest = np.result_type(np.float32, *[tensor.dtype for tensor in floating.values()])
-    target = widest if dtype is None else dtypes.float_type(dtype)
-    cast = {name: dtypes.cast(tensor, target) for name, tensor in floating.items() if tensor.dtype != target}
-    return {**tensors, **cast}

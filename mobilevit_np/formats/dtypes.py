@@ -9,7 +9,7 @@ Explained in tutorials/10-checkpoints.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -98,6 +98,17 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         largest = float(np.max(np.abs(values)))
         raise CheckpointError(f"a number of {largest:g} doesn't fit {dtype.name}; use a wider dtype")
     return result
+
+
+def cast_floats(tensors: Mapping[str, np.ndarray], dtype: np.dtype | None = None) -> dict[str, np.ndarray]:
+    """The floating tensors in one dtype: ``dtype``, else the widest among them, but at least float32; the rest as is.
+
+    Raises CheckpointError if a finite number becomes infinite.
+    """
+    floating = {name: tensor for name, tensor in tensors.items() if tensor.dtype.kind == "f"}
+    widest = np.result_type(np.float32, *(tensor.dtype for tensor in floating.values()))
+    target = widest if dtype is None else dtype
+    return {**tensors, **{name: cast(tensor, target) for name, tensor in floating.items() if tensor.dtype != target}}
 
 
 def _narrow_bfloat16(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The Auto classes of transformers: for a MobileViT each has one class to choose."""
+"""The Auto classes of transformers: for a MobileViT each has one class to choose from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .modeling import MobileViTForImageClassification, MobileViTForSemanticSegme
 
 
 class _Auto:
-    """Opens one class, and is never made itself."""
+    """Opens one class, and has no instances."""
 
     opens: ClassVar[Any]
 
@@ -20,14 +20,14 @@ class _Auto:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **keywords: Any) -> Any:
-        """See ``from_pretrained`` of the class that it ``opens``."""
+        """``from_pretrained`` of the class that this one ``opens``."""
         return cls.opens.from_pretrained(pretrained_model_name_or_path, **keywords)
 
 
 class _AutoModel(_Auto):
     @classmethod
     def from_config(cls, config: MobileViTConfig, **options: Any) -> Any:
-        """A model of a configuration alone, its parameters random."""
+        """A model with random parameters, from its configuration alone."""
         return cls.opens(config, **options)
 
 
@@ -38,7 +38,7 @@ class AutoConfig(_Auto):
 
     @classmethod
     def for_model(cls, model_type: str, **values: Any) -> MobileViTConfig:
-        """A configuration of that kind of model. Raises ConfigError for any but "mobilevit"."""
+        """A configuration for that type of model. Raises ConfigError for any but "mobilevit"."""
         config: MobileViTConfig = MobileViTConfig.from_dict({"model_type": model_type, **values})
         return config
 

@@ -1,4 +1,4 @@
-"""What an image processor answers: a dictionary whose entries are attributes, too."""
+"""An image processor's output: a dictionary whose entries are attributes, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tensors import convert, dtype_asked, kind_of
 class BatchFeature(dict[str, Any]):
     """``inputs["pixel_values"]``, ``inputs.pixel_values``, ``model(**inputs)``.
 
-    ``tensor_type`` is what ``return_tensors`` is for a processor: lists of arrays are made one tensor each.
+    ``tensor_type`` is a processor's ``return_tensors``: each list of arrays becomes one tensor.
     """
 
     def __init__(self, data: Mapping[str, Any] | None = None, tensor_type: Any = None, **more: Any) -> None:
@@ -26,16 +26,16 @@ class BatchFeature(dict[str, Any]):
         return dict(self)
 
     def convert_to_tensors(self, tensor_type: Any = None) -> BatchFeature:
-        """Every entry as one tensor, in place. Raises as ``return_tensors`` does."""
+        """Make each entry one tensor, in place. Raises InputError, MissingExtraError as ``tensors.convert``."""
         if (kind := kind_of(tensor_type)) is not None:
             self.update({name: convert(values, kind) for name, values in self.items()})
         return self
 
     def to(self, *places: Any, **options: Any) -> BatchFeature:
-        """Tensors of PyTorch's go where their own ``to`` sends them; arrays stay, in the dtype asked for, if floats.
+        """PyTorch's tensors go where their own ``to`` sends them; arrays stay, floats in the dtype asked for.
 
-        In place, and whole numbers keep their dtype, as in transformers. Raises InputError if arrays are sent to
-        another device than the CPU.
+        In place, and integers keep their dtype, as in transformers. Raises InputError for a device other than the CPU,
+        if there are arrays.
         """
         moved = {name: _moved(value, places, options) for name, value in self.items()}
         self.update(moved)

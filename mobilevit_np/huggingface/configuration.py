@@ -2,7 +2,7 @@
 
 It is the ``NetworkConfig`` that the computation reads, plus what only this class has: labels, dropout rates (kept,
 never used: there is no training here), what a call returns by default, and any field it doesn't know. Attributes may
-be set after it was made; a model checks them when it's built.
+be set later; a model checks them when it's built.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _BY_POSITION = (
     "attention_probs_dropout_prob", "classifier_dropout_prob", "initializer_range", "layer_norm_eps", "qkv_bias",
     "aspp_out_channels", "atrous_rates", "aspp_dropout_prob", "semantic_loss_ignore_index",
 )  # fmt: skip
-_OF_ALL_MODELS = {  # what every model's configuration has in transformers, whose file leaves out what's as usual
+_OF_ALL_MODELS = {  # what every configuration has in transformers, and its usual value, which files leave out
     "output_hidden_states": False, "output_attentions": False, "return_dict": True, "problem_type": None,
     "architectures": None, "id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1},
 }  # fmt: skip
-_LABELS = ("num_labels", "id2label", "label2id")  # where None asks for nothing
+_LABELS = ("num_labels", "id2label", "label2id")  # fields for which None asks for nothing
 Config = TypeVar("Config", bound="MobileViTConfig")
 
 
@@ -43,9 +43,9 @@ class MobileViTConfig(NetworkConfig):
     """The configuration of a model: every field and default of transformers' MobileViTConfig (the small variant).
 
     ``id2label``, ``label2id`` and ``num_labels`` go together as there: ``num_labels`` is the length of ``id2label``,
-    and setting it to another number makes new names (``LABEL_0``, ...). With neither given there are two labels.
-    Fields it doesn't know are kept, as attributes and in the file. The page's fields may come by position, in its
-    order. Raises ConfigError for values no network has.
+    and setting it to another number makes new names (``LABEL_0``, ...). Without any of them there are two labels.
+    Unknown fields are kept, as attributes and in the file. The fields of transformers' page may be given by position,
+    in its order. Raises ConfigError for values that no network has.
     """
 
     model_type: ClassVar[str] = "mobilevit"
@@ -88,7 +88,7 @@ class MobileViTConfig(NetworkConfig):
 
     @property  # type: ignore[misc]
     def num_labels(self) -> int:
-        """How many classes the head has. Setting another number gives them new names."""
+        """The number of classes. Setting another gives them new names."""
         return len(self.id2label)
 
     @num_labels.setter
@@ -106,7 +106,7 @@ class MobileViTConfig(NetworkConfig):
 
     @property
     def name_or_path(self) -> str:
-        """Where it was opened, as transformers' files say (``_name_or_path``); empty where nobody said it."""
+        """Where it was opened from, as transformers' files say (``_name_or_path``); empty if they don't."""
         return str(getattr(self, "_name_or_path", ""))
 
     @name_or_path.setter
@@ -129,21 +129,21 @@ class MobileViTConfig(NetworkConfig):
             raise ConfigError(f"semantic_loss_ignore_index must be a whole number, not {ignored!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, those it doesn't know included, as plain values of its own."""
+        """A copy of every field, unknown ones included, as plain values."""
         values = {**copy.deepcopy(self.__dict__), "model_type": self.model_type}
         if self.global_pool == GLOBAL_POOLS[0]:
-            del values["global_pool"]  # transformers knows no other
+            del values["global_pool"]  # transformers has no such field, and averages
         return values
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """``to_dict`` without what every model's configuration has and is as usual, as transformers writes files."""
+        """``to_dict`` without the usual values of fields that every configuration has, as transformers writes files."""
         usual = {name for name, value in _OF_ALL_MODELS.items() if getattr(self, name) == value}
         return {name: value for name, value in self.to_dict().items() if name not in {*usual, "_name_or_path"}}
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """``to_diff_dict``, or ``to_dict``, as the text of a config.json.
 
-        Raises ConfigError for a value that JSON can't hold: a function as ``hidden_act``.
+        Raises ConfigError for a value that JSON can't hold, such as a function as ``hidden_act``.
         """
         if callable(self.hidden_act):
             name = getattr(self.hidden_act, "__name__", type(self.hidden_act).__name__)
@@ -161,9 +161,9 @@ class MobileViTConfig(NetworkConfig):
         write_file(Path(json_file_path), self.to_json_string(use_diff).encode("utf-8"))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **keywords: Any) -> None:
-        """Write config.json into a folder, made where missing.
+        """Write config.json to a folder, which is made if it's missing.
 
-        Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
+        Raises ConfigError, OutputError, and InputError for a keyword that isn't obeyed here (``push_to_hub``).
         """
         check_saving(save_directory, keywords)
         contents = {Path(save_directory, CONFIG_FILE): self.to_json_string().encode("utf-8")}
@@ -180,9 +180,9 @@ class MobileViTConfig(NetworkConfig):
     def from_dict(
         cls: type[Config], config_dict: Mapping[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
     ) -> Any:
-        """A configuration from plain values, with fields of it in ``overrides``; others than its fields are no part.
+        """A configuration from plain values, in which ``overrides`` replaces fields; other names are ignored.
 
-        With ``return_unused_kwargs`` it comes in a pair, with those others. Raises ConfigError for another model's.
+        With ``return_unused_kwargs`` the result is a pair, with those others. Raises ConfigError for another model's.
         """
         known = {field.name for field in fields(cls)} | {"id2label", "label2id", "name_or_path", *config_dict}
         changes = {name: value for name, value in overrides.items() if name in known}
@@ -207,7 +207,7 @@ class MobileViTConfig(NetworkConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(what a config.json says, the keywords that don't say where it is). Raises as ``from_pretrained``."""
+        """(a config.json's fields, the keywords that don't say where it is). Raises as ``from_pretrained``."""
         place, rest = sorted_out(keywords)
         path = str(pretrained_model_name_or_path)
         if path.endswith(".json") and os.path.basename(path) != CONFIG_FILE and not os.path.isdir(path):
@@ -218,12 +218,13 @@ class MobileViTConfig(NetworkConfig):
     def from_pretrained(
         cls: type[Config], pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
     ) -> Any:
-        """The configuration of a folder, a json file, a weights file or a name.
+        """The configuration in a folder, a json file or a weights file, or of a name.
 
         ``keywords`` are fields to replace, and transformers' own: ``subfolder``, ``revision``, ``cache_dir``,
-        ``token``, ``local_files_only`` and ``force_download`` say where the file is, ``return_unused_kwargs`` asks for
-        a pair, the configuration and the keywords that are none of these; they change nothing. Raises CheckpointError
-        if it can't be read, ConfigError if it describes no MobileViT, InputError for what can't be done here.
+        ``token``, ``local_files_only`` and ``force_download`` say where the file is; with ``return_unused_kwargs`` the
+        result is a pair, the configuration and the keywords that are none of these, which are ignored. Raises
+        CheckpointError if it can't be read, ConfigError if it describes no MobileViT, InputError for what isn't done
+        here.
         """
         values, rest = cls.get_config_dict(pretrained_model_name_or_path, **keywords)
         return cls.from_dict(values, **rest)
@@ -236,17 +237,17 @@ class MobileViTConfig(NetworkConfig):
 
 
 def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values given by position under their names."""
+    """The values given by position, by name."""
     if len(by_position) > len(_BY_POSITION):
         raise ConfigError(f"a configuration takes {len(_BY_POSITION)} values by position, not {len(by_position)}")
     named = dict(zip(_BY_POSITION, by_position, strict=False))
     if twice := sorted(named.keys() & values.keys()):
-        raise ConfigError(f"{', '.join(twice)}: given by position and by name; give it once")
+        raise ConfigError(f"{', '.join(twice)}: given by position and by name; give each once")
     return named
 
 
 def _relabeled(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with ``changes``: new labels, or another number of them, take the old ones' place."""
+    """``values`` with ``changes``: new labels, or another number of them, replace the old ones."""
     changes = {name: value for name, value in changes.items() if value is not None or name not in _LABELS}
     number, labels, kept = changes.get("num_labels"), changes.get("id2label"), values.get("id2label")
     if number is not None and labels is not None and number != len(_numbered(labels)):
@@ -256,7 +257,7 @@ def _relabeled(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     if others:
         del found["id2label"]
     if (others or labels is not None) and "label2id" not in changes:
-        found.pop("label2id", None)  # the other way round of other names
+        found.pop("label2id", None)  # the inverse of the old ones
     return found
 
 
@@ -273,7 +274,7 @@ def _json_fields(path: str | Path) -> dict[str, Any]:
 
 
 def _numbered(id2label: Any) -> dict[int, str]:
-    """``id2label`` with its keys as whole numbers: JSON has only text for keys."""
+    """``id2label`` with its keys as integers: JSON has only strings as keys."""
     try:
         return {int(number): str(label) for number, label in id2label.items()}
     except (AttributeError, TypeError, ValueError):
@@ -281,6 +282,6 @@ def _numbered(id2label: Any) -> dict[int, str]:
 
 
 def _check_name(cls: type, name: str) -> None:
-    """A field this class doesn't know may have any name but that of its methods, which it would hide."""
+    """Raise ConfigError for an unknown field with the name of a method, which it would hide."""
     if hasattr(cls, name) or name.startswith("__"):
         raise ConfigError(f"a configuration can't have a field called {name!r}: that name is taken")

@@ -1,8 +1,7 @@
-"""``pipeline("image-classification", model=...)``: photos in, transformers' form of answers out.
+"""``pipeline("image-classification", model=...)``: photos in, answers in transformers' form out.
 
-The numbers are those of the model's class on what its processor makes of a photo, as in transformers. For photos as
-such there are ``Classifier`` and ``Segmenter``: a crop's mask, which here is stretched over its photo as it is there,
-covers the whole photo with these.
+The results are those of the model on its processor's output, as in transformers. That stretches the mask of a crop
+over the whole photo; ``Segmenter`` segments the whole photo instead.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ class ImagePipeline(ABC):
         self._usual = self._known(usual)
 
     def __call__(self, inputs: Any = None, **parameters: Any) -> Any:
-        """The answer for one photo, a list of them for a list or a batch array, else one after the other.
+        """The answer for one photo, a list of them for a list or a batch array, a generator for another iterable.
 
-        ``parameters`` are those of the task, in place of what ``pipeline`` was given. Raises InputError, ImageError.
+        ``parameters`` are the task's, replacing those that ``pipeline`` was given. Raises InputError, ImageError.
         """
         inputs = parameters.pop("images", inputs)
         if inputs is None:
@@ -85,7 +84,7 @@ class ImagePipeline(ABC):
 class ImageClassificationPipeline(ImagePipeline):
     """``[{"label": ..., "score": ...}, ...]``, best first: ``top_k`` of them (5).
 
-    ``function_to_apply`` makes scores of logits: "softmax", "sigmoid" or "none"; without it ``problem_type`` says.
+    ``function_to_apply`` turns logits into scores: "softmax", "sigmoid" or "none"; by default ``problem_type`` says.
     """
 
     task = "image-classification"
@@ -107,7 +106,7 @@ class ImageClassificationPipeline(ImagePipeline):
 
 
 class ImageSegmentationPipeline(ImagePipeline):
-    """``[{"label": ..., "score": None, "mask": ...}, ...]``: for each class found, where it is.
+    """``[{"label": ..., "score": None, "mask": ...}, ...]``, one for each class found.
 
     ``mask`` is a PIL image of the photo's size, 255 where the class is and 0 elsewhere. ``subtask`` is "semantic".
     """
@@ -118,7 +117,7 @@ class ImageSegmentationPipeline(ImagePipeline):
 
     def _answer(self, image: Any, **parameters: Any) -> list[dict[str, Any]]:
         if (subtask := parameters.get("subtask")) not in (None, "semantic"):
-            raise InputError(f"subtask {subtask!r:.40} isn't done by this network, only semantic segmentation")
+            raise InputError(f"this network doesn't do subtask {subtask!r:.40}, only semantic segmentation")
         photo = decode(image)
         outputs = self._run(photo)
         (found,) = self.image_processor.post_process_semantic_segmentation(outputs, [photo.shape[:2]])
@@ -151,17 +150,17 @@ def pipeline(
 ) -> ImagePipeline:
     """A model with its processor, ready for photos: ``pipeline("image-classification", model=...)(photo, top_k=3)``.
 
-    ``task`` is "image-classification" or "image-segmentation"; without it, the model says. ``model`` is a model, or
-    what ``from_pretrained`` opens, by default the shipped one; ``image_processor`` (it has two other names) likewise,
-    by default the model's. ``keywords`` are ``from_pretrained``'s, or the pipeline's own. Raises InputError, and as
-    ``from_pretrained`` does.
+    ``task`` is "image-classification" or "image-segmentation", by default the model's. ``model`` is a model, or what
+    ``from_pretrained`` opens, by default the shipped one; ``image_processor`` (``feature_extractor`` and ``processor``
+    are other names for it) likewise, by default the model's. ``keywords`` are ``from_pretrained``'s, or the task's
+    parameters. Raises InputError, and as ``from_pretrained`` does.
     """
     if device != -1:  # which is the CPU there
         dtype_asked(device)
     place = {name: keywords.pop(name) for name in LOADING & keywords.keys()}
     task = task or _task_of(model, place)
     if task not in PIPELINES:
-        raise InputError(f"there is no pipeline {task!r:.60} here, but {', '.join(PIPELINES)}")
+        raise InputError(f"there is no pipeline {task!r:.60} here; there are {', '.join(PIPELINES)}")
     kind = PIPELINES[task]
     if model is None:
         model = DEFAULTS[kind.opens.task]
@@ -175,7 +174,7 @@ def pipeline(
 
 
 def _origin(model: Any) -> Any:
-    """Where the model's processor is."""
+    """What the model's processor is opened from. Raises InputError if the model wasn't opened from anywhere."""
     if not isinstance(model, MobileViTPreTrainedModel):
         return model
     if not model.name_or_path:
@@ -184,7 +183,7 @@ def _origin(model: Any) -> Any:
 
 
 def _task_of(model: Any, place: dict[str, Any]) -> str:
-    """The pipeline for a model, or for what its config.json calls it. Raises InputError if nothing says it."""
+    """The task of a model, or of what its config.json calls it. Raises InputError if neither tells."""
     if isinstance(model, MobileViTPreTrainedModel):
         task: str | None = model.task
     else:
@@ -192,4 +191,4 @@ def _task_of(model: Any, place: dict[str, Any]) -> str:
     for name, kind in PIPELINES.items():
         if task == kind.opens.task:
             return name
-    raise InputError(f"nothing says which pipeline is meant; give a task, {' or '.join(PIPELINES)}")
+    raise InputError(f"nothing tells which pipeline is meant; give a task, {' or '.join(PIPELINES)}")

@@ -1,10 +1,10 @@
 """``MobileViTImageProcessor``, as transformers users know it.
 
-Arguments and defaults are those of transformers' page (4.34): where version 5 changed them (``resample`` became
-bicubic) or dropped them (``data_format``), the page wins. For the same settings the pixels equal, bit for bit, those
-of transformers' own Pillow-based processor. It takes images as they are, as transformers does: a palette image gives
-its indices, EXIF orientation is ignored. ``preprocess.decode`` makes what a viewer would show, and is used here for
-paths and bytes.
+Arguments and defaults are those of transformers' documentation for 4.34, even where version 5 changed them
+(``resample`` became bicubic) or dropped them (``data_format``). For the same settings the pixels equal, bit for bit,
+those of transformers' own Pillow-based processor. Like that, it takes images as they are: a palette image gives its
+indices, EXIF orientation is ignored. Paths and bytes go through ``preprocess.decode``, which gives what a viewer would
+show.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from .batch_feature import BatchFeature
 from .keywords import check_saving, sorted_out
 from .tensors import as_numbers, kind_of
 
-_CHANNELS = (1, 3)  # an axis this long is taken for the channels' ...
-_MORE_CHANNELS = 4  # ... and only then one of 4, so that a photo 4 pixels high isn't mistaken
+_CHANNELS = (1, 3)  # an axis of such a length is taken for the channels,
+_MORE_CHANNELS = 4  # and only if there is none, one of 4, so that a photo 4 pixels high isn't mistaken
 _IGNORED = 255  # the label that the loss ignores
-_IDLE = ("do_normalize", "image_mean", "image_std", "do_pad", "pad_size")  # of other models' processors
-_NOT_IN_A_CALL = ("device", "disable_grouping", "use_fast")  # transformers takes them; here they change nothing
+_IDLE = ("do_normalize", "image_mean", "image_std", "do_pad", "pad_size")  # settings of other models' processors
+_IDLE_IN_A_CALL = ("device", "disable_grouping", "use_fast")  # transformers takes them; here they make no difference
 
 
 class MobileViTImageProcessor:
@@ -58,11 +58,11 @@ class MobileViTImageProcessor:
     - ``do_center_crop``, ``crop_size``: to an int (a square) or ``{"height": int, "width": int}`` (256), padded with
       zeros where the photo is smaller
     - ``do_flip_channel_order``: RGB to BGR, which the published weights expect (True)
-    - ``do_reduce_labels``: segmentation maps only: labels minus one, and 0 becomes 255, which the loss ignores (False)
+    - ``do_reduce_labels``: for segmentation maps: labels minus one, and 0 becomes 255, which the loss ignores (False)
     - ``do_convert_rgb``: gray, palettes and transparency (on white) to RGB first (None: no)
-    - ``do_normalize``, ``image_mean``, ``image_std``, ``do_pad``: kept, and done neither here nor in transformers
+    - ``do_normalize``, ``image_mean``, ``image_std``, ``do_pad``: kept, but obeyed neither here nor in transformers
 
-    Unknown arguments are kept and saved again. Raises ConfigError for values that make no sense.
+    Unknown arguments are kept and saved again. Raises ConfigError for impossible values.
     Source: transformers' class of the same name.
     """
 
@@ -106,7 +106,7 @@ class MobileViTImageProcessor:
             **others,
         }
         settings = modernized(given)
-        from_preprocessor_config(settings)  # raises where a value makes no sense
+        from_preprocessor_config(settings)  # raises for impossible values
         self.do_convert_rgb: bool | None = settings.pop(CONVERT, None)
         _warn_of_idle(settings)
         self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
@@ -140,15 +140,15 @@ class MobileViTImageProcessor:
 
         ``images``: one or a list, of PIL images, arrays or anything with ``__array__`` (tensors), or paths or bytes;
         or one array of a batch. ``input_data_format``: "channels_first", "channels_last" or "none" for arrays
-        (H, W); else it's seen from the shape, first where both ends could be it. Arguments that are not None replace
-        the processor's own settings for this call. ``others`` are those that the processor keeps and doesn't use.
+        (H, W); by default it's told by the shape, channels first if either end could be them. Arguments that aren't
+        None replace the processor's own settings for this call. ``others`` are settings that it keeps and doesn't use.
 
         Shape: ``pixel_values``: a list of (C, H, W), or (H, W, C) with ``data_format="channels_last"``; one array
         (B, C, H, W) with ``return_tensors="np"``, a tensor with "pt" (PyTorch), "tf" or "jax". ``labels``: the same of
         (H, W), int64.
-        float32 where rescaled; else, where resized, uint8, or float32 for floats in 0..1 (which lose all but eight
-        bits there); else the images' dtype. Values in 0..1 that are to be rescaled get a MobileViTWarning.
-        Raises InputError, ConfigError, ImageError, or MissingExtraError where the tensors' framework isn't installed.
+        The dtype is float32 if rescaled; else, if resized, uint8, or float32 for floats in 0..1 (of which the resize
+        keeps only eight bits); else the images' own. Values in 0..1 that are rescaled get a MobileViTWarning.
+        Raises InputError, ConfigError, ImageError, or MissingExtraError if the tensors' framework isn't installed.
         """
         _check_call(others)
         settings = self._with(
@@ -184,19 +184,19 @@ class MobileViTImageProcessor:
         return features.convert_to_tensors(kind)
 
     def resize(self, image: Any, size: Any, resample: int | None = None, **layout: Any) -> np.ndarray:
-        """One photo through the first step alone, in the layout that it has: ``preprocess`` goes through them all."""
+        """One photo resized and nothing else, in its own layout. Raises as ``preprocess``, which does all the steps."""
         return self._step(image, layout, do_resize=True, size=size, resample=resample)
 
     def rescale(self, image: Any, scale: float, **layout: Any) -> np.ndarray:
-        """One photo times ``scale``, see ``resize``."""
+        """One photo times ``scale``; see ``resize``."""
         return self._step(image, layout, do_rescale=True, rescale_factor=scale)
 
     def center_crop(self, image: Any, size: Any, **layout: Any) -> np.ndarray:
-        """The middle of one photo, see ``resize``."""
+        """The center of one photo; see ``resize``."""
         return self._step(image, layout, do_center_crop=True, crop_size=size)
 
     def flip_channel_order(self, image: Any, **layout: Any) -> np.ndarray:
-        """One photo, RGB to BGR or back, see ``resize``."""
+        """One photo, RGB to BGR or back; see ``resize``."""
         return self._step(image, layout, do_flip_channel_order=True)
 
     def _step(self, image: Any, layout: dict[str, Any], **step: Any) -> np.ndarray:
@@ -215,13 +215,12 @@ class MobileViTImageProcessor:
     ) -> list[Any]:
         """The class of every pixel, from a segmenter's logits, resized first (bilinear) to ``target_sizes`` if given.
 
-        Where the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
+        If the photo was cropped, the map shows the crop: stretching it over the whole photo is wrong.
 
         Shape: ``outputs.logits`` (B, C, H, W) -> a list of B maps (H', W'), int64; ``target_sizes`` holds B pairs.
         With ``return_segmentation_scores`` each is a BatchFeature: that map as ``segmentation``, its logits as
-        ``segmentation_scores``, (C, H', W'). Logits that are whole numbers (a quantized network's) are interpolated as
-        float64, which holds them. Raises InputError (a ValueError, as in transformers) where there are more or fewer
-        sizes than images, or no such logits.
+        ``segmentation_scores``, (C, H', W'). Integer logits (a quantized network's) are interpolated in float64. Raises
+        InputError (a ValueError, as in transformers) if there are more or fewer sizes than images, or no such logits.
         """
         logits = _segmenter_logits(outputs)
         if target_sizes is None:
@@ -242,7 +241,7 @@ class MobileViTImageProcessor:
     def get_image_processor_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(what a preprocessor_config.json says, the keywords that don't say where it is).
+        """(a preprocessor_config.json's settings, the keywords that don't say where it is).
 
         Raises as ``from_pretrained``.
         """
@@ -251,23 +250,24 @@ class MobileViTImageProcessor:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **keywords: Any) -> Any:
-        """The processor that a preprocessor_config.json describes: that file, or a folder's, or a hub id's.
+        """The processor that a preprocessor_config.json describes: that file, or the one in a folder or of a hub id.
 
-        Both spellings are read. A file that leaves the channels' order open has that of the weights beside it: timm's
-        take RGB. ``keywords`` are settings to replace, and transformers' own: ``subfolder``, ``revision``,
-        ``cache_dir``, ``token``, ``local_files_only`` and ``force_download`` say where the file is;
-        ``return_unused_kwargs`` asks for a pair, the processor and the keywords that are none of these. Raises
-        CheckpointError if it can't be read, ConfigError if it's another model's, MissingExtraError if it must
-        be downloaded and can't, InputError for what can't be done here.
+        Old and new spellings are read. If the file doesn't tell the channels' order, it's that of the weights beside
+        it: timm's take RGB. ``keywords`` are settings to replace, and transformers' own: ``subfolder``, ``revision``,
+        ``cache_dir``, ``token``, ``local_files_only`` and ``force_download`` say where the file is; with
+        ``return_unused_kwargs`` the result is a pair, the processor and the keywords that are none of these. Raises
+        CheckpointError if it can't be read, ConfigError if it's another model's, MissingExtraError if it must be
+        downloaded and can't, InputError for what isn't done here.
         """
         settings, rest = cls.get_image_processor_dict(pretrained_model_name_or_path, **keywords)
         return cls.from_dict(settings, **rest)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], *, return_unused_kwargs: bool = False, **changes: Any) -> Any:
-        """The processor that ``settings`` describe, in either spelling, with ``changes``; others change nothing.
+        """The processor that ``settings`` describe, in either spelling, with ``changes``; other names are ignored.
 
-        With ``return_unused_kwargs`` it comes in a pair, with those others.
+        With ``return_unused_kwargs`` the result is a pair, with those others. Raises ConfigError for another model's
+        settings.
         """
         if is_timm_config(settings):
             raise ConfigError("these are timm's settings: Classifier.from_pretrained() reads them, this class does not")
@@ -284,7 +284,7 @@ class MobileViTImageProcessor:
         return cls.from_dict(read_json(Path(json_file)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in the new spelling, as they're saved."""
+        """The settings in the new spelling, as they are saved."""
         settings = {key: getattr(self, key) for key in DEFAULTS}
         if self.do_convert_rgb is not None:
             settings[CONVERT] = self.do_convert_rgb
@@ -302,9 +302,9 @@ class MobileViTImageProcessor:
         write_file(Path(json_file_path), self.to_json_string().encode())
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **keywords: Any) -> list[str]:
-        """Write preprocessor_config.json into a folder, which is made if need be; the list of what was written.
+        """Write preprocessor_config.json to a folder, which is made if it's missing; the list of files written.
 
-        Raises OutputError, and InputError for a keyword that asks for what can't be had (``push_to_hub``).
+        Raises ConfigError, OutputError, and InputError for a keyword that isn't obeyed here (``push_to_hub``).
         """
         check_saving(save_directory, keywords)
         contents = {Path(save_directory, PREPROCESSOR_FILE): self.to_json_string().encode()}
@@ -321,13 +321,12 @@ class MobileViTImageProcessor:
         return f"{type(self).__name__}({json.dumps(self.to_dict(), indent=2, sort_keys=True, default=repr)})"
 
     def _with(self, **changes: Any) -> dict[str, Any]:
-        """This processor's settings, with those of ``changes`` that are not None."""
+        """This processor's settings, with those of ``changes`` that aren't None."""
         settings = {key: getattr(self, key) for key in (*DEFAULTS, CONVERT)}
         return modernized({**settings, **{key: value for key, value in changes.items() if value is not None}})
 
 
 MobileViTFeatureExtractor = MobileViTImageProcessor  # its name before 2023, in many scripts and old files
-
 
 _TYPES = ("image_processor_type", "feature_extractor_type")
 
@@ -335,13 +334,13 @@ _TYPES = ("image_processor_type", "feature_extractor_type")
 def _warn_of_idle(settings: Mapping[str, Any]) -> None:
     for name in ("do_normalize", "do_pad"):
         if settings.get(name):
-            message = f"{name} is kept, and not done: a MobileViT's processor never does it, in transformers neither"
+            message = f"{name} is kept but not done: a MobileViT's processor never does it, nor does transformers'"
             warnings.warn(message, MobileViTWarning, stacklevel=4)
 
 
 def _check_call(others: Mapping[str, Any]) -> None:
-    """Raise InputError for a keyword of a call that is none."""
-    if unknown := sorted(others.keys() - {*_IDLE, *_NOT_IN_A_CALL}):
+    """Raise InputError for a keyword that ``preprocess`` doesn't take."""
+    if unknown := sorted(others.keys() - {*_IDLE, *_IDLE_IN_A_CALL}):
         raise InputError(f"preprocess takes no {', '.join(unknown)}; its help says what it takes")
     _warn_of_idle(others)
 
@@ -350,14 +349,14 @@ def _check_call(others: Mapping[str, Any]) -> None:
 
 
 def _format(name: str, value: Any, known: tuple[str, ...]) -> str | None:
-    value = getattr(value, "value", value)  # transformers' and our callers' enumerations
+    value = getattr(value, "value", value)  # transformers' enumerations
     if value is not None and value not in known:
         raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     return value
 
 
 def _listed(images: Any, ndim: int) -> list[Any]:
-    """The single images in ``images``: itself, a batch array's, a list's, also of lists or batches."""
+    """The single images in ``images``: one, a batch array, or a list, also of lists or batches."""
     if isinstance(images, (list, tuple)):
         if not images:
             raise InputError("there is no image in the list: give at least one")
@@ -406,7 +405,7 @@ def _three_channels(photo: np.ndarray) -> np.ndarray:
 
 
 def _is_scaled(photo: np.ndarray) -> bool:
-    """Whether a photo is of floats in 0..1: rescaled already."""
+    """Whether a photo has floats in 0..1, so that it's rescaled already."""
     return photo.dtype.kind == "f" and bool(photo.min() >= 0 and photo.max() <= 1)
 
 
@@ -439,7 +438,7 @@ def _label_map(source: Any, profile: Profile, reduce_labels: bool) -> np.ndarray
 
 def _segmenter_logits(outputs: Any) -> np.ndarray:
     if not hasattr(outputs, "logits"):
-        raise InputError(f"a segmenter's outputs are asked for, and a {type(outputs).__name__} has no logits")
+        raise InputError(f"give a segmenter's outputs; a {type(outputs).__name__} has no logits")
     logits = as_numbers(outputs.logits, "logits")
     if logits.ndim != 4 or logits.size == 0 or logits.dtype.kind not in "fiu":
         raise InputError(f"a segmenter's logits are numbers (B, K, H, W), not {logits.dtype} of shape {logits.shape}")

@@ -1,7 +1,7 @@
-"""Keywords of transformers' loaders that are no settings.
+"""Keywords of transformers' loaders that aren't settings.
 
-``from_pretrained`` and ``save_pretrained`` take settings by any name, so their own keywords must be told apart:
-otherwise they would be kept as settings, and saved again. Each is obeyed, or changes nothing here, or is refused.
+``from_pretrained`` and ``save_pretrained`` take settings by any name, so their own keywords must be told apart, or
+they would be kept as settings and saved again. Each is obeyed, makes no difference here, or is refused.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from ..errors import InputError
 
-PLACES = {  # where to find the files; under the names of ``checkpoints.open_checkpoint``
+PLACES = {  # where to find the files: transformers' name -> ``checkpoints.open_checkpoint``'s
     "subfolder": "subfolder", "variant": "variant", "revision": "revision", "cache_dir": "cache", "token": "token",
     "use_auth_token": "token", "local_files_only": "local_files_only", "force_download": "force_download",
 }  # fmt: skip
-IDLE = frozenset(  # one format of weights is read like another, no code is ever loaded, there is one device and engine
+IDLE = frozenset(  # all formats of weights are read alike, no code is ever loaded, there is one device
     {
         "use_safetensors", "weights_only", "from_pt", "trust_remote_code", "code_revision", "resume_download", "mirror",
         "low_cpu_mem_usage", "device_map", "max_memory", "offload_folder", "offload_buffers", "offload_state_dict",
@@ -26,9 +26,9 @@ IDLE = frozenset(  # one format of weights is read like another, no code is ever
         "generation_config", "allow_all_kernels", "disable_mmap", "tqdm_class", "finetuning_task",
     }
 )  # fmt: skip
-_NO_QUANTIZING = "`python -m mobilevit_np weights quantize` makes int8 weights, which open as any others do"
+_NO_QUANTIZING = "`python -m mobilevit_np weights quantize` makes int8 weights, which open like any others"
 _NO_OTHER_WEIGHTS = "weights are read from safetensors and PyTorch's files"
-REFUSED = {  # where they ask for something
+REFUSED = {  # unless the value asks for nothing: the reason
     "quantization_config": _NO_QUANTIZING,
     "load_in_8bit": _NO_QUANTIZING,
     "load_in_4bit": _NO_QUANTIZING,
@@ -36,11 +36,11 @@ REFUSED = {  # where they ask for something
     "from_tf": _NO_OTHER_WEIGHTS,
     "from_flax": _NO_OTHER_WEIGHTS,
     "key_mapping": "names are recognized; rename others in a state_dict, and give that",
-    "adapter_kwargs": "no adapters are read; merge them into the weights first",
+    "adapter_kwargs": "adapters aren't read; merge them into the weights first",
     "proxies": "the environment's HTTPS_PROXY is obeyed",
 }
 LOADING = PLACES.keys() | IDLE | REFUSED.keys()
-SAVING = {  # of save_pretrained: what's taken in silence is None
+SAVING = {  # save_pretrained's: the reason why it's refused, or None if it makes no difference
     "push_to_hub": "nothing is uploaded; `hf upload` does that",
     **dict.fromkeys(("max_shard_size", "save_function", "save_peft_format", "save_original_format", "use_diff"), None),
     **dict.fromkeys(("token", "use_auth_token", "commit_message", "repo_id", "private", "create_pr", "revision"), None),
@@ -48,18 +48,18 @@ SAVING = {  # of save_pretrained: what's taken in silence is None
 
 
 def sorted_out(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(where to find the files, as ``open_checkpoint`` calls it; what's no loader's keyword).
+    """(where to find the files, under ``open_checkpoint``'s names; the keywords that aren't a loader's).
 
-    Raises InputError for what can't be had.
+    Raises InputError for what isn't done here.
     """
     for name in keywords.keys() & REFUSED.keys():
         _refuse("from_pretrained", name, keywords[name], REFUSED[name])
-    said = {PLACES[name]: keywords[name] for name in PLACES if keywords.get(name) is not None}
-    return said, {name: value for name, value in keywords.items() if name not in LOADING}
+    places = {PLACES[name]: keywords[name] for name in PLACES if keywords.get(name) is not None}
+    return places, {name: value for name, value in keywords.items() if name not in LOADING}
 
 
 def check_saving(save_directory: Any, keywords: Mapping[str, Any]) -> None:
-    """Raise InputError for what's no path, and for a keyword of ``save_pretrained`` that can't be had or isn't one."""
+    """Raise InputError unless it's a path, and for a keyword that isn't ``save_pretrained``'s or isn't done here."""
     if not isinstance(save_directory, (str, os.PathLike)):
         raise InputError(f"save_directory must be the path of a folder, not {save_directory!r:.60}")
     for name, value in keywords.items():

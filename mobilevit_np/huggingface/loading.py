@@ -1,13 +1,14 @@
-"""What a model takes of a checkpoint that isn't quite its own: another head, none, or of other classes.
+"""What a model takes from a checkpoint that isn't quite its own: one with another head, none, or other classes.
 
-What a file lacks is initialized at random, from a seed, and named in one warning, as transformers does it.
+What a file lacks is initialized at random, from a seed, and named in one warning, as in transformers.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,22 +17,22 @@ import numpy as np
 from ..checkpoints import Checkpoint, check_tensors, config_fields, init_parameters, open_checkpoint, parameter_shapes
 from ..checkpoints.parameters import COUNTER, HEADS, PREFIX
 from ..errors import CheckpointError, InputError, MobileViTWarning
-from ..formats import dtypes
+from ..formats.dtypes import cast_floats
 from .configuration import MobileViTConfig
 from .keywords import sorted_out
 from .tensors import as_numbers
 
-_HEADS_OF: dict[str, tuple[str, ...]] = {  # a segmenter's file lacks the expansion, on which a classifier stands
+_HEADS_OF: dict[str, tuple[str, ...]] = {  # a segmenter's file lacks the expansion that a classifier needs
     "classifier": ("classifier.", f"{PREFIX}conv_1x1_exp."),
     "segmenter": ("segmentation_head.",),
     "backbone": (),
 }
-_MOST_NAMED = 4
+_MAX_NAMED = 4
 
 
 @dataclass
 class LoadingInfo:
-    """What was found otherwise than the model has it: names, and (name, shape in the file, shape in the model)."""
+    """How a checkpoint differs from the model: names, and (name, shape in the file, shape in the model)."""
 
     missing_keys: list[str] = field(default_factory=list)
     unexpected_keys: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """What a model is made of, and what was found otherwise."""
+    """What a model is made of, and how the checkpoint differed."""
 
     config: MobileViTConfig
     tensors: dict[str, np.ndarray]
@@ -78,13 +79,14 @@ def load(
     tensors = _renamed(tensors, request.task)
     if expand_output is None:
         expand_output = request.task == "classifier" or any(each.startswith("conv_1x1_exp.") for each in tensors)
-    network = _Network(config, request.task, expand_output, request.seed)
-    tensors, info = _fit(tensors, network, name, ignore_mismatched_sizes)
+    shapes = parameter_shapes(config, request.task, expand_output=expand_output)
+    draw = functools.partial(init_parameters, config, request.task, request.seed, expand_output=expand_output)
+    tensors, info = _fit(tensors, shapes, _HEADS_OF[request.task], draw, name, ignore_mismatched_sizes)
     return Found(config, tensors, expand_output, checkpoint, info)
 
 
 def _open(request: Request, dtype: np.dtype | None, place: dict[str, Any]) -> Checkpoint:
-    """The checkpoint with whatever head it has; where that's none of ours, a bare model's goes without."""
+    """The checkpoint with whatever head it has; for a bare model without one, if the head isn't ours."""
     where: Any = request.where
     try:
         return open_checkpoint(where, dtype=dtype, prefix=request.prefix, **place)
@@ -98,10 +100,7 @@ def _given(state_dict: Mapping[str, Any], dtype: np.dtype | None) -> dict[str, n
     """The tensors of a state_dict, PyTorch's included, their floats in ``dtype`` or in the widest among them."""
     if not isinstance(state_dict, Mapping):
         raise InputError(f"state_dict must hold tensors by name, not be a {type(state_dict).__name__}")
-    tensors = {name: as_numbers(tensor, name) for name, tensor in state_dict.items()}
-    floats = [tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f"]
-    target = np.result_type(np.float32, *floats) if dtype is None else dtype
-    return {name: dtypes.cast(each, target) if each.dtype.kind == "f" else each for name, each in tensors.items()}
+    return cast_floats({name: as_numbers(tensor, name) for name, tensor in state_dict.items()}, dtype)
 
 
 def _configuration(
@@ -121,7 +120,7 @@ def _configuration(
     elif request.where is not None:
         values = config_fields(request.where, **place)
     else:
-        raise InputError("a state_dict doesn't say what network it's of; give its config, too")
+        raise InputError("a state_dict doesn't say which network it belongs to; give its config, too")
     found, unused = MobileViTConfig.from_dict(values, return_unused_kwargs=True, **overrides)
     if unused:
         raise InputError(
@@ -131,25 +130,8 @@ def _configuration(
     return found
 
 
-@dataclass(frozen=True)
-class _Network:
-    """A model's network, and the seed that a part of it may be initialized from."""
-
-    config: MobileViTConfig
-    task: str
-    expand_output: bool
-    seed: int
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return parameter_shapes(self.config, self.task, expand_output=self.expand_output)
-
-    def draw(self, dtype: np.dtype) -> dict[str, np.ndarray]:
-        return init_parameters(self.config, self.task, self.seed, dtype, expand_output=self.expand_output)
-
-
 def _renamed(tensors: Mapping[str, np.ndarray], task: str) -> dict[str, np.ndarray]:
-    """A bare model's names for one, and the prefix before them for the others."""
+    """Names without the prefix for a bare model, with it for the others."""
     if task == "backbone":
         return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     bare = not any(name.startswith(PREFIX) for name in tensors)
@@ -157,10 +139,17 @@ def _renamed(tensors: Mapping[str, np.ndarray], task: str) -> dict[str, np.ndarr
 
 
 def _fit(
-    tensors: dict[str, np.ndarray], network: _Network, where: str, ignore_mismatched_sizes: bool
+    tensors: dict[str, np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    head: tuple[str, ...],
+    draw: Callable[[np.dtype], dict[str, np.ndarray]],
+    where: str,
+    ignore_mismatched_sizes: bool,
 ) -> tuple[dict[str, np.ndarray], LoadingInfo]:
-    """The network's tensors, checked; what may be missing or of another shape is made random, with a warning."""
-    shapes = network.shapes
+    """The network's tensors, checked; what may be missing or have another shape is drawn at random, with a warning.
+
+    ``head``: how the names of the network's head begin.
+    """
     info = LoadingInfo(
         missing_keys=[name for name in shapes if name not in tensors],
         unexpected_keys=[name for name in tensors if name not in shapes and not name.endswith(COUNTER)],
@@ -170,15 +159,15 @@ def _fit(
             if name in tensors and tensors[name].shape != shape
         ],
     )
-    heads = HEADS if ignore_mismatched_sizes else _HEADS_OF[network.task]
-    if any(name.startswith(_HEADS_OF[network.task][:1]) for name in tensors):
-        heads = ()  # it's there, so what's missing of it is damage
-    drawn = [name for name in info.missing_keys if name.startswith(heads)]
+    may_lack = HEADS if ignore_mismatched_sizes else head
+    if any(name.startswith(head[:1]) for name in tensors):
+        may_lack = ()  # the head is there, so what's missing of it is damage
+    drawn = [name for name in info.missing_keys if name.startswith(may_lack)]
     if ignore_mismatched_sizes:
         drawn += [name for name, _, _ in info.mismatched_keys]
     if drawn:
         dtype = next(tensor.dtype for tensor in tensors.values() if tensor.dtype.kind == "f")
-        fresh = network.draw(dtype)
+        fresh = draw(dtype)
         tensors = {**tensors, **{name: fresh[name] for name in drawn}}
     try:
         tensors = check_tensors(tensors, shapes, where=where)
@@ -193,8 +182,8 @@ def _fit(
 def _newly_drawn(drawn: list[str], info: LoadingInfo, where: str) -> str:
     shapes = {name: f" ({theirs} there, {ours} here)" for name, theirs, ours in info.mismatched_keys}
     why = "the shapes did not match" if shapes.keys() & set(drawn) else "they aren't there"
-    names = ", ".join(f"{name}{shapes.get(name, '')}" for name in drawn[:_MOST_NAMED])
-    more = f" and {len(drawn) - _MOST_NAMED} more" if len(drawn) > _MOST_NAMED else ""
+    names = ", ".join(f"{name}{shapes.get(name, '')}" for name in drawn[:_MAX_NAMED])
+    more = f" and {len(drawn) - _MAX_NAMED} more" if len(drawn) > _MAX_NAMED else ""
     return (
         f"some weights were not initialized from {where} and are newly initialized, because {why}: {names}{more}; they "
         "are random numbers: train them elsewhere before you believe the answers"

@@ -1,4 +1,4 @@
-"""The three models of transformers' API: what is called is translated, an engine computes."""
+"""The three models of transformers' API: they translate calls and answers, an engine computes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..checkpoints.configurations import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ..engines import Network, compile_network
 from ..errors import InputError
 from ..scope import Scope
@@ -54,8 +55,8 @@ class MobileViTModel(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W) -> last_hidden_state (B, E, H', W'), pooler_output (B, E), hidden_states, attentions
 
-        Raises InputError if ``pixel_values`` are missing or don't fit, or ``output_attentions`` is asked of an
-        engine that can't be listened to.
+        Raises InputError if ``pixel_values`` are missing or don't fit, or for ``output_attentions`` of an engine that
+        can't be listened to.
         """
         last, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
         pooled = ops.global_pool(last, self.config.global_pool) if self.expand_output else None
@@ -64,7 +65,7 @@ class MobileViTModel(MobileViTPreTrainedModel):
 
 
 class MobileViTForImageClassification(MobileViTPreTrainedModel):
-    """The backbone, its mean over the map, and one linear layer: a raw score per class."""
+    """The backbone, its mean over the map, and one linear layer: logits for each class."""
 
     task = "classifier"
     mobilevit = MobileViTPreTrainedModel.base_model
@@ -79,8 +80,8 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W), labels (B) or (B, K) -> loss (), logits (B, K), hidden_states, attentions
 
-        Raises InputError if ``pixel_values`` are missing or don't fit, labels don't fit, or ``output_attentions`` is
-        asked of an engine that can't be listened to.
+        Raises InputError if ``pixel_values`` are missing, these or the labels don't fit, or for ``output_attentions``
+        of an engine that can't be listened to.
         """
         logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
         loss = None if labels is None else classification_loss(logits, as_numbers(labels, "labels"), self.config)
@@ -88,7 +89,7 @@ class MobileViTForImageClassification(MobileViTPreTrainedModel):
 
 
 class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
-    """The backbone and a DeepLabV3 head: a raw score per class and place, at 1/output_stride of the size."""
+    """The backbone and a DeepLabV3 head: logits for each class and place, at 1/output_stride of the input's size."""
 
     task = "segmenter"
     expand_output = False
@@ -104,8 +105,8 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
     ) -> Answer:
         """(B, C, H, W), labels (B, Y, X) -> loss (), logits (B, K, H', W'), hidden_states, attentions
 
-        Raises InputError if ``pixel_values`` are missing or don't fit, labels don't fit or there is one class
-        only, or ``output_attentions`` is asked of an engine that can't be listened to.
+        Raises InputError if ``pixel_values`` are missing, these or the labels don't fit, there are labels for a single
+        class, or for ``output_attentions`` of an engine that can't be listened to.
         """
         if labels is not None and self.config.num_labels == 1:
             raise InputError("The number of labels should be greater than one: with one there is nothing to tell apart")
@@ -119,28 +120,30 @@ def classification_loss(logits: np.ndarray, labels: np.ndarray, config: MobileVi
 
     (B, K), (B) or (B, K) -> ()
 
-    One class: squared error. Labels of 32 or 64 bit whole numbers: cross entropy, -100 ignored. Anything else: a yes
-    or no for each class. Raises InputError if the labels don't fit. Source: transformers'
+    One class: squared error. Labels of 32- or 64-bit integers: cross entropy, -100 ignored. Any others: binary cross
+    entropy, a yes or no for each class. Raises InputError if the labels don't fit. Source: transformers'
     ForSequenceClassificationLoss.
     """
     problem = config.problem_type
-    if problem is None:
-        single = config.num_labels > 1 and labels.dtype in (np.int64, np.int32)
-        several = "single_label_classification" if single else "multi_label_classification"
-        problem = "regression" if config.num_labels == 1 else several
-    if problem == "single_label_classification":
+    if problem is None and config.num_labels == 1:
+        problem = REGRESSION
+    elif problem is None:
+        problem = SINGLE_LABEL if config.num_labels > 1 and labels.dtype in (np.int64, np.int32) else MULTI_LABEL
+    if problem == SINGLE_LABEL:
         return ops.cross_entropy(logits.reshape(-1, config.num_labels), labels.reshape(-1))
-    if problem == "multi_label_classification":
+    if problem == MULTI_LABEL:
         return ops.binary_cross_entropy_with_logits(logits, labels)
-    return ops.mean_squared_error(
-        *((logits.squeeze(), labels.squeeze()) if config.num_labels == 1 else (logits, labels))
-    )
+    if config.num_labels == 1:
+        logits, labels = logits.squeeze(), labels.squeeze()
+    return ops.mean_squared_error(logits, labels)
 
 
 def segmentation_loss(logits: np.ndarray, labels: np.ndarray, config: MobileViTConfig) -> np.ndarray:
-    """Cross entropy of every pixel, the logits blown up to the labels; ``semantic_loss_ignore_index`` doesn't count.
+    """Cross entropy of every pixel, the logits resized to the labels; ``semantic_loss_ignore_index`` is ignored.
 
     (B, K, H', W'), (B, Y, X) -> ()
+
+    Raises InputError if the labels don't fit. Source: transformers' MobileViTForSemanticSegmentation.
     """
     if labels.ndim != 3 or labels.shape[0] != logits.shape[0]:
         raise InputError(

@@ -1,7 +1,7 @@
-"""The models under their TensorFlow names, called as Keras models are.
+"""The models under their TensorFlow names, called like Keras models.
 
-The networks and files are those of ``modeling``; no TensorFlow is needed. As in transformers, images and maps stay
-channels first in and out. What differs is the call: the inputs may come in one dictionary, list or tuple, there is
+The networks and files are those of ``modeling``; TensorFlow isn't needed. As in transformers, images and maps have
+their channels first. Only the call differs: the inputs may come in one dictionary, list or tuple, there is
 ``training``, and the loss has one dimension, (1,).
 """
 
@@ -17,7 +17,7 @@ from .modeling import MobileViTForImageClassification, MobileViTForSemanticSegme
 
 
 class EagerArray(np.ndarray):
-    """An array that becomes a number where it holds one, whatever its dimensions, as TensorFlow's tensors do."""
+    """An array that converts to a number if it holds one, whatever its dimensions, as TensorFlow's tensors do."""
 
     def __int__(self) -> int:
         return int(self.item())
@@ -31,15 +31,15 @@ class EagerArray(np.ndarray):
 
 
 class _KerasCalls:
-    """Puts a Keras-like call before the model's own; ``call_order`` is the order of the inputs in a list."""
+    """A Keras-like call around the model's own; ``call_order`` is the order of the inputs in a list."""
 
     call_order: ClassVar[tuple[str, ...]]
 
     def __call__(self, inputs: Any = None, *others: Any, **named: Any) -> Any:
         """Call with keywords, or with one dictionary, list or tuple of the inputs first, in ``call_order``.
 
-        Answers as the model without ``TF`` does, but for the loss, (1,). Raises InputError as it does, and for
-        ``training=True`` and inputs of other names.
+        The output is that of the model without ``TF``, except for the loss, (1,). Raises InputError as that does, and
+        for ``training=True`` and inputs of other names.
         """
         arguments = self._arguments(inputs, others, named)
         if arguments.pop("training", False):

@@ -1,7 +1,7 @@
-"""What a model answers: dataclasses whose fields are read by attribute, key and position, as in transformers.
+"""The models' outputs: dataclasses whose fields are read by attribute, key and position, as in transformers.
 
-``outputs.logits``, ``outputs["logits"]`` and ``outputs[0]`` are the same array. Fields that weren't asked for read as
-None, and stand neither in ``keys()`` nor in the tuple: ``outputs[0]`` is the loss where there is one.
+``outputs.logits``, ``outputs["logits"]`` and ``outputs[0]`` are the same array. Fields that weren't asked for are None,
+and aren't in ``keys()`` or in the tuple: ``outputs[0]`` is the loss if there is one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..errors import InputError
 
 @dataclass(init=False, repr=False, eq=False)
 class ModelOutput(dict[str, Any]):
-    """A dataclass that is a dictionary too, in the order of its fields, also indexable by position.
+    """A dataclass that is a dictionary too, in the order of its fields, and indexable by position.
 
-    The fields come by position or by name, or all in one dictionary, or as pairs of name and value. Raises InputError
+    The fields are given by position or by name, all in one dictionary, or as pairs of name and value. Raises InputError
     for a field it doesn't have.
     """
 
@@ -32,7 +32,7 @@ class ModelOutput(dict[str, Any]):
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        """Take the fields out of the first, where they came all in one."""
+        """Take the fields out of the first, if they were given all in one."""
         first, *others = _names(self) or [""]
         whole = getattr(self, first, None)
         if any(getattr(self, name) is not None for name in others) or (pairs := _pairs(whole)) is None:
@@ -47,7 +47,7 @@ class ModelOutput(dict[str, Any]):
             raise InputError(f"{type(self).__name__} has no field {name!r}, but {', '.join(names)}")
         object.__setattr__(self, name, value)
         values = {**self, name: value}
-        super().clear()  # set again from the first, so that the order is that of the fields, whatever was set last
+        super().clear()  # and set again, so that the order is that of the fields, whatever was set last
         super().update({field: values[field] for field in names if values.get(field) is not None})
 
     def __getitem__(self, key: Any) -> Any:
@@ -74,7 +74,7 @@ def _names(output: ModelOutput) -> list[str]:
 
 
 def _pairs(whole: Any) -> list[tuple[str, Any]] | None:
-    """The names and values that came all in one; None where it's a field's own value."""
+    """The names and values that were given all in one; None if it's a field's own value."""
     if isinstance(whole, Mapping):
         return list(whole.items())
     if not isinstance(whole, Iterable) or hasattr(whole, "__array__"):
@@ -87,7 +87,7 @@ def _pairs(whole: Any) -> list[tuple[str, Any]] | None:
 
 @dataclass(init=False, repr=False, eq=False)
 class BaseModelOutputWithPooling(ModelOutput):
-    """A bare model's answer.
+    """A bare model's output.
 
     ``last_hidden_state`` (B, C, H', W'); ``pooler_output`` (B, C), its mean over the map, or None without the
     expansion; ``hidden_states``, five of (B, Ci, Hi, Wi); ``attentions``, nine of (B*P, h, N, N).
@@ -101,7 +101,7 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 @dataclass(init=False, repr=False, eq=False)
 class ImageClassifierOutput(ModelOutput):
-    """A classifier's answer.
+    """A classifier's output.
 
     ``loss`` () with labels; ``logits`` (B, K); ``hidden_states``, five of (B, Ci, Hi, Wi); ``attentions``, nine of
     (B*P, h, N, N).
@@ -115,7 +115,7 @@ class ImageClassifierOutput(ModelOutput):
 
 @dataclass(init=False, repr=False, eq=False)
 class SemanticSegmenterOutput(ModelOutput):
-    """A segmenter's answer.
+    """A segmenter's output.
 
     ``loss`` () with labels; ``logits`` (B, K, H', W'), smaller than the image by the output stride;
     ``hidden_states``, five of (B, Ci, Hi, Wi); ``attentions``, nine of (B*P, h, N, N).

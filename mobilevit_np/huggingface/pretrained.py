@@ -1,7 +1,7 @@
 """What the three models of transformers' API share: parameters, files, and what scripts ask a PyTorch module for.
 
 A model is its configuration and its tensors; no call changes either, so threads may share one. Only ``to`` and
-``load_state_dict`` do, which are there for it.
+``load_state_dict`` replace the tensors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..checkpoints.saving import pooling_note, settings_beside
 from ..config import GLOBAL_POOLS, check_pixel_values
 from ..engines import Network, compile_network
 from ..errors import CheckpointError, InputError, MobileViTWarning
-from ..formats import dtypes
+from ..formats.dtypes import cast_floats
 from ..formats.files import read_json
 from ..formats.hub import PREPROCESSOR_FILE
 from ..preprocess.settings import flip_said
@@ -48,9 +48,9 @@ class IncompatibleKeys(NamedTuple):
 
 
 class Parameter(np.ndarray):
-    """A parameter that is counted as PyTorch's are; to train it is for others."""
+    """A parameter with what scripts ask of PyTorch's to count them."""
 
-    requires_grad = True  # training, elsewhere, would change it
+    requires_grad = True  # as of a parameter that training would change
 
     def numel(self) -> int:
         """How many numbers it holds."""
@@ -60,10 +60,10 @@ class Parameter(np.ndarray):
 class MobileViTPreTrainedModel(ABC):
     """What the three models share: parameters, files, and a forward pass that can be listened to.
 
-    ``tensors`` are the parameters under the names of a checkpoint; without them, they're random, from ``seed``. The
-    numbers are computed in their dtype, and ``pixel_values`` are cast to it. Raises ConfigError if the
-    configuration describes no network, CheckpointError if the tensors don't fit it, InputError for a dtype that
-    isn't float16, float32 or float64.
+    ``tensors`` are the parameters by their names in a checkpoint; without them, they're random, from ``seed``, in
+    ``dtype``. The network computes in the parameters' dtype, and ``pixel_values`` are cast to it. ``engine`` is
+    "reference" or "fast". Raises ConfigError if the configuration describes no network, CheckpointError if the tensors
+    don't fit it, InputError for another engine, or for a dtype that isn't float16, float32 or float64.
     """
 
     config_class = MobileViTConfig
@@ -92,10 +92,9 @@ class MobileViTPreTrainedModel(ABC):
         self.config = config
         self.name_or_path = config.name_or_path
         self._engine = engine
-        self._preprocessing: dict[str, Any] | None = None  # what must be saved with weights that take RGB
+        self._preprocessing: dict[str, Any] | None = None  # must be saved with weights that take RGB
         if tensors is None:
-            drawn_as = numpy_dtype(dtype)
-            tensors = init_parameters(config, self.task, seed, drawn_as, expand_output=self.expand_output)
+            tensors = init_parameters(config, self.task, seed, numpy_dtype(dtype), expand_output=self.expand_output)
         else:
             shapes = parameter_shapes(config, self.task, expand_output=self.expand_output)
             tensors = check_tensors(tensors, shapes, where=f"what {type(self).__name__} was given")
@@ -109,8 +108,8 @@ class MobileViTPreTrainedModel(ABC):
         self._base_model: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_scope", "_network", "_base_model")  # of the tensors, and by this process
-        state = {name: value for name, value in vars(self).items() if name not in made}
+        derived = ("_scope", "_network", "_base_model")  # from the tensors, by ``_use``
+        state = {name: value for name, value in vars(self).items() if name not in derived}
         return {**state, "_tensors": dict(self._tensors)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -135,20 +134,21 @@ class MobileViTPreTrainedModel(ABC):
         engine: str = "reference",
         **keywords: Any,
     ) -> Any:
-        """The model of a folder, a file, a shipped name or a hub id, in ``dtype``, computed by ``engine``.
+        """The model in a folder or file, or of a shipped name or hub id, in ``dtype``, computed by ``engine``.
 
-        Without ``dtype``, or with "auto", it's the file's, float16 and bfloat16 widened to float32: transformers keeps
+        The default dtype, or "auto", is the file's, with float16 and bfloat16 widened to float32: transformers keeps
         them, but NumPy has no bfloat16. A float16 model computes in float32 and answers in float16. ``torch_dtype`` is
-        the older name of ``dtype``. ``config`` is the whole configuration, or where it is; ``state_dict`` are tensors
-        to take in place of a file's; ``prefix`` chooses among several networks in a file.
+        the older name of ``dtype``. ``config`` is the whole configuration, or where it is; ``state_dict`` replaces the
+        file's tensors; ``prefix`` chooses among several networks in a file.
 
-        A bare model leaves a head's tensors out. A head that isn't there is initialized from ``seed``, and with
-        ``ignore_mismatched_sizes`` so is what has another shape, as the head of other classes. Either gives a warning.
-        With ``output_loading_info`` the model comes in a pair, with what was missing, unexpected and mismatched.
+        A bare model leaves a head's tensors out. A missing head is initialized from ``seed``, and with
+        ``ignore_mismatched_sizes`` so is whatever has another shape, such as a head for other classes. Either gives a
+        warning. With ``output_loading_info`` the result is a pair: the model, and what was missing, unexpected and
+        mismatched.
 
         ``keywords`` replace fields of the configuration, or say where the files are: ``subfolder``, ``variant``,
-        ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``force_download``. Those of transformers' that
-        change nothing here are taken. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
+        ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``force_download``. Those of transformers that
+        make no difference here are accepted. Raises CheckpointError, ConfigError, InputError, MissingExtraError.
         """
         options = cls._options(keywords)
         request = Request(pretrained_model_name_or_path, cls.task, config, state_dict, prefix, seed, keywords)
@@ -162,7 +162,7 @@ class MobileViTPreTrainedModel(ABC):
 
     @classmethod
     def _options(cls, keywords: dict[str, Any]) -> dict[str, Any]:
-        """Take out of ``keywords`` what is the model's and not its configuration's."""
+        """Take the model's own options out of ``keywords``, which leaves the configuration's."""
         return {}
 
     def save_pretrained(
@@ -175,22 +175,22 @@ class MobileViTPreTrainedModel(ABC):
         variant: str | None = None,
         **keywords: Any,
     ) -> None:
-        """Write model.safetensors and config.json into a folder, whole or not at all. Raises OutputError.
+        """Write model.safetensors and config.json to a folder, both or neither.
 
-        ``state_dict`` are tensors to write in place of the model's, ``variant`` is a part of the file's name
-        (model.fp16.safetensors). Nothing is written unless ``is_main_process``. Weights that take RGB, as timm's, get
-        a preprocessor_config.json that says so, unless one that does is there. transformers averages whatever
-        ``global_pool`` is: one line of warning where it's not "avg". Raises InputError for what can't be had, as
-        ``push_to_hub``, ConfigError if ``hidden_act`` is a function.
+        ``state_dict`` replaces the model's tensors, ``variant`` is part of the file's name (model.fp16.safetensors).
+        Nothing is written unless ``is_main_process``. Weights that take RGB, such as timm's, get a
+        preprocessor_config.json that says so, unless one that does is there. A MobileViTWarning says so if
+        ``global_pool`` isn't "avg", which is all that transformers does. Raises OutputError, InputError for what isn't
+        done here, such as ``push_to_hub``, ConfigError if ``hidden_act`` is a function.
         """
         check_saving(save_directory, keywords)
         if not safe_serialization:
             raise InputError("weights are written as safetensors, which transformers reads too; leave it out")
-        self.config.to_json_string()  # raises where it can't be saved
+        self.config.to_json_string()  # raises if it can't be saved
         if not is_main_process:
             return
         values = {**self.config.to_dict(), "architectures": [self._architecture()], "dtype": self.dtype.name}
-        for name in ("torch_dtype", "_name_or_path"):  # where the numbers came from, not what they are
+        for name in ("torch_dtype", "_name_or_path"):  # those of the file it was opened from
             values.pop(name, None)
         if self.config.global_pool != GLOBAL_POOLS[0] and self.task != "segmenter":
             warnings.warn(pooling_note(self.config.global_pool), MobileViTWarning, stacklevel=2)
@@ -207,7 +207,7 @@ class MobileViTPreTrainedModel(ABC):
     # -- what scripts ask of a PyTorch module --------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The tensors by name. They can't be written to: ``load_state_dict`` takes others."""
+        """The tensors by name, read-only: ``load_state_dict`` replaces them."""
         return dict(self._tensors)
 
     def load_state_dict(
@@ -215,8 +215,8 @@ class MobileViTPreTrainedModel(ABC):
     ) -> IncompatibleKeys:
         """Compute with these tensors from now on, in the model's dtype; they may be PyTorch's.
 
-        Unless ``strict``, those that are missing stay, and those of other names are left out. Raises CheckpointError
-        if they don't fit.
+        Unless ``strict``, missing ones keep their values, and those of other names are left out. ``assign`` makes no
+        difference. Raises CheckpointError if they don't fit.
         """
         tensors, keys = self._checked(state_dict, strict)
         self._use(tensors)
@@ -233,21 +233,21 @@ class MobileViTPreTrainedModel(ABC):
         kept = {name: tensor for name, tensor in found.items() if name not in unexpected}
         shapes = parameter_shapes(self.config, self.task, expand_output=self.expand_output)
         tensors = check_tensors({**self._tensors, **kept}, shapes, where="the state_dict")
-        return in_dtype(tensors, self.dtype), IncompatibleKeys(missing, unexpected)
+        return cast_floats(tensors, self.dtype), IncompatibleKeys(missing, unexpected)
 
     @property
     def scope(self) -> Scope:
-        """The root of the parameters, to listen to the network or wrap parts of it (see ``scope.Scope``)."""
+        """The root of the parameters, for listening to the network or wrapping parts of it (see ``scope.Scope``)."""
         return self._scope
 
     @property
     def dtype(self) -> np.dtype:
-        """What the numbers are computed in."""
+        """The parameters' dtype, in which it answers."""
         return next(tensor.dtype for tensor in self._tensors.values() if tensor.dtype.kind == "f")
 
     @property
     def device(self) -> Device:
-        """Where it computes: the CPU."""
+        """The CPU, always."""
         return CPU
 
     @property
@@ -257,7 +257,7 @@ class MobileViTPreTrainedModel(ABC):
 
     @property
     def base_model(self) -> Any:
-        """The backbone as a model of its own, of the same tensors; a bare model is its own."""
+        """The backbone as a model of its own, with the same tensors; a bare model is its own."""
         if self.task == "backbone":
             return self
         if self._base_model is None:
@@ -279,14 +279,17 @@ class MobileViTPreTrainedModel(ABC):
         )
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many numbers training would change. BatchNorm's statistics never count, and there are no embeddings."""
+        """How many values training would change: not BatchNorm's statistics. The arguments make no difference."""
         return count_parameters(self._tensors)
 
     def to(self: Model, *places: Any, device: Any = None, dtype: Any = None, **_: Any) -> Model:
-        """The model itself, from now on in the dtype that's asked for. Raises InputError for another device."""
+        """The model itself, from now on in the dtype asked for. Raises InputError for another device or dtype.
+
+        Raises CheckpointError if a number doesn't fit the dtype.
+        """
         wanted = dtype_asked(*places, device, dtype)
         if wanted is not None and wanted != self.dtype:
-            self._use(in_dtype(self._tensors, wanted))
+            self._use(cast_floats(self._tensors, wanted))
         return self
 
     def half(self: Model) -> Model:
@@ -302,7 +305,7 @@ class MobileViTPreTrainedModel(ABC):
         return self.to(np.float64)
 
     def cpu(self: Model) -> Model:
-        """The model itself: it's there already."""
+        """The model itself: it's on the CPU already."""
         return self
 
     def eval(self: Model) -> Model:
@@ -332,12 +335,12 @@ class MobileViTPreTrainedModel(ABC):
         return self.forward(*inputs, **named)
 
     def trace(self, pixel_values: Any) -> dict[str, np.ndarray]:
-        """Every activation of one forward pass by its path, in order of execution; ``""`` is a head's own output.
+        """Every activation of one forward pass by its path, in order of execution; ``""`` is the model's own output.
 
         (B, C, H, W) -> {path: array}
 
-        The paths are those that PyTorch's forward hooks would name, and ``unfolding``, ``folding`` and
-        ``probabilities``. Raises InputError as a call does.
+        The paths are those of the modules that PyTorch's forward hooks see, with ``unfolding``, ``folding`` and
+        ``probabilities`` added. Raises InputError as a call does, and for an engine that can't be listened to.
         """
         seen: dict[str, np.ndarray] = {}
 
@@ -350,7 +353,7 @@ class MobileViTPreTrainedModel(ABC):
     def _forward(
         self, pixel_values: Any, output_hidden_states: bool | None, output_attentions: bool | None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """The network's output, and the fields of the answer that were asked for beside it."""
+        """The network's output, and the further fields of the answer, None unless asked for."""
         attentions: list[np.ndarray] = []
 
         def keep(_: str, probabilities: np.ndarray) -> None:
@@ -378,10 +381,10 @@ class MobileViTPreTrainedModel(ABC):
         if pixel_values is None:
             raise InputError("You have to specify pixel_values: a float batch (B, C, H, W), as the processor makes it")
         if isinstance(pixel_values, Mapping):
-            raise InputError("pixel_values are an array, not what holds it: model(**inputs) takes a processor's answer")
+            raise InputError("pixel_values must be an array; pass a processor's output as model(**inputs)")
         pixels = as_numbers(pixel_values, "pixel_values")
         check_pixel_values(pixels, self.config)
-        with np.errstate(over="ignore"):  # too large a pixel shows in the answer
+        with np.errstate(over="ignore"):  # a pixel that is too large shows in the answer
             return pixels.astype(self.dtype, copy=False)
 
     def _answer(self, output: ModelOutput, return_dict: bool | None) -> Answer:
@@ -389,16 +392,11 @@ class MobileViTPreTrainedModel(ABC):
 
 
 def _one_dtype(dtype: Any, torch_dtype: Any) -> Any:
-    """What both names ask for as NumPy's, None for that of the file."""
+    """What either name asks for as NumPy's; None for the file's own."""
     if dtype is not None and torch_dtype is not None:
         raise InputError("torch_dtype is the older name of dtype; give one of them")
     wanted = torch_dtype if dtype is None else dtype
     return None if wanted is None or (isinstance(wanted, str) and wanted == "auto") else numpy_dtype(wanted)
-
-
-def in_dtype(tensors: Mapping[str, np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
-    """The floats among tensors in one dtype. Raises CheckpointError if a number doesn't fit it."""
-    return {name: dtypes.cast(each, dtype) if each.dtype.kind == "f" else each for name, each in tensors.items()}
 
 
 def _frozen(tensor: np.ndarray) -> np.ndarray:

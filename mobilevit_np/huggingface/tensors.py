@@ -1,7 +1,7 @@
 """Other frameworks' tensors, in and out.
 
-Whatever has ``__array__`` comes in as an array. What ``return_tensors`` asks for goes out as the framework's own
-tensors: the framework is imported where it's asked for, and nowhere else. Outputs of models stay NumPy's.
+Whatever has ``__array__`` is taken as an array. With ``return_tensors`` a framework's own tensors are returned: it's
+imported only then. The outputs of models are always NumPy arrays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..formats.dtypes import float_type
 
 
 class Framework(NamedTuple):
-    """What to import, what makes a tensor of an array there, and what to install."""
+    """The module to import, its function that makes a tensor from an array, and the package to install."""
 
     module: str
     function: str
@@ -43,7 +43,7 @@ def kind_of(return_tensors: Any) -> str | None:
 
 
 def convert(images: Sequence[Any], kind: str | None) -> Any:
-    """Arrays of one shape as one tensor of that kind, or as they are: B of (...) -> (B, ...)
+    """Arrays of one shape as one tensor of that kind: B of (...) -> (B, ...); without a kind, as they are.
 
     Raises InputError if the shapes differ, MissingExtraError if the framework isn't installed.
     """
@@ -71,9 +71,10 @@ def _maker(kind: str) -> Any:
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
-    """``values`` as an array of numbers, whatever offers itself as one; bfloat16, which NumPy lacks, as float32.
+    """``values``, which may be any framework's tensor, as an array of numbers; bfloat16, which NumPy lacks, as float32.
 
-    A tensor of PyTorch's that carries a gradient gives its values. Raises InputError, also for one on another device.
+    A PyTorch tensor that carries a gradient gives its values. Raises InputError for anything that isn't numbers, and
+    for a tensor on another device.
     """
     try:
         values = values.detach() if hasattr(values, "detach") else values
@@ -99,9 +100,9 @@ CPU = Device("cpu")
 
 
 def dtype_asked(*places: Any) -> np.dtype | None:
-    """The dtype among what ``to`` was given, devices and dtypes in PyTorch's way; None where it names none.
+    """The dtype among the arguments of a ``to``, devices and dtypes as PyTorch takes them; None if there is none.
 
-    Raises InputError for another device than the CPU, and for bfloat16.
+    Raises InputError for a device other than the CPU, and as ``numpy_dtype``.
     """
     found = None
     for place in places:
