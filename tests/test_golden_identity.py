@@ -17,7 +17,7 @@ ATTENTION = f"{BLOCK}.transformer.layer.0.attention.attention"
 STEM = "mobilevit.conv_stem.convolution"
 KERAS = {4: (2, 3, 1, 0), 2: (1, 0)}
 TFLITE = {4: (0, 2, 3, 1)}
-TURNED = "as o i, unlike the others, which lie as i o"  # what lies transposed where the others are Keras'
+TURNED = "as o i, unlike the others, which are i o"  # what lies transposed where the others are Keras'
 
 
 def parameters(change=lambda path, leaves: leaves, dtype=np.float32):
@@ -90,7 +90,7 @@ def test_batch_norm_folded_into_the_convolution_or_as_scale_and_offset():
 @pytest.mark.parametrize(
     ("path", "leaf", "change", "words"),
     [
-        (f"{ATTENTION}.query", "weight", lambda w: w.T, "lies as i o, unlike the others, which lie as o i"),
+        (f"{ATTENTION}.query", "weight", lambda w: w.T, "is stored as i o, unlike the others, which are o i"),
         (STEM, "weight", lambda w: w[:, :, ::-1], "kernels flipped upside down"),
         (STEM, "weight", lambda w: w[:, :, :, ::-1], "kernels mirrored"),
         (STEM, "weight", lambda w: w[:, :, ::-1, ::-1], "kernels turned by half a turn"),
@@ -112,7 +112,7 @@ def test_a_weight_that_lies_otherwise_than_the_others_is_said(path, leaf, change
     assert identity.modules == {module: (each,) for module, each in who.items()}
     (found,) = identity.misplaced
     assert found.parameter == f"{path}.{leaf}"
-    assert (words if not axes else words.replace("as i o, unlike the others, which lie as o i", TURNED)) in found.how
+    assert (words if not axes else words.replace("as i o, unlike the others, which are o i", TURNED)) in found.how
 
 
 def test_a_change_of_axes_that_are_equally_long_is_told_apart():
@@ -164,7 +164,7 @@ def test_names_that_are_known_say_where_a_weight_belongs():
     comparison = compare(golden, {**theirs, **port(golden, network)}, network=network)
     assert comparison.how == "transformers' names"
     text = "\n".join(remarks(comparison))
-    assert f"weights: {ATTENTION}.key lies where {ATTENTION}.query belongs" in text
+    assert f"weights: {ATTENTION}.key is stored where {ATTENTION}.query belongs" in text
     right = {parameter_name(*name.rpartition(".")[::2]): tensor for name, tensor in network.tensors.items()}
     assert f"weights: all {len(network.tensors)} are in the port" in "\n".join(
         remarks(compare(golden, {**right, **port(golden, network)}, network=network))

@@ -56,7 +56,7 @@ def test_a_weight_that_lies_transposed_is_the_first_thing_to_change():
     golden, network = golden_and_network()
     found = invented(golden, network, {f"{DENSE}.weight": network.tensors[f"{DENSE}.weight"].T})
     (misloaded,) = diagnose(golden, found, network).misloaded
-    assert "lies as i o, unlike the others" in misloaded.how
+    assert "is stored as i o, unlike the others" in misloaded.how
     assert misloaded.paths == (DENSE,)
 
 

@@ -31,7 +31,7 @@ examples:
   mobilevit-np weights quantize apple/mobilevit-xx-small xx-small-int8.safetensors
 """
 
-DRAWN = 8  # photos where none are given
+DRAWN = 8  # drawn photos, if none are given
 
 
 def add_options(parser: argparse.ArgumentParser, source_help: str, target_help: str) -> None:

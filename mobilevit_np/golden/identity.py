@@ -233,7 +233,7 @@ def _elsewhere(
     for module, (own, _) in held.items():
         place = places.get(module, own.paths)
         if place != (LOGITS,) and len(place) == 1 == len(own.paths) and _module(place[0]) != _module(own.paths[0]):
-            yield Misplaced(own.paths[0], module, f"lies where {place[0]} belongs")
+            yield Misplaced(own.paths[0], module, f"is stored where {place[0]} belongs")
 
 
 def _module(path: str) -> str:
@@ -250,7 +250,7 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
         name = f"{module}/{leaf}" if module else leaf
         wanted = _ALIASES.get(leaf, leaf)
         if wanted != ours and wanted in own.leaves and len(own.leaves) > 1:
-            yield Misplaced(own.names[ours], name, f"lies where {own.names[wanted]} belongs")
+            yield Misplaced(own.names[ours], name, f"is stored where {own.names[wanted]} belongs")
         expected, found = own.leaves[ours], parameters[module][leaf]
         if expected.ndim < 2:
             if found.size == expected.size and not _alike(found.reshape(expected.shape), expected):
@@ -262,7 +262,7 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
         if true and (elected in true or elected not in possible):
             continue
         if true:
-            yield Misplaced(own.names[ours], name, f"lies as {true[0]}, unlike the others, which lie as {elected}")
+            yield Misplaced(own.names[ours], name, f"is stored as {true[0]}, unlike the others, which are {elected}")
         else:
             yield Misplaced(own.names[ours], name, _changed(expected, found, [elected, *possible]))
 
