@@ -141,7 +141,9 @@ def compare(
     compared.
     """
     paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
-    return compare_paired(golden, paired, network if replayed in (None, True) else None)
+    if network is None or replayed is False:
+        return compare_paired(golden, paired)
+    return compare_paired(golden, paired, paired.replay(network, golden))
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,10 @@ class Paired:
     precision: str  # the port's
     precisions: Mapping[str, str]  # each tensor's
     multiple: float
+
+    def replay(self, network: Network, golden: Golden) -> dict[str, Measured]:
+        """Each of the port's tensors against the reference's for the port's own input."""
+        return replay(network, golden, self.matching.tensors, self.precisions)
 
 
 def pair_up(
@@ -186,12 +192,11 @@ def pair_up(
     return Paired(matching, idle, found, precisions, multiple)
 
 
-def compare_paired(golden: Golden, paired: Paired, network: Network | None = None) -> Comparison:
-    """``compare`` for tensors that have been paired: with ``network`` by replay."""
-    matching, precisions, multiple = paired.matching, paired.precisions, paired.multiple
-    end_to_end = _end_to_end(golden, matching, precisions)
-    measured = end_to_end if network is None else replay(network, golden, matching.tensors, precisions)
-    rows = _rows(golden, matching, measured, multiple)
+def compare_paired(golden: Golden, paired: Paired, replayed: Mapping[str, Measured] | None = None) -> Comparison:
+    """``compare`` for tensors that have been paired: as ``replayed``, or end to end."""
+    matching, multiple = paired.matching, paired.multiple
+    end_to_end = _end_to_end(golden, matching, paired.precisions)
+    rows = _rows(golden, matching, end_to_end if replayed is None else replayed, multiple)
     if not rows:
         raise InputError("none of the port's tensors is one that the network computes: nothing was compared")
     last = LOGITS if LOGITS in matching.found or golden.task != "backbone" else "mobilevit"
@@ -205,7 +210,7 @@ def compare_paired(golden: Golden, paired: Paired, network: Network | None = Non
         matching.layouts,
         paired.precision,
         multiple,
-        network is not None,
+        replayed is not None,
         matching.identity,
         _row(last, matching, end_to_end[last], multiple) if last in end_to_end else None,
         other_size(golden, matching),

@@ -253,7 +253,7 @@ def diagnose(
     if golden.task == OPERATOR:
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
     paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
-    replayed = compare_paired(golden, paired, network)
+    replayed = compare_paired(golden, paired, paired.replay(network, golden))
     case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []

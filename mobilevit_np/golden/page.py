@@ -27,7 +27,6 @@ from .matching import Matching
 from .measure import allowed
 from .network import Network
 from .pictures import View, pictures, view_of
-from .replay import reference_tensors
 from .tables import remarks, some, verdict
 
 PICTURE_BYTES = 4 << 20  # of all pictures together; a third more in base64
@@ -66,9 +65,9 @@ def compare_for_page(
     strangers = _strangers(port, matching)
     if network is None or replayed is False:
         return Compared(golden, matching, end_to_end, golden.tensors, strangers=strangers)
-    locally = compare_paired(golden, paired, network)
-    expected = reference_tensors(network, golden, matching.tensors)
-    return Compared(golden, matching, locally, expected, end_to_end, strangers)
+    locally = paired.replay(network, golden)
+    expected = {path: measured.expected for path, measured in locally.items()}
+    return Compared(golden, matching, compare_paired(golden, paired, locally), expected, end_to_end, strangers)
 
 
 def _strangers(port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, tuple[str, ...]]:
