@@ -29,7 +29,7 @@ WORDNET = {"n02088364": "beagle", "n02111889": "samoyed"}  # sources of photos o
 # ImageNet's classes of cats and of dogs, and those that are a breed of ours or may be taken for one.
 IMAGENET = {0: range(281, 286), 1: range(151, 269)}
 OURS = {
-    0: {283: "Persian", 284: "Siamese", 285: "Egyptian"},
+    0: {283: "Persian", 284: "Siamese"},  # 285, "Egyptian cat", holds common tabbies, hardly an Egyptian Mau
     1: {151: "Chihuahua", 152: "Japanese spaniel", 153: "Maltese (Havanese)", 161: "basset", 162: "beagle",
         179: "Staffordshire bullterrier", 180: "American pit bull terrier", 187: "Yorkshire terrier",
         199: "Scottish terrier", 202: "wheaten terrier", 210: "German short-haired pointer", 212: "English setter",
@@ -96,8 +96,8 @@ def fit(features: torch.Tensor, known: torch.Tensor, seed: int = 0, epochs: int 
 def decide(album: data.Album, train: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, dict]:
     """Which photos of unknown breed are of none of ours: those of which two say so. bool (N,), and how many.
 
-    The teacher, of 1000 classes: more than SURE on breeds of the species that aren't ours. And a linear layer that
-    knows our breeds only, trained on the photos of known breed: at most SURE on any.
+    The teacher, of 1000 classes: of what it gives the species, more than SURE is on breeds that aren't ours. And a
+    linear layer that knows our breeds only, trained on the photos of known breed: at most SURE on any.
     """
     pets = (album.breed[train] >= 0).nonzero()[:, 0]
     breeds_only = fit(features[:, pets], F.one_hot(album.breed[train][pets], len(album.breeds)).bool())
@@ -108,7 +108,7 @@ def decide(album: data.Album, train: torch.Tensor, features: torch.Tensor) -> tu
         some = (asked & (album.kinds[train] == kind)).nonzero()[:, 0]
         seen = features[:, some].float()
         teacher = last_layer(seen).softmax(-1).mean(0)
-        elsewhere = teacher[:, [c for c in classes if c not in OURS[kind]]].sum(1)
+        elsewhere = teacher[:, [c for c in classes if c not in OURS[kind]]].sum(1) / teacher[:, list(classes)].sum(1)
         likeliest = breeds_only(seen).softmax(-1).mean(0).max(1).values
         agreed = (elsewhere > SURE) & (likeliest <= SURE)
         decided[train[some[agreed]]] = True
