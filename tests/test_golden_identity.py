@@ -3,6 +3,8 @@
 Oracle: the names under which the same numbers are handed over.
 """
 
+import re
+
 import numpy as np
 import pytest
 from golden_ports import BY_NAME, golden_and_network, port
@@ -197,3 +199,21 @@ def test_activations_are_found_by_their_modules_under_invented_names(mistake, th
 def test_parameters_are_told_from_activations():
     activations, weights = split({"a": 1, "parameters/m.n/w": 2, "parameters/m.n/b": 3, "parameters//w": 4})
     assert (activations, weights) == ({"a": 1}, {"m.n": {"w": 2, "b": 3}, "": {"w": 4}})
+
+
+def test_a_wrong_output_that_is_like_nothing_is_taken_for_what_its_kind_gives():
+    """Fed otherwise, a feed-forward's first layer resembles its activation as much as itself."""
+    golden, network = golden_and_network(seed=1)
+    left_out = re.compile(r".*\.layernorm_after\b.*")
+    found = port(golden, network, [BY_NAME["no_norm_before_feed_forward"]])
+    names = {path: f"x{i * 7919 % 1000}" for i, path in enumerate(found)} | {"pixel_values": "pixel_values"}
+    theirs = {names[path]: x for path, x in found.items() if not left_out.match(path)}
+    for name, tensor in network.tensors.items():
+        if not left_out.match(name):
+            module, _, leaf = name.rpartition(".")
+            theirs[parameter_name(names[module], leaf)] = tensor
+    comparison = compare(golden, theirs, network=network)
+    assert {row.path.rpartition(".")[2] for row in comparison.bad} == {"dense"}
+    assert {row.name: row.path for row in comparison.rows}.items() >= {
+        (names[path], path) for path in found if path.endswith("intermediate.dense")
+    }

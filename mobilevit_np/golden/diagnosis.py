@@ -24,14 +24,15 @@ import numpy as np
 from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
 from ..scope import Scope
-from .comparison import Comparison, Row, compare_paired, pair_up, plain
+from .comparison import Comparison, Paired, Row, compare_paired, pair_up, plain
 from .description import describe, eps_of
 from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
-from .matching import Matching, arranged
+from .matching import NAMELESS, Matching, arranged
 from .measure import MULTIPLE, allowed, error, floor
 from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values
 from .replay import reference_tensors
+from .supposing import supposed
 
 _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
 _NEAREST = 3  # single mistakes, the nearest, that pairs are built on
@@ -89,6 +90,11 @@ class Diagnosis:
     def clean(self) -> bool:
         """Whether every layer is right."""
         return self.comparison.ok
+
+    @property
+    def left_over(self) -> bool:
+        """Whether something is wrong that no mistake explains."""
+        return bool(self.unexplained or self.still_wrong)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -252,7 +258,21 @@ def diagnose(
     """
     if golden.task == OPERATOR:
         raise InputError("only a network's golden file can be diagnosed; an operator has no layers to tell apart")
-    paired = pair_up(golden, port, network, mapping=mapping, by=by, precision=precision, multiple=multiple)
+    judge = functools.partial(pair_up, golden, port, network, precision=precision, multiple=multiple)
+    paired = judge(mapping=mapping, by=by)
+    first = _diagnosed(golden, paired, network, mistakes)
+    if paired.matching.how != NAMELESS or not first.left_over:
+        return first
+    names = {*first.names, *(name for each in first.unexplained for name in each.ruled_out)}
+    likely = [mistake for mistake in mistakes if mistake.name in names]
+    again = _diagnosed(golden, judge(mapping=supposed(golden, port, network, likely)), network, mistakes)
+    if again.left_over or len(again.comparison.rows) < len(first.comparison.rows):
+        return first
+    return replace(again, comparison=replace(again.comparison, how=NAMELESS))
+
+
+def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Sequence[Mistake]) -> Diagnosis:
+    """The diagnosis of these pairs."""
     replayed = compare_paired(golden, paired, paired.replay(network, golden))
     case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []

@@ -37,6 +37,8 @@ WEIGHTS, NAMELESS = "weights", "order, shape and content"
 _ENOUGH_KNOWN = 0.5  # of the port's or the golden's tensors must be known by name, or names aren't used at all
 _ALIKE = 0.5  # likeness above which a tensor is taken for another one, whatever the weights say
 _IN_BLOCK = re.compile(r"\.?\b(?:transformer|layernorm|unfolding)\b")
+_CLEARLY = 1.5  # times nearer to one tensor than to another
+_UNLIKE = 1e-6  # likeness of nothing
 _ROUNDS = 3  # of alignment, each with the reference's outputs for the pairs found in the round before
 
 Pairs = Mapping[str, tuple[str, np.ndarray]]  # the golden's path -> the port's name, and its tensor or a part of it
@@ -361,6 +363,7 @@ def _outputs(
         return max((likeness(each, ours[path]) for each in found.values() for ours in (targets, local)), default=0.0)
 
     outputs: dict[str, Entry] = {}
+    leanings: dict[str, tuple[str, float]] = {}  # how many times nearer a module is to its activation
     for module, steps in _steps(port, entries).items():
         entry, name = entries[module], module
         if entry.choice:
@@ -368,10 +371,18 @@ def _outputs(
             last = max(steps, key=lambda step: nearness(step, entry.choice[0]))
             if nearness(last, entry.choice[0]) > max(_ALIKE, 2 * own):
                 name, own = last, nearness(last, entry.choice[0])
-            if module in activated and nearness(name, activated[module]) > own:
-                entry = Entry((activated[module],))
+            if module in activated:
+                leanings[name] = activated[module], nearness(name, activated[module]) / max(own, _UNLIKE)
         outputs[name] = entry
+    for name, (path, leaning) in leanings.items():
+        if 1 / _CLEARLY < leaning < _CLEARLY:  # as the others of its kind
+            leaning = float(np.median([other for its, other in leanings.values() if _leaf(its) == _leaf(path)]))
+        outputs[name] = Entry((path,)) if leaning > 1 else outputs[name]
     return outputs
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def _steps(port: Mapping[str, np.ndarray], entries: Mapping[str, Entry]) -> dict[str, list[str]]:

@@ -544,9 +544,10 @@ def tries() -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def right(diagnosis: Diagnosis, names: tuple[str, ...]) -> bool:
-    """Whether the mistakes were named, no other, and nothing is left over."""
-    left = diagnosis.unexplained or diagnosis.still_wrong
-    return set(diagnosis.names) == set(names) and not left and diagnosis.clean == (not names)
+    """Whether the mistakes were named (beside others, if those give the same numbers) and nothing is left over."""
+    told = [{finding.mistake.name, *finding.also} for finding in diagnosis.findings]
+    named = len(told) == len(names) and all(any(name in each for each in told) for name in names)
+    return named and not diagnosis.left_over and diagnosis.clean == (not names)
 
 
 def main(arguments: list[str]) -> int:

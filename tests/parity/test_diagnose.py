@@ -46,3 +46,13 @@ def test_the_logits_and_the_names_change_nothing(name):
 def test_names_that_say_nothing_hide_nothing(names, way):
     diagnosis = diagnosed(names, "classifier", way=way)
     assert right(diagnosis, names), (diagnosis.names, diagnosis.unexplained)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "way"),
+    [("post_norm", 0, "weightless"), ("no_feed_forward_residual", 2, "weightless")]
+    + [("no_norm_before_feed_forward", 1, way) for way in ("shuffled", "nameless")],
+)
+def test_a_mistake_that_leads_the_pairing_astray_is_named(name, seed, way):
+    diagnosis = diagnosed((name,), "classifier", seed, way=way)
+    assert right(diagnosis, (name,)), (diagnosis.names, diagnosis.unexplained)

@@ -1,0 +1,33 @@
+"""Ports without names or weights whose mistake changes what follows what: paired off as if it were made, it's named."""
+
+import numpy as np
+import pytest
+from golden_ports import BY_NAME, golden_and_network, port
+
+from mobilevit_np.golden import diagnose
+from mobilevit_np.golden.matching import NAMELESS
+
+
+def nameless(names, dtype=np.float32):
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME[name] for name in names])
+    return golden, {f"t{i}": tensor.astype(dtype) for i, tensor in enumerate(found.values())}, network
+
+
+@pytest.mark.parametrize("name", ["post_norm", "no_feed_forward_residual"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_mistake_that_leads_the_order_astray_is_named(name, dtype):
+    diagnosis = diagnose(*nameless([name], dtype))
+    assert diagnosis.names == (name,)
+    assert not diagnosis.left_over
+    assert diagnosis.comparison.how == NAMELESS
+    assert len(diagnosis.comparison.rows) == len(golden_and_network()[0].noise) + 1
+
+
+def test_what_no_mistake_explains_stays_as_it_was_found():
+    golden, theirs, network = nameless(["post_norm"])
+    last = list(theirs)[-1]
+    theirs[last] = theirs[last] * 1.5
+    diagnosis = diagnose(golden, theirs, network)
+    assert diagnosis.left_over
+    assert diagnosis.unexplained[-1].hint == "it's 1.5 times the right tensor"
