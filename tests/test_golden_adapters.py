@@ -18,6 +18,8 @@ from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError, MissingExtraError, OutputError
 from mobilevit_np.golden import compare, read_port
 from mobilevit_np.golden.adapters import (
+    record_executorch,
+    record_exported,
     record_keras,
     record_ncnn,
     record_onnx,
@@ -351,6 +353,8 @@ def test_a_file_keeps_the_order_of_execution(tmp_path):
     ("record", "hidden", "says"),
     [
         (record_torch, ("torch",), "pip install torch"),
+        (record_exported, ("torch",), "pip install torch"),
+        (record_executorch, ("executorch.exir",), "pip install executorch"),
         (record_onnx, ("onnxruntime",), "pip install onnx onnxruntime"),
         (record_openvino, ("openvino",), "pip install openvino"),
         (record_ncnn, ("ncnn",), "pip install ncnn"),

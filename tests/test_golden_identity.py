@@ -90,6 +90,20 @@ def test_batch_norm_folded_into_the_convolution_or_as_scale_and_offset():
 
 
 @pytest.mark.parametrize(
+    ("layer", "norm"),
+    [("attention.attention.key", "layernorm_before"), ("intermediate.dense", "layernorm_after")],
+)
+def test_layer_norm_multiplied_into_the_linear_layer_after_it(layer, norm):
+    tensors = golden_and_network()[1].tensors
+    names = [f"{BLOCK}.transformer.layer.1.{part}.{leaf}" for part in (layer, norm) for leaf in ("weight", "bias")]
+    weight, bias, scale, offset = (tensors[name] for name in names)
+    identity = identity_of({"m": {"w": (weight * scale).T, "b": weight @ offset + bias}})
+    assert identity.modules == {"m": (f"{BLOCK}.transformer.layer.1.{layer}",)}
+    assert not identity.misplaced
+    assert not set(names) & set(identity.never_loaded)
+
+
+@pytest.mark.parametrize(
     ("path", "leaf", "change", "words"),
     [
         (f"{ATTENTION}.query", "weight", lambda w: w.T, "is stored as i o, unlike the others, which are o i"),

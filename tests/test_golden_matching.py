@@ -1,6 +1,7 @@
 """A port's tensors under our names and in our layout: tables of names, a map, alignment, NHWC and its relatives."""
 
 import json
+from dataclasses import replace
 
 import drawing
 import numpy as np
@@ -176,6 +177,8 @@ def test_a_map_may_name_tensors_that_the_port_lacks(replayed):
     assert [(row.path, row.ok) for row in comparison.rows] == [("classifier", True)]
     assert "2 of the map's names are not in the port: head_not_dumped, nor_this" in remarks(comparison)
     assert "1 of the port's tensors match nothing: none" in remarks(comparison)
+    long = replace(comparison, unknown=(f"{'model/' * 50}{'a' * 100}",))
+    assert f"1 of the port's tensors match nothing: ...{'a' * 100}" in remarks(long)
     assert comparison.as_json()["absent"] == ["head_not_dumped", "nor_this"]
     with pytest.raises(InputError, match=r"none of the port's 1 tensors .* give a JSON map of names that both have"):
         match(golden, {"none": np.zeros(3)}, mapping={"head_not_dumped": "logits"})

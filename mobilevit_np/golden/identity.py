@@ -3,7 +3,8 @@
 A port's names are its own, and so are its mistakes, but its weights are the golden network's: whatever layout a
 framework keeps a parameter in, its sorted values are the same. So each of the port's parameters is compared with each
 of ours of the same size, in the forms that ports have: as they are; queries, keys and values fused; batch norm folded
-into the convolution before it, or written as a scale and an offset. A module is the one that has most of its numbers.
+into the convolution before it, or written as a scale and an offset; layer norm multiplied into the linear layer after
+it. A module is the one that has most of its numbers.
 
 A parameter comes with a port's tensors as ``parameters/MODULE/NAME``, where MODULE is the name of the tensor that the
 module outputs: the adapters write it so.
@@ -13,6 +14,7 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from .file import LOGITS
 PREFIX = "parameters/"
 CLOSE = 0.02  # of the largest magnitude: int8 rounding moves sorted values less than that, other parameters differ more
 _MIN_VALUES = 3  # different ones: a parameter filled with one number could be any
+_NORMED = re.compile(r"(.*\.transformer\.layer\.\d+\.)(?:attention\.attention\.\w+|(intermediate)\.dense)")
 _KERNEL, _MATRIX = "o i h w", "o i"
 _LAYOUTS = {  # of weights: our own -> those of the frameworks
     _KERNEL: (
@@ -146,6 +149,9 @@ def _forms(tensors: Leaves) -> Iterator[Own]:
         modules[path][leaf] = tensor
     for path, leaves in modules.items():
         yield Own((path,), {leaf: f"{path}.{leaf}" for leaf in leaves}, leaves)
+        if normed := _NORMED.fullmatch(path):
+            norm = f"{normed[1]}layernorm_{'after' if normed[2] else 'before'}"
+            yield _absorbed(path, leaves, norm, modules[norm])
         if path.endswith(".query"):
             yield from _fused(path.removesuffix(".query"), modules)
         if "running_var" in leaves:
@@ -157,6 +163,14 @@ def _fused(attention: str, modules: Mapping[str, Leaves]) -> Iterator[Own]:
         paths = tuple(f"{attention}.{part}" for part in parts)
         leaves = {leaf: np.concatenate([modules[path][leaf] for path in paths]) for leaf in modules[paths[0]]}
         yield Own(paths, {leaf: " + ".join(f"{path}.{leaf}" for path in paths) for leaf in leaves}, leaves)
+
+
+def _absorbed(path: str, linear: Leaves, norm: str, leaves: Leaves) -> Own:
+    """A linear layer with the scale and the offset of the layer norm before it multiplied into its own."""
+    weight = linear["weight"] * leaves["weight"]
+    bias = linear["weight"] @ leaves["bias"] + linear.get("bias", 0)
+    names = {leaf: f"{norm}.{leaf}" + (f" + {path}.{leaf}" if leaf in linear else "") for leaf in ("weight", "bias")}
+    return Own((path,), names, {"weight": weight, "bias": bias})
 
 
 def _folded(path: str, norm: Leaves, conv: Leaves) -> Iterator[Own]:

@@ -15,6 +15,7 @@ from .measure import MAX_ERROR, allowed, floor
 
 _BEFORE, _BAD = 3, 12  # rows shown before the first bad one, and of bad ones
 _MAX_NAMES = 6  # shown of a list
+_LONGEST = 100  # characters of a name; LiteRT's have thousands
 _EXPLAINED = {"float16": 1.0, "int8": 0.95}  # share of errors that a precision must explain: int8 has larger ones too
 _PRODUCTS = ({"convolution"}, {"query", "key", "value", "dense"})  # kinds of layers that a coarser precision changes
 _NEARLY_ALL = 0.9  # of a kind
@@ -238,6 +239,7 @@ def _unexplained(unexplained: Unexplained) -> list[str]:
 
 
 def some(names: tuple[str, ...], most: int = _MAX_NAMES) -> str:
-    """The first ``most`` names, and how many more there are."""
+    """The first ``most`` names, of long ones the end, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(name or "''" for name in names[:most]) + more
+    short = (name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}" for name in names[:most])
+    return ", ".join(name or "''" for name in short) + more

@@ -1,13 +1,17 @@
 """Real ports held against golden files: ``python tests/parity/ports.py`` prints the table of tutorials/ports.md.
 
-transformers and timm in PyTorch, seen by hooks; transformers' models exported to ONNX in both of PyTorch's ways, and
-converted for further backends; a port of our own to JAX. With ``--all``, the slow conversions too.
+transformers and timm in PyTorch, seen by hooks; transformers' models exported by PyTorch, to ONNX in both of its ways,
+and converted for further backends; a port of our own to JAX. With ``--all``, the slow conversions too, and those by
+ExecuTorch and LiteRT if they're installed, which weigh more than all the others together.
 TensorFlow's and TFLite's are in tests/parity_tf, which needs an environment of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
+import importlib.metadata
 import io
 import logging
 import sys
@@ -35,14 +39,28 @@ import transformers
 from golden_models import hugging_face, ross
 from port_table import Port, golden_and_network, print_table
 
-from mobilevit_np.golden.adapters import record_ncnn, record_onnx, record_openvino, record_torch, record_tract
+from mobilevit_np.golden.adapters import (
+    record_executorch,
+    record_exported,
+    record_ncnn,
+    record_onnx,
+    record_openvino,
+    record_tflite,
+    record_torch,
+    record_tract,
+)
 
 WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}
 
 
+def pixels_of(task: str) -> torch.Tensor:
+    """A network's input."""
+    return torch.from_numpy(golden_and_network(task)[0].tensors["pixel_values"].astype(np.float32))
+
+
 def to_onnx(model: torch.nn.Module, task: str, way: str = "traced") -> bytes:
     """A model as ONNX, in one of the two ways that PyTorch has."""
-    pixels = torch.from_numpy(golden_and_network(task)[0].tensors["pixel_values"].astype(np.float32))
+    pixels = pixels_of(task)
     buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():  # the exporters deprecate one another
@@ -55,6 +73,14 @@ def to_onnx(model: torch.nn.Module, task: str, way: str = "traced") -> bytes:
 def onnx_file(task: str, way: str) -> bytes:
     """transformers' model as ONNX."""
     return to_onnx(hugging_face(task), task, way)
+
+
+@functools.cache
+def exported(task: str) -> torch.export.ExportedProgram:
+    """transformers' model as PyTorch exports it by itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch's own code
+        return torch.export.export(hugging_face(task), (pixels_of(task),))
 
 
 def record(title: str, task: str) -> Port:
@@ -89,8 +115,24 @@ def _jax(task: str, golden: Any) -> dict[str, np.ndarray]:
 
 
 def _from_torch(task: str, golden: Any) -> dict[str, np.ndarray]:
-    pixels = torch.from_numpy(golden.tensors["pixel_values"].astype(np.float32))
-    return record_openvino(openvino.convert_model(hugging_face(task), example_input=pixels), golden, precision="f32")
+    model = openvino.convert_model(hugging_face(task), example_input=pixels_of(task))
+    return record_openvino(model, golden, precision="f32")
+
+
+def _exported(task: str, golden: Any) -> dict[str, np.ndarray]:
+    return record_exported(exported(task), golden)
+
+
+def _executorch(task: str, golden: Any) -> dict[str, np.ndarray]:
+    return record_executorch(exported(task), golden)
+
+
+def _litert(task: str, golden: Any) -> dict[str, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "port.tflite"
+        converted = importlib.import_module("litert_torch").convert(hugging_face(task), (pixels_of(task),))
+        converted.export(str(path))
+        return record_tflite(path, golden)
 
 
 HF, ROSS = f"transformers {transformers.__version__}", f"timm {timm.__version__}"
@@ -107,10 +149,12 @@ PORTS = {
 
 VINO, TRACT = f"OpenVINO {openvino.__version__.partition('-')[0]}", f"tract {tract.version()}"
 NCNN = f"ncnn {ncnn.__version__} through pnnx"
+EXPORT = f"torch.export, PyTorch {torch.__version__.partition('+')[0]}"
 BF16, FP16 = f"{VINO}, bf16", f"{NCNN}, float16"
 PRECISIONS = {BF16: "bfloat16", FP16: "float16"}
 TASKS = ("classifier", "segmenter")
 BACKENDS = {
+    **{(EXPORT, task): functools.partial(_exported, task) for task in TASKS},
     **{(f"{VINO}, f32, from ONNX", task): functools.partial(_openvino, "f32", task) for task in TASKS},
     **{(f"a port to JAX {jax.__version__}", task): functools.partial(_jax, task) for task in TASKS},
     **{(TRACT, task): functools.partial(_tract, task) for task in TASKS},
@@ -122,6 +166,10 @@ SLOW = {
     **{(f"{VINO}, f32, from PyTorch", task): functools.partial(_from_torch, task) for task in TASKS},
     **{(FP16, task): functools.partial(_ncnn, True, task) for task in TASKS},
 }
+for package, record_it in (("executorch", _executorch), ("litert-torch", _litert)):
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        title = f"{package} {importlib.metadata.version(package)}, float32"
+        SLOW |= {(title, task): functools.partial(record_it, task) for task in TASKS}
 ALL = PORTS | BACKENDS | SLOW
 
 

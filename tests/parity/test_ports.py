@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import checked_page
 import ncnn_files
@@ -20,7 +21,15 @@ from port_table import golden_and_network, line, recorded_names
 
 from mobilevit_np.errors import InputError, MissingExtraError
 from mobilevit_np.golden import compare, diagnose, read_port
-from mobilevit_np.golden.adapters import record_ncnn, record_onnx, record_openvino, record_torch, write_port
+from mobilevit_np.golden.adapters import (
+    record_executorch,
+    record_exported,
+    record_ncnn,
+    record_onnx,
+    record_openvino,
+    record_torch,
+    write_port,
+)
 from mobilevit_np.golden.hook_names import GRAPH, TIMM, TRANSFORMERS
 from mobilevit_np.golden.identity import split
 from mobilevit_np.golden.measure import MULTIPLE
@@ -88,6 +97,37 @@ def test_openvino_takes_files_and_says_what_it_cannot_take(tmp_path):
         record_openvino(__file__, golden)
     with pytest.raises(InputError, match="not a bytes"):
         record_openvino(b"", golden)
+
+
+def test_a_program_is_run_as_it_is_and_as_executorch_lowers_it(monkeypatch):
+    """Here with PyTorch in ExecuTorch's place: it's run for the table, on a graph that gives each of its values."""
+    golden, _ = golden_and_network("classifier")
+    found = record_exported(ports.exported("classifier"), golden)
+
+    class Lowered:
+        def __init__(self, program):
+            self.buffer = program
+
+        def to_executorch(self):
+            return self
+
+    loaded = SimpleNamespace(load_method=lambda name: SimpleNamespace(execute=lambda given: program.module()(*given)))
+    program = None
+
+    def load(buffer):
+        nonlocal program
+        program = buffer
+        return loaded
+
+    runtime = SimpleNamespace(Runtime=SimpleNamespace(get=lambda: SimpleNamespace(load_program=load)))
+    monkeypatch.setitem(sys.modules, "executorch.exir", SimpleNamespace(to_edge_transform_and_lower=Lowered))
+    monkeypatch.setitem(sys.modules, "executorch.runtime", runtime)
+    lowered = record_executorch(ports.exported("classifier"), golden)
+    assert list(lowered) == list(found)
+    assert all(np.array_equal(lowered[name], found[name]) for name in found)
+    for record in (record_exported, record_executorch):
+        with pytest.raises(InputError, match="for its size"):
+            record(ports.exported("classifier"), np.zeros((1, 3, 64, 64), np.float32))
 
 
 def _with_rows_and_columns_exchanged(self, patches, info):

@@ -3,7 +3,8 @@
     golden = read_golden("golden.safetensors")
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
-One short file per framework: ``pytorch``, ``onnx_runtime``, ``openvino``, ``tract``, ``ncnn``, ``keras``, ``tflite``.
+One short file per framework: ``pytorch``, ``torch_export``, ``executorch``, ``onnx_runtime``, ``openvino``, ``tract``,
+``ncnn``, ``keras``, ``tflite``.
 Each takes the port and a golden (or pixel values), and returns the tensors under the framework's own names, in order
 of execution, and each layer's weights as ``parameters/LAYER/NAME``; ``matching`` tells which they are. No framework is
 a dependency: the file that needs one imports it when it's called, and says what to install.
@@ -14,15 +15,19 @@ Explained in tutorials/11-is-my-port-right.md.
 from __future__ import annotations
 
 from .collecting import write_port
+from .executorch import record_executorch
 from .keras import record_keras
 from .ncnn import record_ncnn
 from .onnx_runtime import record_onnx
 from .openvino import record_openvino
 from .pytorch import record_torch
 from .tflite import record_tflite
+from .torch_export import record_exported
 from .tract import record_tract
 
 __all__ = [
+    "record_executorch",
+    "record_exported",
     "record_keras",
     "record_ncnn",
     "record_onnx",
