@@ -172,6 +172,30 @@ def test_what_nothing_explains_is_said_with_what_was_ruled_out():
     assert "no known mistake gives its numbers" in "\n".join(diagnosis_lines(diagnosis))
 
 
+def test_the_layers_before_it_that_a_port_does_not_show_are_told():
+    golden, network = golden_and_network()
+    attention = "mobilevit.encoder.layer.2.transformer.layer.0.attention"
+    hidden = [f"{attention}.attention{part}" for part in (".probabilities", "")]
+    scope = network.scope(np.float32).wrap(hidden[1], lambda f, x, s, *rest: f(x, s, *rest)[:, ::-1])
+    found = {}
+    network.run(
+        golden.tensors["pixel_values"].astype(np.float32),
+        scope.listen(lambda p, x: found.__setitem__(p or "logits", x)),
+    )
+    for path in (*hidden, f"{attention}.output"):
+        del found[path]
+    (unexplained,) = (diagnosis := diagnose(golden, found, network)).unexplained
+    assert unexplained.path == f"{attention}.output.dense"
+    assert unexplained.unseen == tuple(hidden)  # the output's own repeats it
+    lines = diagnosis_lines(diagnosis)
+    assert f"   or it's wrong just before, where the port has no tensors: {', '.join(hidden)}" in lines
+    found[unexplained.path] = found[unexplained.path] ** 2
+    assert diagnosis_lines(diagnose(golden, found, network))[0] == (
+        f"change first: look at {attention}.output.dense and what goes into it ({', '.join(hidden)}): "
+        "what is wrong there has no name"
+    )
+
+
 def test_a_wrong_shape_is_unexplained():
     golden, network = golden_and_network()
     found = port(golden, network)

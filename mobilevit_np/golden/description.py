@@ -130,7 +130,7 @@ def _scaled(
         slopes = (found * spread).sum(axis=others, keepdims=True) / (spread * spread).sum(axis=others, keepdims=True)
         offsets = (found - expected * slopes).mean(axis=others, keepdims=True)
         if found.size > 3 * found.shape[channels] and _none_zero(slopes) and fits(found, expected * slopes + offsets):
-            yield f"it's off by a factor and a constant for each {channel}: a norm's parameters are another's"
+            yield f"it's off by a factor and a constant for each {channel}: a norm's parameters or statistics are wrong"
 
 
 def _none_zero(factors: np.ndarray) -> bool:

@@ -72,6 +72,7 @@ class Unexplained:
     error: float  # infinite if its shape is another
     ruled_out: tuple[str, ...]  # mistakes that change this tensor, but not to the port's
     hint: str = ""
+    unseen: tuple[str, ...] = ()  # layers just before it that the port has no tensors of: one of them may be wrong
     also: tuple[str, ...] = ()  # wrong layers of the same kind, not examined one by one
 
 
@@ -434,7 +435,22 @@ def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplaine
         return Unexplained(path, float("inf"), (), "it holds NaN or infinity: find the first of them")
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
     hint = _input_hint(case) if path == PIXELS else case.description(path)
-    return Unexplained(path, row.difference.error, tuple(shown), hint)
+    return Unexplained(path, row.difference.error, tuple(shown), hint, _unseen(case, path))
+
+
+def _unseen(case: _Case, path: str) -> tuple[str, ...]:
+    """The layers between ``path`` and the last before it that the port has, but for those that repeat what it has."""
+    unseen: list[str] = []
+    before = np.empty(0)
+    for name, tensor in case.golden.tensors.items():
+        if name == path:
+            break
+        if name in case.rows:
+            unseen = []
+        elif not np.array_equal(tensor, before):
+            unseen.append(name)
+        before = tensor
+    return tuple(unseen)
 
 
 def _shape_hint(case: _Case, row: Row) -> str:

@@ -617,4 +617,12 @@ MISTAKES: tuple[Mistake, ...] = (
         "concatenate the 1x1, the dilated ones by growing rate, and the pooled branch last",
         golden=_SEGMENTER,
     ),
+    Mistake(
+        "unbiased_variance",
+        "divides the layer norms' variance by D - 1, as torch.var does unless it's told otherwise",
+        _NETWORK,
+        (("*.layernorm*", planting.unbiased_variance),),
+        "a variance over D - 1",
+        "divide by D, the number of features: var(-1, unbiased=False) in PyTorch, ddof=0 in NumPy",
+    ),
 )

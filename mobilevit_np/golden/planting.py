@@ -115,6 +115,12 @@ def with_eps(eps: float) -> Compute:
     return normalize
 
 
+def unbiased_variance(compute: Compute, x: np.ndarray, scope: Scope, *, eps: float) -> np.ndarray:
+    share = 1 - 1 / x.shape[-1]  # variance = sum / (D - 1): what's normalized is smaller by the root of this
+    weight = scope["weight"] * math.sqrt(share)
+    return compute(x, scope.with_tensors({"weight": weight}), eps=eps * share)
+
+
 def normalize_the_matching_axis(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
     if x.shape[1] != x.shape[2]:
         return compute(x, scope, **kwargs)

@@ -61,7 +61,11 @@ def first_change(diagnosis: Diagnosis) -> str:
     order = [row.path for row in diagnosis.comparison.rows]
     steps = [(order.index(finding.path), finding.mistake.remedy) for finding in diagnosis.findings]
     for each in diagnosis.unexplained:
-        steps.append((order.index(each.path), f"look at {each.path}: {each.hint or 'what is wrong there has no name'}"))
+        before = f" ({some(each.unseen)})" if each.unseen else ""
+        place, what = each.path, each.hint
+        if not what:
+            place, what = f"{place} and what goes into it{before}", "what is wrong there has no name"
+        steps.append((order.index(each.path), f"look at {place}: {what}"))
     if diagnosis.misloaded:
         first = diagnosis.misloaded[0]
         return f"load {first.parameters[0]} as it should be ({first.how})"
@@ -233,6 +237,8 @@ def _unexplained(unexplained: Unexplained) -> list[str]:
     lines = [f"?  {unexplained.path}{more} is {off}, and no known mistake gives its numbers"]
     if unexplained.hint:
         lines.append(f"   {unexplained.hint}")
+    if unexplained.unseen:
+        lines.append(f"   or it's wrong just before, where the port has no tensors: {some(unexplained.unseen)}")
     if unexplained.ruled_out:
         lines.append(f"   ruled out (they change it, but otherwise): {', '.join(unexplained.ruled_out)}")
     return [*lines, ""]

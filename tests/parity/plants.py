@@ -214,6 +214,14 @@ def layer_norm_eps(model: nn.Module) -> None:
         norm.eps = 1e-6
 
 
+def unbiased_variance(model: nn.Module) -> None:
+    def forward(norm: nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+        deviation = (x.var(-1, keepdim=True) + norm.eps).sqrt()
+        return (x - x.mean(-1, keepdim=True)) / deviation * norm.weight + norm.bias
+
+    replace_forward(of_kind(model, nn.LayerNorm), forward)
+
+
 def by_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
