@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import io
 import logging
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -42,6 +43,7 @@ from port_table import Port, golden_and_network, print_table
 from mobilevit_np.golden.adapters import (
     record_executorch,
     record_exported,
+    record_mnn,
     record_ncnn,
     record_onnx,
     record_openvino,
@@ -51,6 +53,12 @@ from mobilevit_np.golden.adapters import (
 )
 
 WAYS = {"traced": {"dynamo": False}, "exported": {"dynamo": True, "external_data": False, "verbose": False}}
+# What the command mnnconvert calls, without MNN.tools around it: that runs pip, and reports what was converted.
+MNN_CONVERT = """
+import _tools, sys
+given, made = sys.argv[1:]
+_tools.mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", given, "--MNNModel", made, "--bizCode", "port"])
+"""
 
 
 def pixels_of(task: str) -> torch.Tensor:
@@ -109,6 +117,19 @@ def _ncnn(half: bool, task: str, golden: Any) -> dict[str, np.ndarray]:
         return record_ncnn(param, golden, half=half)
 
 
+def mnn_file(model: bytes, folder: Path) -> Path:
+    """An ONNX file's content, converted by MNN's converter, in a process of its own: it prints."""
+    given, made = folder / "port.onnx", folder / "port.mnn"
+    given.write_bytes(model)
+    subprocess.run([sys.executable, "-c", MNN_CONVERT, str(given), str(made)], check=True, capture_output=True)
+    return made
+
+
+def _mnn(task: str, golden: Any) -> dict[str, np.ndarray]:
+    with tempfile.TemporaryDirectory() as folder:
+        return record_mnn(mnn_file(onnx_file(task, "traced"), Path(folder)), golden)
+
+
 def _jax(task: str, golden: Any) -> dict[str, np.ndarray]:
     tensors = golden_and_network(task)[1].tensors
     return jax_port.run(task, tensors, golden.config, golden.tensors["pixel_values"])
@@ -149,6 +170,7 @@ PORTS = {
 
 VINO, TRACT = f"OpenVINO {openvino.__version__.partition('-')[0]}", f"tract {tract.version()}"
 NCNN = f"ncnn {ncnn.__version__} through pnnx"
+MNN = f"MNN {importlib.metadata.version('MNN')}"
 EXPORT = f"torch.export, PyTorch {torch.__version__.partition('+')[0]}"
 BF16, FP16 = f"{VINO}, bf16", f"{NCNN}, float16"
 PRECISIONS = {BF16: "bfloat16", FP16: "float16"}
@@ -159,6 +181,7 @@ BACKENDS = {
     **{(f"a port to JAX {jax.__version__}", task): functools.partial(_jax, task) for task in TASKS},
     **{(TRACT, task): functools.partial(_tract, task) for task in TASKS},
     **{(f"{NCNN}, float32", task): functools.partial(_ncnn, False, task) for task in TASKS},
+    **{(MNN, task): functools.partial(_mnn, task) for task in TASKS},
 }
 if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):  # others compute in f32, unasked
     BACKENDS |= {(BF16, task): functools.partial(_openvino, "bf16", task) for task in TASKS}

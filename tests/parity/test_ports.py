@@ -22,8 +22,10 @@ from port_table import golden_and_network, line, recorded_names
 from mobilevit_np.errors import InputError, MissingExtraError
 from mobilevit_np.golden import compare, diagnose, read_port
 from mobilevit_np.golden.adapters import (
+    mnn,
     record_executorch,
     record_exported,
+    record_mnn,
     record_ncnn,
     record_onnx,
     record_openvino,
@@ -76,8 +78,10 @@ def test_a_backend_is_right_at_every_layer_it_shows(title, task):
     comparison = compare(golden, port.tensors, network=network, precision=port.precision, multiple=WITHIN)
     assert comparison.ok, comparison.first_bad
     assert len(comparison.rows) > 170
-    assert not comparison.identity.misplaced
-    assert not comparison.identity.never_loaded
+    assert (comparison.identity is None) == (title == ports.MNN)  # whose weights can't be read
+    if comparison.identity:
+        assert not comparison.identity.misplaced
+        assert not comparison.identity.never_loaded
     assert comparison.answer.ok
 
 
@@ -170,7 +174,38 @@ def test_what_is_no_ncnn_file_is_said(tmp_path):
         record_ncnn(__file__, pixels)
 
 
-def test_a_mistake_made_in_an_onnx_file_is_named():
+def test_mnn_keeps_the_name_of_a_layer_for_its_activation_which_is_not_recorded(tmp_path, monkeypatch):
+    golden, network = golden_and_network("classifier")
+    path = ports.mnn_file(ports.onnx_file("classifier", "traced"), tmp_path)
+    dense = "mobilevit.encoder.layer.2.transformer.layer.0.intermediate.dense"
+    misnamed = f"/{dense.replace('.', '/').replace('layer/', 'layer.')}/Add_output_0"
+    found = record_mnn(path, golden)
+    assert misnamed not in found
+    np.testing.assert_allclose(
+        found[f"{misnamed}__matmul_converted"].ravel(), golden.tensors[dense].ravel(), rtol=0, atol=1e-4
+    )
+    assert compare(golden, found, network=network).ok
+    monkeypatch.setattr(mnn, "_NOT_COMPUTED", ("Input", "Const"))
+    activated = golden.tensors[dense.replace("dense", "intermediate_act_fn")].ravel()
+    np.testing.assert_allclose(record_mnn(path, golden)[misnamed].ravel(), activated, rtol=0, atol=1e-4)
+
+
+def test_mnn_takes_files_and_says_what_it_cannot_take(tmp_path):
+    golden, network = golden_and_network("classifier")
+    path = ports.mnn_file(ports.onnx_file("classifier", "exported"), tmp_path)
+    comparison = compare(golden, record_mnn(str(path), golden), network=network)  # no module's name, no weights
+    assert comparison.ok, comparison.first_bad
+    assert len(comparison.rows) > 160
+    with pytest.raises(InputError, match="for its size"):
+        record_mnn(path, np.zeros((1, 3, 64, 64), np.float32))
+    with pytest.raises(InputError, match=r"can't read nowhere\.mnn"):
+        record_mnn("nowhere.mnn", golden)
+    with pytest.raises(InputError, match="isn't a file that MNN reads"):
+        record_mnn(__file__, golden)
+
+
+@pytest.mark.parametrize("through_mnn", [False, True])
+def test_a_mistake_made_in_an_onnx_file_is_named(tmp_path, through_mnn):
     """Both inputs of every concatenation before a fusion are exchanged, in the file."""
     golden, network = golden_and_network("classifier")
     model = onnx.load_from_string(ports.onnx_file("classifier", "traced"))
@@ -181,7 +216,8 @@ def test_a_mistake_made_in_an_onnx_file_is_named():
             del node.input[:]
             node.input.extend(exchanged)
     assert len(fused) == 3
-    found = record_onnx(model.SerializeToString(), golden)
+    wrong = model.SerializeToString()
+    found = record_mnn(ports.mnn_file(wrong, tmp_path), golden) if through_mnn else record_onnx(wrong, golden)
     comparison = compare(golden, found, network=network)
     places = [f"mobilevit.encoder.layer.{i}.fusion.normalization" for i in (2, 3, 4)]
     assert [row.path for row in comparison.bad] == places

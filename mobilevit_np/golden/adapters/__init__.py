@@ -4,7 +4,7 @@
     write_port("port.safetensors", record_tflite("model.tflite", golden))
 
 One short file per framework: ``pytorch``, ``torch_export``, ``executorch``, ``onnx_runtime``, ``openvino``, ``tract``,
-``ncnn``, ``keras``, ``tflite``.
+``ncnn``, ``mnn``, ``keras``, ``tflite``.
 Each takes the port and a golden (or pixel values), and returns the tensors under the framework's own names, in order
 of execution, and each layer's weights as ``parameters/LAYER/NAME``; ``matching`` tells which they are. No framework is
 a dependency: the file that needs one imports it when it's called, and says what to install.
@@ -17,6 +17,7 @@ from __future__ import annotations
 from .collecting import write_port
 from .executorch import record_executorch
 from .keras import record_keras
+from .mnn import record_mnn
 from .ncnn import record_ncnn
 from .onnx_runtime import record_onnx
 from .openvino import record_openvino
@@ -29,6 +30,7 @@ __all__ = [
     "record_executorch",
     "record_exported",
     "record_keras",
+    "record_mnn",
     "record_ncnn",
     "record_onnx",
     "record_openvino",
