@@ -25,7 +25,7 @@ LEVELS = {  # the way there: phrases that teach, one of them an example
     ],
     ("classify",): [
         "37 breeds of cats and dogs",
-        "call a teapot",
+        'a teapot "neither cat nor dog"',
         "mobilevit-np classify --json photos/",
         "ml-cvnets-segmenter",
     ],

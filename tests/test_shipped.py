@@ -18,7 +18,7 @@ from mobilevit_np.cli import run
 CLASSIFIER, SEGMENTER = DEFAULTS["classifier"], DEFAULTS["segmenter"]
 CATS = {
     "abyssinian", "bengal", "birman", "bombay", "british shorthair", "egyptian mau", "maine coon", "persian", "ragdoll",
-    "russian blue", "siamese", "sphynx",
+    "russian blue", "siamese", "sphynx", "other cat",
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_the_file_is_the_one_recorded(name):
     assert info(name)["sha256"] in card(name)
 
 
-@pytest.mark.parametrize(("name", "task", "classes"), [(CLASSIFIER, "classifier", 37), (SEGMENTER, "segmenter", 3)])
+@pytest.mark.parametrize(("name", "task", "classes"), [(CLASSIFIER, "classifier", 40), (SEGMENTER, "segmenter", 3)])
 def test_it_is_what_its_card_says(name, task, classes):
     facts = info(name)
     assert (facts["task"], facts["variant"], facts["classes"]) == (task, "xx_small", classes)
@@ -51,8 +51,9 @@ def test_it_is_what_its_card_says(name, task, classes):
 
 def test_labels():
     labels = [plain(label) for label in Classifier.from_pretrained().labels]
-    assert len(set(labels)) == 37
+    assert len(set(labels)) == 40
     assert set(labels) > CATS
+    assert labels[-3:] == ["other cat", "other dog", "neither cat nor dog"]
     assert Segmenter.from_pretrained().labels == ("background", "cat", "dog")
     assert Segmenter.from_pretrained().checkpoint.config.output_stride == 16
 

@@ -49,7 +49,7 @@ The published ones, with ImageNet's 1000 and Pascal VOC's 21 classes, are a down
 
 EXAMPLES = """\
 examples:
-  mobilevit-np classify cat.jpg                  the five likeliest breeds
+  mobilevit-np classify cat.jpg                  the five likeliest labels
   mobilevit-np segment cat.jpg                   cat, dog and background, painted over the photo
   mobilevit-np weights list                      the models there are
   mobilevit-np classify --help                   more about one command

@@ -16,9 +16,9 @@ yes or no for each class on its own (multi_label_classification), or give number
 predictions have label, index and probability (a regression's have score instead), and problem_type stands beside them
 unless it's single_label_classification.
 
-Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, and will call a teapot by one of
-their names. For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once, which needs
-`pip install huggingface_hub`), or --weights FOLDER with its config.json, preprocessor_config.json and
+Without --weights the shipped model answers. It knows 37 breeds of cats and dogs, other cats and other dogs, and
+calls a teapot "neither cat nor dog". For ImageNet's 1000 classes: --weights apple/mobilevit-small (downloaded once,
+which needs `pip install huggingface_hub`), or --weights FOLDER with its config.json, preprocessor_config.json and
 pytorch_model.bin or model.safetensors.
 """
 

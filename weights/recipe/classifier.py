@@ -1,9 +1,10 @@
 """Train the classifier of the 40 labels from the distilled weights.
 
 It learns from the labels that are possible for each photo, and from what the teacher, with a last layer of our labels,
-says of the fixed crops. All photos pass the same shrinking, compressing and enlarging, so that where one comes from
-doesn't give away what it shows; the pets, sharper than the rest, are now and then shown as they are, and then only
-asked which of the breeds it is.
+says of the fixed crops. Where the teacher sees nothing of these labels, as in a crop of the grass, it learns from the
+teacher alone. All photos pass the same shrinking, compressing and enlarging, so that where one comes from doesn't give
+away what it shows; the pets, sharper than the rest, are now and then shown as they are, and then only asked which of
+the breeds it is.
 
 Small crops for most epochs, then crops as large as the classifier will be used at, since a network answers best at the
 size it was trained at (arXiv 1906.06423). Validation sees what the shipped image processor makes of a photo: by default
@@ -32,6 +33,7 @@ import twin
 SHORT_SIDE, CROP = 288, 256  # the Hugging Face classifier profile
 PHASES = "128:8,160:4,256:4"
 TEACHING = 1.0  # weight of the teacher's answers beside the labels'
+SEEN = 0.05  # of the teacher's probabilities, on the possible labels: with less, the crop doesn't show what they say
 UNASKED = -50.0  # the logit of a label that a photo is not asked about: as good as impossible, and finite
 
 
@@ -77,7 +79,9 @@ def draw_loss(numbers, source, *, run: loop.Run, lessons: distill.Lessons, known
         teacher = teacher.to(logits.device).masked_fill(unasked, UNASKED)
         said = logits.masked_fill(unasked, UNASKED)
         apart = F.kl_div(said.log_softmax(1), teacher.log_softmax(1), reduction="none", log_target=True).sum(1)
-        return (labels.partial_loss(said, possible.to(logits.device)) + TEACHING * apart).mean()
+        possible = possible.to(logits.device)
+        seen = (teacher.softmax(1) * possible).sum(1) > SEEN
+        return (labels.partial_loss(said, possible) * seen + TEACHING * apart).mean()
 
     return (1 - share) * loss_of(possible, teacher) + share * loss_of(possible.flip(0), teacher.flip(0))
 

@@ -54,8 +54,8 @@ class Lessons:
     def __init__(self, album: data.Album, state_folder: Path, last_layer: nn.Linear):
         self.photos, self.indices = album.photos, album.where("train")
         views = teachers.feature_files(state_folder)
-        self.maps = torch.stack([teachers.view_maps(view, len(self.indices)) for view in range(len(views))])
-        self.features = [torch.from_numpy(np.load(file, mmap_mode="c")) for file in views]
+        self.maps = torch.stack([teachers.view_maps(view, len(self.indices)) for view in views])
+        self.features = [torch.from_numpy(np.load(file, mmap_mode="c")) for file in views.values()]
         self.last_layer = last_layer
 
     def draw(self, numbers: torch.Tensor, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -157,7 +157,9 @@ def main() -> None:
     options = parser.parse_args()
     album = data.Album(options.data, options.state)
     train, held_out = album.where("train"), album.where("validation")
-    features = torch.stack([torch.from_numpy(np.load(file)) for file in teachers.feature_files(options.state)])
+    views = teachers.feature_files(options.state)
+    wide = [file for view, file in views.items() if teachers.area_of(view) == teachers.WIDE]  # close, all may be grass
+    features = torch.stack([torch.from_numpy(np.load(file)) for file in wide])
     decided, counts = decide(album, train, features)
     known = possible(album, decided)
     layer = fit(features, known[train])

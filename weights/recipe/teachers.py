@@ -34,6 +34,7 @@ FEATURES = 1280
 DEEPLAB = "deeplabv3_mnv2_pascal_quant.tflite"
 DEEPLAB_SIDE = 513
 VOC_CLASS = {0: 8, 1: 12}  # of a cat, of a dog
+WIDE, CLOSE = (0.25, 1.0), (0.1, 0.4)  # shares of a photo's area that crops keep; in close ones faces fill the crop
 MASK_SIDE = 112  # masks are kept as shares of 255 at half the photos' side
 TENTHS = 10
 
@@ -75,10 +76,15 @@ class PooledFeatures(nn.Module):
         return self.network.extract_features((images * 255 - 127) / 128).mean((2, 3))
 
 
+def area_of(view: int) -> tuple[float, float]:
+    """Every third view is close."""
+    return CLOSE if view % 3 == 2 else WIDE
+
+
 def view_maps(view: int, photos: int) -> torch.Tensor:
     """The crops of one view, for all training photos: the same whenever it's asked, (photos, 2, 3)."""
     source = torch.Generator().manual_seed(1_000 + view)
-    return augment.random_crop_maps(photos, (0.25, 1.0), source, aspect=1.5)
+    return augment.random_crop_maps(photos, area_of(view), source, aspect=1.5)
 
 
 def features(data_folder: Path, state: Path, views: int) -> None:
@@ -103,12 +109,12 @@ def features_file(state: Path, view: int | str) -> Path:
     return state / f"features-{view}.npy"
 
 
-def feature_files(state: Path) -> list[Path]:
-    """The features of every view there is, in their order."""
-    files = sorted(state.glob("features-[0-9]*.npy"), key=lambda file: int(file.stem.split("-")[1]))
+def feature_files(state: Path) -> dict[int, Path]:
+    """The features of every view there is, by view."""
+    files = {int(file.stem.split("-")[1]): file for file in state.glob("features-[0-9]*.npy")}
     if not files:
         raise SystemExit("the teacher hasn't been asked yet: run teachers.py features first")
-    return files
+    return dict(sorted(files.items()))
 
 
 def _start_efficientnet(file: str, data_folder: Path, state: Path) -> None:
