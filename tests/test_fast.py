@@ -65,10 +65,17 @@ def assert_same_answers(scope, config, task, x, **options):
 # -- the same answers --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["exp", "exp2"])
+def exponential(request):
+    """Both, whatever this processor chooses."""
+    yield fast.use_exponential(request.param)
+    fast.use_exponential(None)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("head", ["classifier", "segmenter"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants(variant, head, dtype):
+def test_variants(variant, head, dtype, exponential):
     config = NetworkConfig(**VARIANTS[variant], num_labels=21, output_stride=32 if head == "classifier" else 16)
     scope = Scope(draw(config, head, dtype=dtype))
     with_threads(2)
@@ -146,15 +153,15 @@ def test_every_activation(name):
     assert_same_answers(scope, config, "classifier", draw_pixels((1, 3, 32, 48)))
 
 
-@pytest.mark.parametrize("act", ["silu", "relu"])  # silu's maps are held with a minus: the largest is the least there
+@pytest.mark.parametrize("act", ["silu", "relu"])  # maps may be held with a minus: the largest is the least there
 @pytest.mark.parametrize("labels", [5, 0])
 @pytest.mark.parametrize("pool", ["max", "avgmax"])
-def test_poolings(pool, labels, act):
+def test_poolings(pool, labels, act, exponential):
     scope, config = small(num_labels=labels, hidden_act=act, global_pool=pool)
     assert_same_answers(scope, config, "classifier", draw_pixels((2, 3, 64, 48)))
 
 
-def test_without_expansion_and_without_labels():
+def test_without_expansion_and_without_labels(exponential):
     scope, config = small("backbone", expand_output=False)
     x = draw_pixels((2, 3, 40, 40))
     assert_same_answers(scope, config, "backbone", x, expand_output=False)
@@ -163,7 +170,7 @@ def test_without_expansion_and_without_labels():
         assert_same_answers(scope, config, "classifier", x)
 
 
-def test_the_shipped_models_on_the_example_photo():
+def test_the_shipped_models_on_the_example_photo(exponential):
     for pipeline in (Classifier, Segmenter):
         ours, theirs = (pipeline.from_pretrained(engine=engine)(CHELSEA).logits for engine in ("fast", "reference"))
         assert error(ours, theirs) <= LOGITS["float32"]
@@ -172,7 +179,7 @@ def test_the_shipped_models_on_the_example_photo():
 # -- numbers at the edge -----------------------------------------------------------------------------------------------
 
 
-def test_scores_too_large_to_exponentiate():
+def test_scores_too_large_to_exponentiate(exponential):
     """Queries and keys a hundredfold: exp would overflow without the subtraction of the maximum."""
     scope, config = small()
     names = [f"mobilevit.encoder.layer.{i}.transformer.layer.0.attention.attention." for i in (2, 3, 4)]
@@ -181,7 +188,7 @@ def test_scores_too_large_to_exponentiate():
     assert_same_answers(scope.with_tensors(large), config, "classifier", x)
 
 
-def test_activations_far_out():
+def test_activations_far_out(exponential):
     """SiLU at -1e4, where exp overflows: 0, and nobody is warned."""
     scope, config = small()
     name = "mobilevit.encoder.layer.1.layer.1.expand_1x1.normalization.bias"
@@ -190,7 +197,7 @@ def test_activations_far_out():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_number_shows(value):
+def test_what_is_no_number_shows(value, exponential):
     scope, config = small()
     x = draw_pixels((2, 3, 32, 32))
     x[1, 0, 3, 3] = value
@@ -510,6 +517,22 @@ def test_threads(monkeypatch):
     for wrong in (0, -1, 1.5, True, "2", 10**6):
         with pytest.raises(InputError, match="threads must be a whole number from 1 to 1024"):
             fast.use_threads(wrong)
+
+
+def test_the_exponential_of_this_processor(monkeypatch):
+    """It's NumPy's instructions that decide, and they don't change from one call to the next."""
+    assert fast.use_exponential() == fast.use_exponential()
+    for current, name in (("X86_V4", "exp2"), ("AVX512_SKX", "exp2"), ("X86_V3", "exp"), ("baseline(X86_V2)", "exp")):
+        found = {"exp2": {"ff": {"current": current, "available": "X86_V4 baseline(X86_V2)"}}}
+        monkeypatch.setattr(np.lib.introspect, "opt_func_info", lambda found=found, **names: found)
+        assert fast.use_exponential() == name
+    monkeypatch.setattr(np.lib.introspect, "opt_func_info", lambda **names: {})  # as where nothing is dispatched
+    assert fast.use_exponential() == "exp"
+    for name in ("exp2", "exp"):
+        assert fast.use_exponential(name) == name
+    with pytest.raises(InputError, match="exponentials are computed with exp or exp2, not 'tanh'"):
+        fast.use_exponential("tanh")
+    fast.use_exponential(None)
 
 
 def test_nothing_to_listen_to():

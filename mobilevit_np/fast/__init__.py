@@ -15,12 +15,13 @@ main memory several times that; a call costs about a microsecond before it does 
 1. *Channels last* (NHWC). A 1x1 convolution, most of what the network does, is then a single matrix product of all
    pixels with the weights, and nothing is moved before or after.
 2. *Fold.* Batch norm is a scale and a shift per channel, so it goes into the weights before it; layer norm's go into
-   the weights after it; minus signs and 1/sqrt(d) come along for free (``folding.py``, ``attention.py``).
+   the weights after it; minus signs, 1/sqrt(d) and 1/ln 2 come along for free (``folding.py``, ``attention.py``).
 3. *Strips.* An inverted residual widens its map two- to fourfold and narrows it again. Done strip by strip, from the
    first to the last operation, the wide map never leaves the cache, nor even exists as a whole (``convolutions.py``).
-4. *Fewer passes.* SiLU in three, not eight (``activations.py``); softmax in one, the exponential: no maximum if a bound
-   shows that none is needed, no division of 256 probabilities when dividing the 16 gathered numbers does the same, sums
-   as a product with ones (``attention.py``); a depthwise convolution in one call of ``einsum``.
+4. *Fewer passes.* SiLU in three, not eight, with the exponential that the processor has (``activations.py``); softmax
+   in one, the exponential: no maximum if a bound shows that none is needed, no division of 256 probabilities when
+   dividing the 16 gathered numbers does the same, sums as a product with ones (``attention.py``); a depthwise
+   convolution in one call of ``einsum``.
 5. *Decide once.* For each input size a plan is made and kept, with all its views and scratch arrays. A call allocates
    little more than its answer (``plan.py``).
 6. *Threads.* NumPy releases Python's lock while it computes. Two threads share a photo's strips, or positions in the
@@ -28,10 +29,13 @@ main memory several times that; a call costs about a microsecond before it does 
 
 What was tried, and what it gave
 --------------------------------
-Measured on two cores with AVX2 (no AVX-512), NumPy 2.4 with OpenBLAS 0.3, float32; a ratio above 1 is a gain.
+Measured on two cores with AVX2 (no AVX-512) unless it says otherwise, NumPy 2.4 with OpenBLAS 0.3, float32; a ratio
+above 1 is a gain.
 
 =====================================================================  =========================================
 SiLU as u / (1 + exp(u)) of u = -x, against h*tanh(h) + h               1.8 (exp 1.7 ns a number, tanh 3.4)
+exp2 for exp, with AVX-512, in SiLU and softmax (0.21 ns, 0.43)        1.09 (xx_small), 1.05 (small)
+the tanh form of SiLU with AVX-512 (0.36 ns a number)                  1.02
 depthwise: one einsum over nine shifted views, against 17 passes        1.3 to 1.7; and one call, so the lock is
                                                                         taken once instead of 17 times
 stride 2: even and odd columns apart when they're written               taps become contiguous rows; without it,
@@ -56,14 +60,15 @@ Winograd F(2,3) along the rows of the depthwise convolution             not done
                                                                         nine are cheaper
 =====================================================================  =========================================
 
-What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number here, three to four times what a
-compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; two threads
-wait for Python's lock between calls. ``python -m tests.bench`` measures all this again.
+What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number without AVX-512, three to four times
+what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; two
+threads wait for Python's lock between calls. ``python -m tests.bench`` measures all this again.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
 
+from .activations import use_exponential
 from .crew import cores, threads, use_threads
 from .network import compile_network
 
-__all__ = ["compile_network", "cores", "threads", "use_threads"]
+__all__ = ["compile_network", "cores", "threads", "use_exponential", "use_threads"]

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..config import NetworkConfig
 from ..scope import Scope
-from .activations import activation
+from .activations import Exponential, activation, exponential
 from .folding import Affine, fold_linear
 from .plan import Function, rows_of
 
@@ -60,7 +60,8 @@ class Attention:
         query, key, value = (fold_linear(inner / name, norm, bias=bias) for name in ("query", "key", "value"))
         out = fold_linear(scope / "output" / "dense")
         self.heads = config.num_attention_heads
-        scale = 1 / math.sqrt(query.weight.shape[1] // self.heads)
+        self.exponential = exponential()
+        scale = self.exponential.per_unit / math.sqrt(query.weight.shape[1] // self.heads)
         dtype = query.weight.dtype
         self.project = np.concatenate([query.weight * dtype.type(scale), key.weight, value.weight], axis=1)  # (D, 3D)
         self.query_bias = query.bias * dtype.type(scale)
@@ -77,7 +78,7 @@ class Attention:
         split = qkv.reshape(sequences, tokens, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)  # -> (3, g, h, N, d)
         gathered = context.reshape(sequences, tokens, self.heads, -1).transpose(0, 2, 1, 3)  # -> (g, h, N, d)
         blocks = [
-            _block(split[0, some], split[1, some], split[2, some], gathered[some], part, scores_)
+            _block(self.exponential, split[0, some], split[1, some], split[2, some], gathered[some], part, scores_)
             for some, part in _blocks(sequences, self.heads, tokens, x.dtype.itemsize)
         ]
         product = rows_of(wide, rows, width)
@@ -115,9 +116,12 @@ def score_size(sequences: int, heads: int, tokens: int, itemsize: int) -> int:
 
 
 def _block(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, gathered: np.ndarray, rows: slice, scores_: np.ndarray
-) -> Function:
+    exponential: Exponential, query: np.ndarray, key: np.ndarray, value: np.ndarray, gathered: np.ndarray,
+    rows: slice, scores_: np.ndarray,
+) -> Function:  # fmt: skip
     """Some queries of some sequences, all heads: (g, h, N, d) -> (g, h, N', d)
+
+    The queries are ready for this exponential.
 
     Twin: ``ops.multi_head_attention``.
     """
@@ -127,12 +131,13 @@ def _block(
     transposed = key.swapaxes(2, 3)
     ones = np.ones((key.shape[2], 1), query.dtype)
     sums = np.empty((*query.shape[:3], 1), query.dtype)
+    exp, safe = exponential.function, SAFE_SCORE * exponential.per_unit
 
     def run() -> None:
         np.matmul(query, transposed, out=scores)
-        if not _safe(query, key):
+        if not _within(safe, query, key):
             np.subtract(scores, scores.max(axis=-1, keepdims=True), out=scores)
-        np.exp(scores, out=scores)
+        exp(scores, out=scores)
         np.matmul(scores, ones, out=sums)
         np.matmul(scores, value, out=gathered)
         np.divide(gathered, sums, out=gathered)
@@ -140,10 +145,10 @@ def _block(
     return run
 
 
-def _safe(query: np.ndarray, key: np.ndarray) -> bool:
-    """Whether the lengths of the longest query and key rule out large scores."""
+def _within(largest: float, query: np.ndarray, key: np.ndarray) -> bool:
+    """Whether the lengths of the longest query and key rule out larger scores."""
     longest = np.einsum("ghnd,ghnd->ghn", query, query).max() * np.einsum("ghnd,ghnd->ghn", key, key).max()
-    return bool(longest <= SAFE_SCORE**2)  # False for NaN
+    return bool(longest <= largest**2)  # False for NaN
 
 
 class FeedForward:
@@ -152,8 +157,8 @@ class FeedForward:
     def __init__(self, layer: Scope, norm: Scope, config: NetworkConfig):
         inner = layer / "intermediate"
         self.act = activation(inner / "intermediate_act_fn", config.hidden_act)
-        self.widen = fold_linear(inner / "dense", norm, out_sign=self.act.sign)
-        self.narrow = fold_linear(layer / "output" / "dense", sign=self.act.sign)
+        self.widen = fold_linear(inner / "dense", norm, scale=self.act.scale)
+        self.narrow = fold_linear(layer / "output" / "dense", factor=self.act.factor)
 
     def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, begun: np.ndarray) -> Function:
         """Add to ``x``, (rows, D), in place; the other arrays are scratch."""

@@ -31,16 +31,16 @@ MIN_TOKENS = 128  # per thread: with fewer, two threads cost each other more tim
 class MobileViTBlock:
     """Twin: ``model.mobilevit_block``."""
 
-    def __init__(self, scope: Scope, config: NetworkConfig, sign: float, depth: int):
+    def __init__(self, scope: Scope, config: NetworkConfig, factor: float, depth: int):
         self.name, self.patch = scope.path, config.patch_size
-        self.local = DenseConvolution(scope / "conv_kxk", config, sign)
-        self.widen = fold_convolution(scope / "conv_1x1", signs=self.local.act.sign, normalize=False).weight
+        self.local = DenseConvolution(scope / "conv_kxk", config, factor)
+        self.widen = fold_convolution(scope / "conv_1x1", factors=self.local.act.factor, normalize=False).weight
         self.transformer = Transformer(scope / "transformer", config, depth)
         self.project_act = activation(scope / "conv_projection" / "activation", config.hidden_act)
-        self.project = fold_projection(scope / "conv_projection", scope / "layernorm", out_sign=self.project_act.sign)
+        self.project = fold_projection(scope / "conv_projection", scope / "layernorm", scale=self.project_act.scale)
         channels = len(self.project.bias)
-        signs = np.repeat([sign, self.project_act.sign], channels)  # the residual's channels come first
-        self.fusion = DenseConvolution(scope / "fusion", config, signs)
+        factors = np.repeat([factor, self.project_act.factor], channels)  # the residual's channels come first
+        self.fusion = DenseConvolution(scope / "fusion", config, factors)
 
     def plan(self, plan: Plan, x: Map) -> Map:
         """(n, H, W, C) -> (n, H, W, C)"""
@@ -145,7 +145,7 @@ class MobileViTBlock:
         row_bytes = width * 2 * channels * self.fusion.kernel**2 * plan.dtype.itemsize
         strips = plan.strips(height, row_bytes)
         plan.add(self.fusion.name, strips, lambda rows: self.fusion.scratch(rows, width, 2 * channels), build)
-        return Map(out, self.fusion.act.sign)
+        return Map(out, self.fusion.act.factor)
 
 
 def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:

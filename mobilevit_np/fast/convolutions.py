@@ -26,7 +26,7 @@ class Stem:
     def __init__(self, scope: Scope, config: NetworkConfig):
         self.name = scope.path
         self.act = activation(scope / "activation", config.hidden_act)
-        weight, self.bias = fold_convolution(scope, out_sign=self.act.sign)
+        weight, self.bias = fold_convolution(scope, scale=self.act.scale)
         self.weight = weight.reshape(3, 3, config.num_channels, -1).transpose(2, 0, 1, 3).reshape(len(weight), -1)
 
     def plan(self, plan: Plan, padded: np.ndarray) -> Map:
@@ -64,7 +64,7 @@ class Stem:
             lambda count: [(taps, count * columns), (count, columns * len(self.bias))],
             build,
         )
-        return Map(out, self.act.sign)
+        return Map(out, self.act.factor)
 
 
 class InvertedResidual:
@@ -74,19 +74,19 @@ class InvertedResidual:
     """
 
     def __init__(
-        self, scope: Scope, config: NetworkConfig, sign: float, in_channels: int, out_channels: int, stride: int,
+        self, scope: Scope, config: NetworkConfig, factor: float, in_channels: int, out_channels: int, stride: int,
         dilation: int,
     ):  # fmt: skip
         self.name = scope.path
         self.stride, self.dilation = stride, dilation
         self.adds_input = stride == 1 and in_channels == out_channels
-        self.out_sign = sign if self.adds_input else 1.0
+        self.out_factor = factor if self.adds_input else 1.0
         first, middle = scope / "expand_1x1", scope / "conv_3x3"
         self.first_act = activation(first / "activation", config.hidden_act)
         self.middle_act = activation(middle / "activation", config.hidden_act)
-        self.expand = fold_convolution(first, signs=sign, out_sign=self.first_act.sign)
-        self.filter = fold_depthwise(middle, sign=self.first_act.sign, out_sign=self.middle_act.sign)
-        self.reduce = fold_convolution(scope / "reduce_1x1", signs=self.middle_act.sign, out_sign=self.out_sign)
+        self.expand = fold_convolution(first, factors=factor, scale=self.first_act.scale)
+        self.filter = fold_depthwise(middle, factor=self.first_act.factor, scale=self.middle_act.scale)
+        self.reduce = fold_convolution(scope / "reduce_1x1", factors=self.middle_act.factor, scale=self.out_factor)
 
     def plan(self, plan: Plan, x: Map) -> Map:
         """(n, H, W, C) -> (n, ceil(H/stride), ceil(W/stride), O)"""
@@ -139,7 +139,7 @@ class InvertedResidual:
 
         row_bytes = stride * width * wide * plan.dtype.itemsize
         plan.add(self.name, plan.strips(rows, row_bytes), shapes, build)
-        return Map(out, self.out_sign)
+        return Map(out, self.out_factor)
 
     def _rows(self, count: int, top: int, height: int) -> tuple[int, int, int, int]:
         """What ``count`` output rows from ``top`` on see of the padded map.
@@ -257,11 +257,11 @@ def padded_copy(sources: list[np.ndarray], strip: Strip, pad: int, padded: np.nd
 class DenseConvolution:
     """Twin: a ``model.conv_layer`` of k x k, ungrouped, stride 1, on one or more maps seen as one."""
 
-    def __init__(self, scope: Scope, config: NetworkConfig, signs: np.ndarray | float):
+    def __init__(self, scope: Scope, config: NetworkConfig, factors: np.ndarray | float):
         self.name = scope.path
         self.kernel = config.conv_kernel_size
         self.act = activation(scope / "activation", config.hidden_act)
-        self.affine = fold_convolution(scope, signs=signs, out_sign=self.act.sign)
+        self.affine = fold_convolution(scope, factors=factors, scale=self.act.scale)
 
     def scratch(self, rows: int, columns: int, channels: int) -> list[tuple[int, ...]]:
         """What a strip needs: the padded rows, the gathered taps, and room for the activation."""

@@ -1,8 +1,8 @@
 """What can be computed once, when weights are loaded.
 
 Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
-before a linear layer, and signs. All is done in float64 and rounded once, to the checkpoint's dtype, but at least
-float32.
+before a linear layer, and the factors that maps hold for the activations' sake. All is done in float64 and rounded
+once, to the checkpoint's dtype, but at least float32.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -28,49 +28,49 @@ class Affine(NamedTuple):
 
 
 def fold_convolution(
-    scope: Scope, *, signs: np.ndarray | float = 1.0, out_sign: float = 1.0, normalize: bool = True, bias: bool = False
+    scope: Scope, *, factors: np.ndarray | float = 1.0, scale: float = 1.0, normalize: bool = True, bias: bool = False
 ) -> Affine:
     """A conv_layer's convolution and batch norm as one matrix, its rows ordered by row, column and channel of the taps.
 
-    ``signs`` are those of the input's channels (a map may hold minus its values), ``out_sign`` that of the output.
+    ``factors`` are those that the input's channels hold (minus their values, for one), ``scale`` that of the output.
 
     (O, C, k, k) -> (k*k*C, O), (O)
     """
     weight, shift = _convolution(scope, normalize=normalize, bias=bias)
-    weight = weight * np.broadcast_to(signs, weight.shape[1:2])[:, None, None]
+    weight = weight / np.broadcast_to(factors, weight.shape[1:2])[:, None, None]
     matrix = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))  # (O, C, k, k) -> (k*k*C, O)
-    return _rounded(matrix * out_sign, shift * out_sign, scope / "convolution")
+    return _rounded(matrix * scale, shift * scale, scope / "convolution")
 
 
-def fold_depthwise(scope: Scope, *, sign: float, out_sign: float) -> Affine:
+def fold_depthwise(scope: Scope, *, factor: float, scale: float) -> Affine:
     """A depthwise conv_layer: one weight per tap and channel.
 
     (C, 1, 3, 3) -> (3, 3, C), (C)
     """
     weight, shift = _convolution(scope)
     taps = weight[:, 0].transpose(1, 2, 0)  # (C, 1, 3, 3) -> (3, 3, C)
-    return _rounded(taps * (sign * out_sign), shift * out_sign, scope / "convolution")
+    return _rounded(taps * (scale / factor), shift * scale, scope / "convolution")
 
 
 def fold_linear(
-    scope: Scope, norm: Scope | None = None, *, sign: float = 1.0, out_sign: float = 1.0, bias: bool = True
+    scope: Scope, norm: Scope | None = None, *, factor: float = 1.0, scale: float = 1.0, bias: bool = True
 ) -> Affine:
     """A linear layer, together with the scale and shift of the layer norm before it, if any.
 
     (O, D) -> (D, O), (O)
     """
-    weight = scope["weight"].astype(np.float64) * sign
+    weight = scope["weight"].astype(np.float64) / factor
     shift = scope["bias"].astype(np.float64) if bias else np.zeros(len(weight))
-    return _after_norm(weight * out_sign, shift * out_sign, norm, scope)
+    return _after_norm(weight * scale, shift * scale, norm, scope)
 
 
-def fold_projection(scope: Scope, norm: Scope, *, out_sign: float) -> Affine:
+def fold_projection(scope: Scope, norm: Scope, *, scale: float) -> Affine:
     """``conv_projection``, a 1x1 convolution, together with the block's last layer norm: on tokens it's a linear layer.
 
     (C, D, 1, 1) -> (D, C), (C)
     """
     weight, shift = _convolution(scope)
-    return _after_norm(weight[:, :, 0, 0] * out_sign, shift * out_sign, norm, scope / "convolution")
+    return _after_norm(weight[:, :, 0, 0] * scale, shift * scale, norm, scope / "convolution")
 
 
 def _after_norm(weight: np.ndarray, shift: np.ndarray, norm: Scope | None, layer: Scope) -> Affine:

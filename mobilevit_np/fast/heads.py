@@ -18,25 +18,25 @@ from .plan import Function, Map, Plan, Strip, rows_of
 class Expansion:
     """Twin: ``conv_1x1_exp``, a ``model.conv_layer`` of 1x1, which widens the last map for the classifier."""
 
-    def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
+    def __init__(self, scope: Scope, config: NetworkConfig, factor: float):
         self.name = scope.path
         self.act = activation(scope / "activation", config.hidden_act)
-        self.affine = fold_convolution(scope, signs=sign, out_sign=self.act.sign)
+        self.affine = fold_convolution(scope, factors=factor, scale=self.act.scale)
 
     def plan(self, plan: Plan, x: Map) -> Map:
         """(n, H, W, C) -> (n, H, W, E)"""
         out = plan.empty(*x.array.shape[:3], len(self.affine.bias))
         plan_pointwise(plan, self.name, x.array, out, self.affine, self.act)
-        return Map(out, self.act.sign)
+        return Map(out, self.act.factor)
 
 
 class Pooling:
     """Twin: ``ops.global_pool``, and the classifier's linear layer if there is one."""
 
-    def __init__(self, linear: Scope | None, sign: float, kind: str):
-        self.sign = sign
+    def __init__(self, linear: Scope | None, factor: float, kind: str):
+        self.factor = factor
         self.kind = kind
-        self.linear = None if linear is None else fold_linear(linear, sign=sign)
+        self.linear = None if linear is None else fold_linear(linear, factor=factor)
 
     def plan(self, plan: Plan, x: Map) -> np.ndarray:
         """(n, H, W, E) -> (n, K), or (n, E) without a linear layer"""
@@ -52,8 +52,8 @@ class Pooling:
                 if self.linear is not None:
                     np.matmul(pooled, self.linear.weight, out=out)
                     np.add(out, self.linear.bias, out=out)
-                elif self.sign < 0:
-                    np.negative(pooled, out=pooled)
+                elif self.factor != 1:
+                    np.divide(pooled, self.factor, out=pooled)
 
             return run
 
@@ -61,10 +61,10 @@ class Pooling:
         return out
 
     def _pool(self, plan: Plan, pixels: np.ndarray, pooled: np.ndarray) -> Function:
-        """(n, P, E) -> (n, E), both with the map's sign: if that's negative, the largest value is the least here."""
+        """(n, P, E) -> (n, E), both with the map's factor: if that's negative, the largest value is the least here."""
         n, places, features = pixels.shape
         average = np.full((1, places), 1 / places, plan.dtype)
-        largest = np.maximum if self.sign > 0 else np.minimum
+        largest = np.maximum if self.factor > 0 else np.minimum
         peaks = plan.empty(n, features) if self.kind == "avgmax" else pooled
 
         def run() -> None:
@@ -86,13 +86,13 @@ class DeepLabV3:
     atrous convolution's taps that miss the map for all of a strip are left out of the matrix product.
     """
 
-    def __init__(self, scope: Scope, config: NetworkConfig, sign: float):
+    def __init__(self, scope: Scope, config: NetworkConfig, factor: float):
         self.name = scope.path
         convs = scope / "aspp" / "convs"
-        self.point = fold_convolution(convs / 0, signs=sign)
+        self.point = fold_convolution(convs / 0, factors=factor)
         self.rates = list(config.atrous_rates)
-        self.atrous = [fold_convolution(convs / (1 + i), signs=sign) for i in range(len(self.rates))]
-        self.pooled = fold_convolution(convs / (1 + len(self.rates)) / "conv_1x1", signs=sign)
+        self.atrous = [fold_convolution(convs / (1 + i), factors=factor) for i in range(len(self.rates))]
+        self.pooled = fold_convolution(convs / (1 + len(self.rates)) / "conv_1x1", factors=factor)
         weight, bias = fold_convolution(scope / "aspp" / "project")
         views = (1 + len(self.rates)) * len(self.point.bias)
         self.project = Affine(np.ascontiguousarray(weight[:views]), bias)

@@ -36,7 +36,7 @@ class Backbone:
         self.config = config
         self.stem = Stem(scope / "conv_stem", config)
         self.stages: list[list[InvertedResidual | MobileViTBlock]] = []
-        self._sign, self._channels = self.stem.act.sign, config.neck_hidden_sizes[0]
+        self._factor, self._channels = self.stem.act.factor, config.neck_hidden_sizes[0]
         layers, widths = scope / "encoder" / "layer", config.neck_hidden_sizes
         for stage, (stride, depth) in enumerate(((1, 1), (2, STAGE_2_DEPTH))):
             names = [layers / stage / "layer" / i for i in range(depth)]
@@ -46,15 +46,15 @@ class Backbone:
         for i, (depth, (stride, dilation)) in enumerate(zip(TRANSFORMER_DEPTHS, config.downsampling, strict=True)):
             name = layers / (2 + i)
             down = self._residual(name / "downsampling_layer", widths[3 + i], stride, dilation)
-            block = MobileViTBlock(name, config, self._sign, depth)
-            self._sign = block.fusion.act.sign
+            block = MobileViTBlock(name, config, self._factor, depth)
+            self._factor = block.fusion.act.factor
             self.stages.append([down, block])
-        self.expansion = Expansion(scope / "conv_1x1_exp", config, self._sign) if expand_output else None
-        self.sign = self.expansion.act.sign if self.expansion else self._sign
+        self.expansion = Expansion(scope / "conv_1x1_exp", config, self._factor) if expand_output else None
+        self.factor = self.expansion.act.factor if self.expansion else self._factor
 
     def _residual(self, scope: Scope, channels: int, stride: int, dilation: int = 1) -> InvertedResidual:
-        layer = InvertedResidual(scope, self.config, self._sign, self._channels, channels, stride, dilation)
-        self._sign, self._channels = layer.out_sign, channels
+        layer = InvertedResidual(scope, self.config, self._factor, self._channels, channels, stride, dilation)
+        self._factor, self._channels = layer.out_factor, channels
         return layer
 
     def plan(self, plan: Plan, padded: np.ndarray) -> tuple[Map, list[Map]]:
@@ -80,10 +80,10 @@ class SizedPlan:
         self.plan.finish()
 
     def answer(self, output: np.ndarray, states: list[np.ndarray]) -> None:
-        """Copy the answer, and the maps if asked for, channels first and with their true sign."""
+        """Copy the answer, and the maps if asked for, channels first and without their factor."""
         for out, each in zip([output, *states], [self.output, *self.states], strict=False):
             moved = np.moveaxis(each.array, -1, 1)
-            np.multiply(moved, each.sign, out=out)
+            np.divide(moved, each.factor, out=out)
 
     def shapes(self, images: int) -> list[tuple[int, ...]]:
         """The shapes of the answer and the maps, of a whole batch."""
@@ -110,9 +110,9 @@ class FastNetwork:
         self.head: Pooling | DeepLabV3 | None = None
         if task == "classifier":
             linear = scope / "classifier" if config.num_labels > 0 else None
-            self.head = Pooling(linear, self.backbone.sign, config.global_pool)
+            self.head = Pooling(linear, self.backbone.factor, config.global_pool)
         elif task == "segmenter":
-            self.head = DeepLabV3(scope / "segmentation_head", config, self.backbone.sign)
+            self.head = DeepLabV3(scope / "segmentation_head", config, self.backbone.factor)
         self._plans: OrderedDict[tuple[int, ...], list[SizedPlan]] = OrderedDict()  # free ones, by size
 
     def __call__(self, pixel_values: np.ndarray, *, hidden_states: bool = False) -> Any:

@@ -39,10 +39,10 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True)
 class Map:
-    """A feature map, channels last, that holds ``sign`` times its values: array (n, H, W, C)"""
+    """A feature map, channels last, that holds ``factor`` times its values: array (n, H, W, C)"""
 
     array: np.ndarray
-    sign: float = 1.0
+    factor: float = 1.0
 
 
 @dataclass

@@ -92,19 +92,19 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
         'shift = shift + weight @ norm["bias"]': 'shift = shift - weight @ norm["bias"]',
     },
     ("fast/attention.py", "fast"): {
-        "if not _safe(query, key):": "if False:",
+        "if not _within(safe, query, key):": "if False:",
         "range(0, tokens, rows)": "range(0, tokens - 1, rows)",
     },
     ("fast/convolutions.py", "fast"): {
-        "self.out_sign = sign if self.adds_input else 1.0": "self.out_sign = 1.0",
+        "self.out_factor = factor if self.adds_input else 1.0": "self.out_factor = 1.0",
         "above = max(0, -start)": "above = 0",
         "first, last = max(0, strip.top - pad),": "first, last = max(0, strip.top),",
     },
     ("fast/heads.py", "fast"): {
-        "np.maximum if self.sign > 0 else np.minimum": "np.maximum",
+        "np.maximum if self.factor > 0 else np.minimum": "np.maximum",
     },
     ("fast/block.py", "fast"): {
-        "np.repeat([sign, self.project_act.sign], channels)": "np.repeat([self.project_act.sign, sign], channels)",
+        "np.repeat([factor, self.project_act.factor], channels)": "np.repeat([factor, factor], channels)",
     },
     ("golden/layouts.py", "golden_matching"): {
         "elected = votes.get(kind, fits[0])": "elected = fits[0]",
