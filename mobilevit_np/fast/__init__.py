@@ -34,7 +34,7 @@ above 1 is a gain.
 
 =====================================================================  =========================================
 SiLU as u / (1 + exp(u)) of u = -x, against h*tanh(h) + h               1.8 (exp 1.7 ns a number, tanh 3.4)
-exp2 for exp, with AVX-512, in SiLU and softmax (0.21 ns, 0.43)        1.09 (xx_small), 1.05 (small)
+exp2 for exp, with AVX-512, in SiLU and softmax (0.21 ns, 0.43)        1.05 (small), 1.09 (xx_small, one thread)
 the tanh form of SiLU with AVX-512 (0.36 ns a number)                  1.02
 depthwise: one einsum over nine shifted views, against 17 passes        1.3 to 1.7; and one call, so the lock is
                                                                         taken once instead of 17 times
