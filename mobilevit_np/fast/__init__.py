@@ -6,6 +6,10 @@ with this engine.
 ``network.py`` is a network, ``plan.py`` what it becomes for one input size; ``convolutions.py``, ``block.py``,
 ``attention.py`` and ``heads.py`` are the layers, ``folding.py`` their weights, ``crew.py`` the threads.
 
+Two settings hold for the whole process. ``use_threads(2)`` sets the number of threads, and ``threads()`` tells it.
+``use_exponential("exp")`` or ``("exp2")`` sets what networks loaded from now on compute exponentials with, and
+``exponential().name`` tells it; it's the processor's faster one until it's set, and again after ``use_exponential()``.
+
 Where the time of a NumPy program goes
 --------------------------------------
 A matrix product runs near the processor's limit. Everything else (a sum, an activation) goes through memory once for
@@ -67,8 +71,8 @@ threads wait for Python's lock between calls. ``python -m tests.bench`` measures
 Explained in tutorials/12-making-numpy-fast.md.
 """
 
-from .activations import use_exponential
+from .activations import exponential, use_exponential
 from .crew import cores, threads, use_threads
 from .network import compile_network
 
-__all__ = ["compile_network", "cores", "threads", "use_exponential", "use_threads"]
+__all__ = ["compile_network", "cores", "exponential", "threads", "use_exponential", "use_threads"]

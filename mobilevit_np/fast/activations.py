@@ -33,13 +33,15 @@ _setting: dict[str, str] = {}  # what use_exponential has set: "name"
 
 
 class Exponential(NamedTuple):
-    """exp(x) is ``function(per_unit * x)``."""
+    """exp(x) is ``function(per_unit * x)``; ``name`` is what ``use_exponential`` calls it."""
 
+    name: str
     function: Callable[..., Any]
     per_unit: float
 
 
-EXPONENTIALS = {"exp": Exponential(np.exp, 1.0), "exp2": Exponential(np.exp2, 1 / math.log(2))}
+_BOTH = (Exponential("exp", np.exp, 1.0), Exponential("exp2", np.exp2, 1 / math.log(2)))
+EXPONENTIALS = {each.name: each for each in _BOTH}
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,15 @@ def exponential() -> Exponential:
 def use_exponential(name: str | None = None) -> str:
     """Compute exponentials with "exp" or "exp2" (None: by the processor) in networks loaded from now on.
 
-    Returns which. Raises InputError for any other name.
+    Returns the name. To ask without setting, there is ``exponential``. Raises InputError for anything else.
     """
     if name is None:
         _setting.clear()
-    elif name in EXPONENTIALS:
+    elif isinstance(name, str) and name in EXPONENTIALS:
         _setting["name"] = name
     else:
         raise InputError(f"exponentials are computed with {' or '.join(EXPONENTIALS)}, not {name!r:.40}")
-    return exponential().function.__name__
+    return exponential().name
 
 
 def _is_wide(name: str) -> bool:
@@ -105,7 +107,7 @@ def _is_wide(name: str) -> bool:
 
 
 def _silu() -> Activation:
-    function, per_unit = exponential()
+    _, function, per_unit = exponential()
 
     def one_plus_exponential(u: np.ndarray, begun: np.ndarray) -> None:
         function(u, out=begun)  # if it overflows, u / inf is the right answer: 0
