@@ -25,7 +25,8 @@ from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError
 from mobilevit_np.preprocess import PROFILES
 
-NETWORK = NetworkConfig(**VARIANTS["xx_small"], num_labels=5)
+NARROW = {**VARIANTS["xx_small"], "hidden_sizes": [8, 8, 8], "neck_hidden_sizes": [8, 8, 8, 8, 8, 8, 16]}
+NETWORK = NetworkConfig(**NARROW, num_labels=5)
 TENSORS = init_parameters(NETWORK, "classifier")  # what takes BGR
 PREPARED = {"input_size": [3, 64, 64], "crop_pct": 0.9, "interpolation": "bicubic", "mean": [0, 0, 0], "std": [1, 1, 1]}
 ARCHITECTURE = {"architecture": "mobilevit_xxs", "num_classes": 5}
@@ -92,6 +93,14 @@ def placed(tmp_path, monkeypatch, kind, *form):
     weights = "pytorch_model.bin" if kind == "bin" else "model.safetensors"
     folder = written(tmp_path / "model", *form, weights=weights)
     return folder if kind == "folder" else folder / weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    """What ``mobilevit_xxs`` names is as narrow as the network drawn here: of the order, widths say nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "xx_small", NARROW)
+        yield
 
 
 @pytest.fixture(scope="module")
