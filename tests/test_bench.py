@@ -67,8 +67,10 @@ class Made:
 
     version, peak_bytes = "made up 1.0", 5_000_000
 
-    def __init__(self, name, log, seconds=0.01, most_rounds=None, spoil=lambda answer, draw: answer):
-        self.name, self.most_rounds = name, most_rounds
+    def __init__(
+        self, name, log, seconds=0.01, most_rounds=None, spoil=lambda answer, draw: answer, compile_seconds=None
+    ):
+        self.name, self.most_rounds, self.compile_seconds = name, most_rounds, compile_seconds
         self._log, self._seconds, self._spoil = log, seconds, spoil
 
     def run(self, draws):
@@ -270,9 +272,9 @@ def test_peak_memory_is_the_process_its_own():
 def test_peers_that_are_installed_are_chosen(monkeypatch):
     monkeypatch.setattr(contenders, "installed", lambda name: name != "onnxruntime")
     chosen, missing = contenders.choose_peers(None)
-    assert chosen == ["torch", "torch-channels-last"]
+    assert chosen == ["torch", "torch-channels-last", "openvino"]
     assert missing == {"onnxruntime": "pip install onnxruntime onnx torch transformers"}
-    assert contenders.choose_peers(["all"])[0] == ["torch", "torch-channels-last", "onnx-reference"]
+    assert contenders.choose_peers(["all"])[0] == [name for name in PEERS if name != "onnxruntime"]
     assert contenders.choose_peers(["none"]) == ([], {})
     assert contenders.choose_peers(["onnx-reference", "torch", "torch"]) == (["onnx-reference", "torch"], {})
     with pytest.raises(MissingExtraError, match="pip install onnxruntime onnx"):
@@ -284,7 +286,24 @@ def test_peers_that_are_installed_are_chosen(monkeypatch):
 
 def test_installed_asks_for_every_package(monkeypatch):
     monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: None if name == "onnx" else name)
-    assert [name for name in PEERS if contenders.installed(name)] == ["torch", "torch-channels-last"]
+    monkeypatch.setattr(contenders, "_can_compile", lambda: True)
+    assert [name for name in PEERS if contenders.installed(name)] == ["torch", "torch-channels-last", "torch-compile"]
+
+
+def test_what_compiles_needs_a_compiler_and_headers(monkeypatch, tmp_path):
+    """Else it's left out with one line, as where a package is missing."""
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(contenders.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setenv("CXX", "a-compiler")
+    for compiler, headers, there in ((None, tmp_path, False), ("/bin/x", "nowhere", False), ("/bin/x", tmp_path, True)):
+        monkeypatch.setattr(contenders.shutil, "which", {"a-compiler": compiler}.get)
+        monkeypatch.setattr(contenders.sysconfig, "get_path", lambda _, headers=headers: str(headers))
+        assert contenders.installed("torch-compile") is there
+        assert contenders.installed("torch")
+    monkeypatch.setattr(contenders.shutil, "which", lambda name: None)
+    assert contenders.choose_peers(["all"])[1] == {
+        "torch-compile": "pip install torch transformers, and a C++ compiler with Python's headers"
+    }
 
 
 def test_threads_by_the_environment():
@@ -293,6 +312,7 @@ def test_threads_by_the_environment():
         environment = contenders.environment(name, 8)
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             assert environment[variable] == ("1" if name == "fast" else "8")
+    assert contenders.environment("torch-compile", 8)["TORCHINDUCTOR_COMPILE_THREADS"] == "8"
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -303,7 +323,7 @@ def made_up_report():
     names = ("fast", "torch", "slow")
     times = {"fast": (0.020, 0.010, 0.030), "torch": (0.030, 0.015, 0.090), "slow": (2.0,)}
     results = {name: Result(dict(enumerate(times[name])), 2e-7) for name in names}
-    made = [Made(name, log) for name in names]
+    made = [Made(name, log, compile_seconds=95.4 if name == "torch" else None) for name in names]
     cells = [
         {"variant": "small", "task": task, "batch": 4, "size": 256, "contenders": tables.records(made, results, 4)}
         for task in ("classifier", "segmenter")
@@ -317,6 +337,7 @@ def test_records():
     assert fast["minimum_ms"] == pytest.approx(10.0)
     assert fast["images_per_second"] == pytest.approx(200.0)
     assert fast["peak_mb"] == 5.0
+    assert (fast["compile_seconds"], torch["compile_seconds"]) == (None, 95.4)
     assert fast["milliseconds"] == pytest.approx([20.0, 10.0, 30.0])
     assert torch["ratio_to"] == pytest.approx({"fast": 1.5, "slow": 0.015})
     assert slow["ratio_to"]["fast"] == pytest.approx(100.0)
@@ -336,7 +357,8 @@ def test_tables_are_markdown():
     assert [cell.strip() for cell in rows[2].split("|")[1:-1]] == [
         "small", "4 x 256x256", "20.0 (10.0)", "30.0 (15.0) 1.50x", "2000 (2000) 100.00x"
     ]  # fmt: skip
-    assert "| 200/s, 5 MB" in rows[6]
+    assert "| 200/s, 5 MB |" in rows[6]
+    assert "| 133/s, 5 MB, compiled in 95.4 s |" in rows[6]
     assert rows[7].startswith("| small segmenter |")
     assert "largest error, 1e-05 being allowed: fast 2e-07, torch 2e-07" in lines[-1]
 
@@ -492,7 +514,7 @@ def test_the_race_loads_no_peer_itself():
     )
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "tests.bench.whole_command" in loaded
-    assert not loaded & {"torch", "transformers", "onnx", "onnxruntime"}
+    assert not loaded & {"torch", "transformers", "onnx", "onnxruntime", "openvino"}
 
 
 def test_as_a_module():

@@ -25,7 +25,8 @@ from .race import Rules, WrongAnswerError
 
 DESCRIPTION = """\
 Race the engines against each other and against whatever peers are installed: PyTorch (transformers' own model, eager,
-also with channels_last) and ONNX Runtime, all on the same number of threads, with the same drawn weights.
+also with channels_last, and compiled), ONNX Runtime and OpenVINO, all in float32, on the same number of threads, with
+the same drawn weights.
 
 Each contender runs in a process of its own and is asked in turn, in shuffled order, with a new input every call. Every
 answer is checked against the reference; a wrong one ends the race with exit code 1 and the contender's name. Times are
@@ -43,13 +44,14 @@ examples:
   python -m tests.bench --engines fast reference --peers none
   python -m tests.bench --variants small --batch 1 --threads 1 --seconds 30
   python -m tests.bench --task segmenter --variants small --batch 1
-  python -m tests.bench --variants xx_small --batch 1 --peers onnx-reference --rounds 3
+  python -m tests.bench --variants xx_small --batch 1 --peers torch torch-compile --rounds 20
   python -m tests.bench --json > bench.json
   python -m tests.bench --whole-command cat.jpg
   python -m tests.bench --folder photos/
 
-peers: torch, torch-channels-last, onnxruntime, and on request onnx-reference, which takes seconds a call;
-to have them all: pip install torch transformers onnx onnxruntime
+peers: torch, torch-channels-last, onnxruntime, openvino, and on request torch-compile, which compiles for minutes
+before each line of the table, and onnx-reference, which takes seconds a call;
+to have them all: a C++ compiler, and pip install torch transformers onnx onnxruntime openvino
 
 exit codes: 0 done, 1 a contender gave a wrong answer, 2 nothing could be done
 """
@@ -100,7 +102,7 @@ def _add_contenders(parser: argparse.ArgumentParser) -> None:
         "--peers",
         nargs="+",
         metavar="P",
-        help="whom to race against: names, or the single word none or all (default: what's installed and not slow)",
+        help="whom to race against: names, or the single word none or all (default: all but those on request)",
     )
 
 

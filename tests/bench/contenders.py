@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +21,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -42,13 +49,14 @@ class Runner:
     """A contender, loaded. Only ``call`` is timed.
 
     ``draw(number)`` gives an input in the contender's own kind of array, ``answer`` makes of what ``call`` returns
-    NumPy's.
+    NumPy's. ``compile_seconds``: what it took to compile, where that's done before anything is timed.
     """
 
     draw: Callable[[int], Any]
     call: Callable[[Any], Any]
     answer: Callable[[Any], np.ndarray]
     version: str
+    compile_seconds: float | None = None
 
 
 def use_threads(engine: str, threads: int) -> None:
@@ -65,11 +73,15 @@ def _load_engine(name: str, cell: Cell, threads: int, _: str | None) -> Runner:
     return Runner(cell.pixel_values, network, np.asarray, VERSION)
 
 
-def _load_torch(cell: Cell, threads: int, _: str | None, *, channels_last: bool = False) -> Runner:
+def _load_torch(
+    cell: Cell, threads: int, _: str | None, *, channels_last: bool = False, compiled: bool = False
+) -> Runner:
     torch = import_module("torch")
     torch.set_num_threads(threads)
     layout = {"memory_format": torch.channels_last} if channels_last else {}
     model = _transformers_model(cell).to(**layout)
+    if compiled:  # weights are constants, so that batch norm is folded and matrices are laid out for the processor
+        model = torch.compile(model, dynamic=False, options={"freezing": True})
 
     def draw(number: int) -> Any:
         return torch.from_numpy(cell.pixel_values(number)).to(**layout)
@@ -79,7 +91,20 @@ def _load_torch(cell: Cell, threads: int, _: str | None, *, channels_last: bool 
             return model(pixel_values).logits
 
     version = f"torch {torch.__version__}, transformers {import_transformers().__version__}"
-    return Runner(draw, call, lambda logits: logits.numpy(), version)
+    seconds = _first_call(lambda: call(draw(0))) if compiled else None
+    return Runner(draw, call, lambda logits: logits.numpy(), version, seconds)
+
+
+def _first_call(call: Callable[[], object]) -> float:
+    """The seconds of a call that compiles, from nothing: what was compiled before isn't found, and nothing is kept.
+
+    Only the header that PyTorch compiles once, for all programs, stays in its own cache.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="mobilevit-np-", ignore_cleanup_errors=True)
+    with folder as cache, mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=cache):
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
 
 
 def _load_onnxruntime(cell: Cell, threads: int, model: str | None) -> Runner:
@@ -89,6 +114,23 @@ def _load_onnxruntime(cell: Cell, threads: int, model: str | None) -> Runner:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return _onnx_runner(cell, session, f"onnxruntime {runtime.__version__}")
+
+
+def _load_openvino(cell: Cell, threads: int, model: str | None) -> Runner:
+    openvino = import_module("openvino")
+    hints = {
+        "INFERENCE_PRECISION_HINT": "f32",  # where a processor has bfloat16, that's the default
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_HYPER_THREADING": True,  # else it may take fewer threads than it's told to
+    }
+    request = openvino.Core().compile_model(model, "CPU", hints).create_infer_request()
+
+    def call(given: np.ndarray) -> Any:
+        return request.infer({INPUT: given}, share_inputs=True)[OUTPUT]  # a copy, which the next call leaves alone
+
+    return Runner(cell.pixel_values, call, np.asarray, f"openvino {openvino.__version__.partition('-')[0]}")
 
 
 def _load_onnx_reference(cell: Cell, _: int, model: str | None) -> Runner:
@@ -102,17 +144,17 @@ def _onnx_runner(cell: Cell, session: Any, version: str) -> Runner:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a contender is loaded: from its cell, on so many threads, from the cell's ONNX file if it ``reads_onnx``."""
+    """How a contender is loaded: from its cell, on so many threads, from the cell's ONNX file if it ``reads_onnx``.
+
+    ``on_request``: it takes patience, so it runs only if it's named. ``most_rounds``: it takes part in no more.
+    """
 
     load: Callable[[Cell, int, str | None], Runner]
     packages: tuple[str, ...] = ()  # what a peer needs; our engines need nothing
     reads_onnx: bool = False
-    slow: bool = False  # a peer that runs on request only, and in few rounds
-
-    @property
-    def most_rounds(self) -> int | None:
-        """How many rounds it takes part in; None for all."""
-        return 3 if self.slow else None
+    compiles: bool = False  # with a C++ compiler
+    on_request: bool = False
+    most_rounds: int | None = None
 
 
 _TORCH = ("torch", "transformers")
@@ -120,8 +162,10 @@ CONTENDERS = {
     **{name: Entry(partial(_load_engine, name)) for name in ENGINES},
     "torch": Entry(_load_torch, _TORCH),
     "torch-channels-last": Entry(partial(_load_torch, channels_last=True), _TORCH),
+    "torch-compile": Entry(partial(_load_torch, compiled=True), _TORCH, compiles=True, on_request=True),
     "onnxruntime": Entry(_load_onnxruntime, ("onnxruntime", "onnx", *_TORCH), reads_onnx=True),
-    "onnx-reference": Entry(_load_onnx_reference, ("onnx", *_TORCH), reads_onnx=True, slow=True),
+    "openvino": Entry(_load_openvino, ("openvino", "onnx", *_TORCH), reads_onnx=True),
+    "onnx-reference": Entry(_load_onnx_reference, ("onnx", *_TORCH), reads_onnx=True, on_request=True, most_rounds=3),
 }
 PEERS = tuple(name for name in CONTENDERS if name not in ENGINES)
 
@@ -135,6 +179,7 @@ def environment(name: str, threads: int) -> dict[str, str]:
     number = "1" if name == FAST else str(threads)
     return {
         **dict.fromkeys(matrix_library.VARIABLES, number),
+        "TORCHINDUCTOR_COMPILE_THREADS": number,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }
@@ -150,18 +195,27 @@ def choose_peers(wanted: Sequence[str] | None) -> tuple[list[str], dict[str, str
         return [], {}
     if wanted and wanted != ["all"]:
         return _named(wanted), {}
-    names = [name for name in PEERS if wanted or not CONTENDERS[name].slow]
+    names = [name for name in PEERS if wanted or not CONTENDERS[name].on_request]
     missing = {name: _how_to_install(name) for name in names if not installed(name)}
     return [name for name in names if name not in missing], missing
 
 
 def installed(name: str) -> bool:
     """Whether all that a peer needs is there; nothing of it is imported."""
-    return all(importlib.util.find_spec(package) for package in CONTENDERS[name].packages)
+    entry = CONTENDERS[name]
+    return all(map(importlib.util.find_spec, entry.packages)) and (not entry.compiles or _can_compile())
+
+
+def _can_compile() -> bool:
+    """Whether there is what PyTorch's compiled code is made with: a C++ compiler, and Python's headers."""
+    compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return bool(shutil.which(compiler)) and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 def _how_to_install(name: str) -> str:
-    return f"pip install {' '.join(CONTENDERS[name].packages)}"
+    entry = CONTENDERS[name]
+    more = ", and a C++ compiler with Python's headers" if entry.compiles else ""
+    return f"pip install {' '.join(entry.packages)}{more}"
 
 
 def _named(wanted: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ class Process:
         most_rounds: int | None = None,
     ):
         self.name, self.most_rounds = name, most_rounds
-        self.version = ""
+        self.version, self.compile_seconds = "", None
         self.peak_bytes: int | None = None
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_work, args=(load, theirs))
@@ -69,7 +69,7 @@ class Process:
 
     def ready(self) -> None:
         """Wait until it's loaded. Raises ContenderError where it can't be."""
-        self.version = self._hear()
+        self.version, self.compile_seconds = self._hear()
 
     def run(self, draws: Sequence[int]) -> Turn:
         """Calls with these inputs, the last one timed. Raises ContenderError where they fail."""
@@ -108,7 +108,7 @@ def _work(load: Callable[[], Runner | None], pipe: Connection) -> None:
         os.dup2(nowhere.fileno(), 2)
     try:
         runner = load()
-        pipe.send(runner.version if runner else "")
+        pipe.send((runner.version, runner.compile_seconds) if runner else ("", None))
         if runner:
             serve(runner, _requests(pipe), pipe.send)
     except Exception as error:

@@ -43,6 +43,10 @@ class Contender(Protocol):
         """What it's made of, for the settings."""
 
     @property
+    def compile_seconds(self) -> float | None:
+        """How long it compiled before it was asked; None where it didn't."""
+
+    @property
     def peak_bytes(self) -> int | None:
         """The most memory it has held; None where that isn't known."""
 

@@ -28,6 +28,7 @@ def _record(contender: Contender, results: Mapping[str, Result], images: int) ->
         "median_ms": 1e3 * median,
         "minimum_ms": 1e3 * min(seconds),
         "images_per_second": images / median,
+        "compile_seconds": contender.compile_seconds,
         "peak_mb": None if contender.peak_bytes is None else contender.peak_bytes / 1e6,
         "ratio_to": {name: mine.ratio_to(other) for name, other in results.items() if other is not mine},
         "worst_error": mine.worst,
@@ -115,7 +116,9 @@ def _times(record: Mapping[str, Any], first: str) -> str:
 
 
 def _load(record: Mapping[str, Any]) -> str:
-    return f"{_number(record['images_per_second'])}/s, {_memory(record['peak_mb'])}"
+    compiled = record["compile_seconds"]
+    more = "" if compiled is None else f", compiled in {_number(compiled)} s"
+    return f"{_number(record['images_per_second'])}/s, {_memory(record['peak_mb'])}{more}"
 
 
 def _memory(megabytes: float | None) -> str:

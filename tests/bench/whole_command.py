@@ -36,6 +36,7 @@ class Command:
 
     most_rounds: int | None = None
     peak_bytes: int | None = None
+    compile_seconds: float | None = None
 
     def __init__(self, name: str, arguments: Sequence[str], classes: int, version: str):
         self.name, self.version = name, version
