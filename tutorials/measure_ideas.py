@@ -12,6 +12,7 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read once, when NumPy is loaded
 
 import argparse
+import math
 import random
 import statistics
 import sys
@@ -29,11 +30,11 @@ STRIP_BYTES = 1 << 20  # of the widest array
 
 
 class Race(NamedTuple):
-    """An idea on its numbers: the plain form, and the quick one, which may give the negative."""
+    """An idea on its numbers: the plain form, and the quick one, whose numbers times ``factor`` are the same."""
 
     plain: Form
     quick: Form
-    sign: float = 1.0
+    factor: float = 1.0
 
 
 def draw(*shape: int) -> np.ndarray:
@@ -100,6 +101,19 @@ def silu_by_tanh(side: int) -> Race:
         return np.add(t, h, out=t)
 
     return Race(plain, silu_by_sign(side).quick, -1.0)
+
+
+def silu_by_exp2(side: int) -> Race:
+    """SiLU with exp of u = -x, and with exp2 of u = -x / ln 2, the same number: three passes either way."""
+    u = -draw(side * side, WIDE) / math.log(2)
+    e, out = np.empty_like(u), np.empty_like(u)
+
+    def quick() -> np.ndarray:
+        np.exp2(u, out=e)
+        np.add(e, 1, out=e)
+        return np.divide(u, e, out=out)
+
+    return Race(silu_by_sign(side).quick, quick, math.log(2))
 
 
 def strips(side: int) -> Race:
@@ -193,6 +207,7 @@ IDEAS = {
     "batch norm in the weights": folding,
     "SiLU by sign, against eight passes": silu_by_sign,
     "SiLU by sign, against tanh": silu_by_tanh,
+    "exp2 for exp in SiLU": silu_by_exp2,
     "strips that fit the cache": strips,
     "depthwise by one einsum": depthwise,
     "attention without maximum, division": attention,
@@ -204,7 +219,7 @@ IDEAS = {
 def check(name: str, race: Race) -> None:
     """Stop where the two forms don't give the same numbers."""
     plain = race.plain().copy()  # the quick form may write where the plain one did
-    quick = race.sign * race.quick()
+    quick = race.factor * race.quick()
     if np.abs(plain - quick).max() > 1e-4 * np.abs(plain).max():
         sys.exit(f"{name}: the two forms give different numbers")
 
