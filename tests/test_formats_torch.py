@@ -498,10 +498,10 @@ def _long(number):
 def test_keys_that_all_have_one_hash_are_refused():
     """Of 50,000 whole numbers with one hash each is compared with all before it: a minute for a file of a megabyte."""
     keys = b"".join(_long(factor * ((1 << 61) - 1)) + b"N" for factor in range(1, 50_000))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match="a number that no file needs"):
         read_pickle(b"\x80\x02}(" + keys + b"u.")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert read_pickle(b"\x80\x02}" + _long(-(1 << 62)) + b"Ns.") == {-(1 << 62): None}
 
 
