@@ -87,7 +87,7 @@ def unfold(theme: Theme) -> Image.Image:
     colors = np.array([ORANGE, SKY, GREEN, PURPLE])
     cells = photo().reshape(3, 32, 8, 32, 8).mean(axis=(2, 4))  # (3, 256, 256) -> (3, 32, 32)
     sequences = unfold_to_patches(cells[None], 2)  # (1, 3, 32, 32) -> (4, 256, 3)
-    card = Card(theme, 434, "Unfold: each position in the 2 x 2 patch, a sequence")
+    card = Card(theme, 434, "Unfold: one sequence for each position in a 2 x 2 patch")
     position_of = (np.arange(256) // 8 % 2)[:, None] * 2 + np.arange(256) // 8 % 2
     tinted = 0.6 * photo() + 0.4 * colors[position_of].transpose(2, 0, 1) / 255
     card.picture(MARGIN, 62, tinted, 256)
