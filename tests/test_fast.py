@@ -24,10 +24,10 @@ from mobilevit_np.checkpoints import init_parameters, parameter_shapes
 from mobilevit_np.config import TASKS, VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
-from mobilevit_np.fast import crew
+from mobilevit_np.fast import activations, attention, crew
 from mobilevit_np.fast import network as module
 from mobilevit_np.fast.plan import Plan
-from mobilevit_np.ops import ACTIVATIONS
+from mobilevit_np.ops import ACTIVATIONS, softmax
 from mobilevit_np.scope import Scope
 
 LOGITS = {"float64": 1e-12, "float32": 2e-6}
@@ -186,6 +186,29 @@ def test_scores_too_large_to_exponentiate(exponential):
     large = {f"{name}{part}.weight": 100 * scope[f"{name}{part}.weight"] for name in names for part in ("query", "key")}
     x = draw_pixels((1, 3, 64, 64))
     assert_same_answers(scope.with_tensors(large), config, "classifier", x)
+
+
+@pytest.mark.parametrize("score", [-1000, -200, -50, 0, 50, 80, 200, 1000])
+def test_a_row_whose_exponentials_all_vanish_or_overflow(score, exponential):
+    """Oracle: softmax in float64, of the same float32 numbers. Other rows keep their bits, whatever one row's are."""
+    random = np.random.default_rng(0)
+    key, value = random.random((2, 1, 2, 5, 4), dtype=np.float32)
+    query = random.random((1, 2, 3, 4), dtype=np.float32)
+    key[..., 0], far = 1, query.copy()
+    far[0, 0, 1, 0] = score
+    found, usual = np.empty((2, 1, 2, 3, 4), np.float32)
+    for each, out in ((far, found), (query, usual)):
+        ready = each * np.float32(activations.exponential().per_unit)
+        attend = attention._block(
+            activations.exponential(), ready, key, value, out, slice(None), np.empty(30, np.float32)
+        )
+        with np.errstate(all="ignore"):  # as the threads do
+            attend()
+    scores = far.astype(np.float64) @ key.swapaxes(2, 3)
+    assert np.abs(found - softmax(scores) @ value).max() <= 1e-6 * max(1, abs(score))
+    other = np.ones((1, 2, 3), bool)
+    other[0, 0, 1] = False
+    np.testing.assert_array_equal(found[other], usual[other])
 
 
 def test_activations_far_out(exponential):

@@ -19,11 +19,12 @@ main memory several times that; a call costs about a microsecond before it does 
 1. *Channels last* (NHWC). A 1x1 convolution, most of what the network does, is then a single matrix product of all
    pixels with the weights, and nothing is moved before or after.
 2. *Fold.* Batch norm is a scale and a shift per channel, so it goes into the weights before it; layer norm's go into
-   the weights after it; minus signs, 1/sqrt(d) and 1/ln 2 come along for free (``folding.py``, ``attention.py``).
+   the weights after it, and its mean into those before; minus signs, 1/sqrt(d) and 1/ln 2 come along for free
+   (``folding.py``, ``attention.py``).
 3. *Strips.* An inverted residual widens its map two- to fourfold and narrows it again. Done strip by strip, from the
    first to the last operation, the wide map never leaves the cache, nor even exists as a whole (``convolutions.py``).
 4. *Fewer passes.* SiLU in three, not eight, with the exponential that the processor has (``activations.py``); softmax
-   in one, the exponential: no maximum if a bound shows that none is needed, no division of 256 probabilities when
+   in one, the exponential: no maximum unless the sums show that one is needed, no division of 256 probabilities when
    dividing the 16 gathered numbers does the same, sums as a product with ones (``attention.py``); a depthwise
    convolution in one call of ``einsum``.
 5. *Decide once.* For each input size a plan is made and kept, with all its views and scratch arrays. A call allocates
@@ -46,7 +47,7 @@ stride 2: even and odd columns apart when they're written               taps bec
                                                                         inner loops of one pixel, twice the time
 row sums as a product with ones, against ``sum``                        3
 division of what is gathered, against that of the probabilities         one pass of two over the scores saved
-skipping the maximum where max|q| max|k| <= 60                          one subtraction and one ``max`` saved
+skipping the maximum where the sums show that none is needed           one subtraction and one ``max`` saved
 strips of 64 KB, 256 KB, 1 MB (widest array; one thread)                1, 1.5, 1.8: small ones drown in calls
 the same with two threads                                               small strips gain nothing at all: the threads
                                                                         keep handing each other the lock

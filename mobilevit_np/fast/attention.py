@@ -2,11 +2,13 @@
 
 What it leaves out of the textbook's formula, and why the result is the same:
 
+- Layer norm subtracts each token's mean, and nothing but layer norms reads the tokens. So the weights that make tokens
+  or add to them are centered when they're loaded, and no token ever has a mean to subtract.
 - Layer norm's scale and shift are folded into the linear layer that follows, 1/sqrt(d) into the queries' weights.
 - The keys' bias adds the same to all scores of a row, which softmax ignores. The values' bias passes through the
   probabilities, which sum to 1, so it's folded into the output projection's bias.
-- Softmax subtracts the row's maximum so that no exponential overflows. By Cauchy-Schwarz no score exceeds
-  max|q| * max|k|; if that's small (it nearly always is), nothing has to be subtracted.
+- Softmax subtracts the row's maximum so that no exponential overflows, nor all of them vanish. The row's sum shows
+  whether that has happened (it hardly ever does); only then are the scores computed again, and the maximum subtracted.
 - Probabilities aren't divided by their sum; what they gather is, which is far smaller. The sums are a matrix product
   with ones.
 
@@ -26,27 +28,25 @@ from .folding import Affine, fold_linear
 from .plan import Function, rows_of
 
 SCORE_BYTES = 1 << 20  # of the scores worked on at a time
-SAFE_SCORE = 60.0  # exp(60) times the number of tokens is far below float32's largest number
+SAFE_SUM = 1e25  # of a row's exponentials, or 1 over it: beyond, some or their products may overflow, or come to 0
 
 
 def normalization(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
-    """Layer norm without scale and shift, which are folded away: (rows, D) -> (rows, D)
+    """Layer norm of rows whose mean is 0, divided by sqrt(D), without scale and shift: (rows, D) -> (rows, D)
+
+    What's missing is folded into the weights before and after.
 
     Twin: ``model.layer_norm``.
     """
     rows, width = x.shape
-    average = np.full((width, 1), 1 / width, x.dtype)
-    mean, squares = np.empty((rows, 1), x.dtype), np.empty(rows, x.dtype)
-    deviations = squares[:, None]
+    squares = np.empty(rows, x.dtype)
+    lengths = squares[:, None]
 
     def run() -> None:
-        np.matmul(x, average, out=mean)
-        np.subtract(x, mean, out=out)
-        np.einsum("nd,nd->n", out, out, out=squares)
-        np.divide(squares, width, out=squares)
-        np.add(squares, eps, out=squares)
+        np.einsum("nd,nd->n", x, x, out=squares)
+        np.add(squares, eps * width, out=squares)
         np.sqrt(squares, out=squares)
-        np.divide(out, deviations, out=out)
+        np.divide(x, lengths, out=out)
 
     return run
 
@@ -58,7 +58,7 @@ class Attention:
         inner = scope / "attention"
         bias = config.qkv_bias
         query, key, value = (fold_linear(inner / name, norm, bias=bias) for name in ("query", "key", "value"))
-        out = fold_linear(scope / "output" / "dense")
+        out = fold_linear(scope / "output" / "dense", centered=True)
         self.heads = config.num_attention_heads
         self.exponential = exponential()
         scale = self.exponential.per_unit / math.sqrt(query.weight.shape[1] // self.heads)
@@ -131,24 +131,22 @@ def _block(
     transposed = key.swapaxes(2, 3)
     ones = np.ones((key.shape[2], 1), query.dtype)
     sums = np.empty((*query.shape[:3], 1), query.dtype)
-    exp, safe = exponential.function, SAFE_SCORE * exponential.per_unit
+    exp = exponential.function
 
     def run() -> None:
         np.matmul(query, transposed, out=scores)
-        if not _within(safe, query, key):
-            np.subtract(scores, scores.max(axis=-1, keepdims=True), out=scores)
         exp(scores, out=scores)
         np.matmul(scores, ones, out=sums)
+        if not (sums.min() > 1 / SAFE_SUM and sums.max() < SAFE_SUM):
+            sound = (sums > 1 / SAFE_SUM) & (sums < SAFE_SUM)  # their rows stay as they are, to the last bit
+            np.matmul(query, transposed, out=scores)
+            np.subtract(scores, np.where(sound, 0, scores.max(axis=-1, keepdims=True)), out=scores)
+            exp(scores, out=scores)
+            np.matmul(scores, ones, out=sums)
         np.matmul(scores, value, out=gathered)
         np.divide(gathered, sums, out=gathered)
 
     return run
-
-
-def _within(largest: float, query: np.ndarray, key: np.ndarray) -> bool:
-    """Whether the lengths of the longest query and key rule out larger scores."""
-    longest = np.einsum("ghnd,ghnd->ghn", query, query).max() * np.einsum("ghnd,ghnd->ghn", key, key).max()
-    return bool(longest <= largest**2)  # False for NaN
 
 
 class FeedForward:
@@ -158,7 +156,7 @@ class FeedForward:
         inner = layer / "intermediate"
         self.act = activation(inner / "intermediate_act_fn", config.hidden_act)
         self.widen = fold_linear(inner / "dense", norm, scale=self.act.scale)
-        self.narrow = fold_linear(layer / "output" / "dense", factor=self.act.factor)
+        self.narrow = fold_linear(layer / "output" / "dense", factor=self.act.factor, centered=True)
 
     def function(self, x: np.ndarray, normed: np.ndarray, wide: np.ndarray, begun: np.ndarray) -> Function:
         """Add to ``x``, (rows, D), in place; the other arrays are scratch."""

@@ -34,7 +34,8 @@ class MobileViTBlock:
     def __init__(self, scope: Scope, config: NetworkConfig, factor: float, depth: int):
         self.name, self.patch = scope.path, config.patch_size
         self.local = DenseConvolution(scope / "conv_kxk", config, factor)
-        self.widen = fold_convolution(scope / "conv_1x1", factors=self.local.act.factor, normalize=False).weight
+        local = self.local.act.factor
+        self.widen = fold_convolution(scope / "conv_1x1", factors=local, normalize=False, centered=True).weight
         self.transformer = Transformer(scope / "transformer", config, depth)
         self.project_act = activation(scope / "conv_projection" / "activation", config.hidden_act)
         self.project = fold_projection(scope / "conv_projection", scope / "layernorm", scale=self.project_act.scale)

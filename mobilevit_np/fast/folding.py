@@ -9,6 +9,7 @@ Explained in tutorials/12-making-numpy-fast.md.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,17 +29,21 @@ class Affine(NamedTuple):
 
 
 def fold_convolution(
-    scope: Scope, *, factors: np.ndarray | float = 1.0, scale: float = 1.0, normalize: bool = True, bias: bool = False
-) -> Affine:
+    scope: Scope, *, factors: np.ndarray | float = 1.0, scale: float = 1.0, normalize: bool = True, bias: bool = False,
+    centered: bool = False,
+) -> Affine:  # fmt: skip
     """A conv_layer's convolution and batch norm as one matrix, its rows ordered by row, column and channel of the taps.
 
     ``factors`` are those that the input's channels hold (minus their values, for one), ``scale`` that of the output.
+    Each pixel's outputs have a mean of 0 if they're ``centered``.
 
     (O, C, k, k) -> (k*k*C, O), (O)
     """
     weight, shift = _convolution(scope, normalize=normalize, bias=bias)
     weight = weight / np.broadcast_to(factors, weight.shape[1:2])[:, None, None]
     matrix = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))  # (O, C, k, k) -> (k*k*C, O)
+    if centered:
+        matrix, shift = _centered(matrix), _centered(shift)
     return _rounded(matrix * scale, shift * scale, scope / "convolution")
 
 
@@ -53,14 +58,19 @@ def fold_depthwise(scope: Scope, *, factor: float, scale: float) -> Affine:
 
 
 def fold_linear(
-    scope: Scope, norm: Scope | None = None, *, factor: float = 1.0, scale: float = 1.0, bias: bool = True
-) -> Affine:
+    scope: Scope, norm: Scope | None = None, *, factor: float = 1.0, scale: float = 1.0, bias: bool = True,
+    centered: bool = False,
+) -> Affine:  # fmt: skip
     """A linear layer, together with the scale and shift of the layer norm before it, if any.
+
+    Each row's outputs have a mean of 0 if they're ``centered``.
 
     (O, D) -> (D, O), (O)
     """
     weight = scope["weight"].astype(np.float64) / factor
     shift = scope["bias"].astype(np.float64) if bias else np.zeros(len(weight))
+    if centered:
+        weight, shift = _centered(weight.T).T, _centered(shift)
     return _after_norm(weight * scale, shift * scale, norm, scope)
 
 
@@ -74,11 +84,16 @@ def fold_projection(scope: Scope, norm: Scope, *, scale: float) -> Affine:
 
 
 def _after_norm(weight: np.ndarray, shift: np.ndarray, norm: Scope | None, layer: Scope) -> Affine:
-    """W(g*x + b) + s = (W*g)x + (Wb + s)."""
+    """W(g*x + b) + s = (W*g)x + (Wb + s), and sqrt(D), by which ``attention.normalization`` divides too much."""
     if norm is not None:
         shift = shift + weight @ norm["bias"].astype(np.float64)
-        weight = weight * norm["weight"].astype(np.float64)
+        weight = weight * norm["weight"].astype(np.float64) * math.sqrt(weight.shape[1])
     return _rounded(weight.T, shift, layer)
+
+
+def _centered(outputs: np.ndarray) -> np.ndarray:
+    """Less their mean: (..., O)"""
+    return outputs - outputs.mean(axis=-1, keepdims=True)
 
 
 def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -90,9 +90,11 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
     ("fast/folding.py", "fast"): {
         ".astype(np.float64) + BATCH_NORM_EPS)": ".astype(np.float64))",
         'shift = shift + weight @ norm["bias"]': 'shift = shift - weight @ norm["bias"]',
+        "weight, shift = _centered(weight.T).T, _centered(shift)": "weight = _centered(weight.T).T",
     },
     ("fast/attention.py", "fast"): {
-        "if not _within(safe, query, key):": "if False:",
+        "if not (sums.min() > 1 / SAFE_SUM and sums.max() < SAFE_SUM):": "if not sums.min() > 1 / SAFE_SUM:",
+        "sound = (sums > 1 / SAFE_SUM) & (sums < SAFE_SUM)": "sound = sums < SAFE_SUM",
         "range(0, tokens, rows)": "range(0, tokens - 1, rows)",
     },
     ("fast/convolutions.py", "fast"): {
