@@ -80,8 +80,8 @@ def _load_torch(
     torch.set_num_threads(threads)
     layout = {"memory_format": torch.channels_last} if channels_last else {}
     model = _transformers_model(cell).to(**layout)
-    if compiled:  # weights are constants, so that batch norm is folded and matrices are laid out for the processor
-        model = torch.compile(model, dynamic=False, options={"freezing": True})
+    if compiled:
+        model = torch.compile(model, dynamic=False)
 
     def draw(number: int) -> Any:
         return torch.from_numpy(cell.pixel_values(number)).to(**layout)
@@ -174,12 +174,14 @@ def environment(name: str, threads: int) -> dict[str, str]:
     """The environment variables for a contender's process: as many threads for each, however it makes them.
 
     The fast engine's threads are Python's, so that each of its matrix products is to stay in one.
-    Nothing is asked of the network, and no greetings are printed.
+    PyTorch compiles with weights as constants: it folds batch norm, and lays matrices out for the processor. Nothing is
+    asked of the network, and no greetings are printed.
     """
     number = "1" if name == FAST else str(threads)
     return {
         **dict.fromkeys(matrix_library.VARIABLES, number),
         "TORCHINDUCTOR_COMPILE_THREADS": number,
+        "TORCHINDUCTOR_FREEZING": "1",  # as an option of torch.compile it comes too late to be heard everywhere
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }
