@@ -8,6 +8,7 @@ they're deselected, and the last lines of a run say so.
 import os
 import sys
 from fnmatch import fnmatch
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,9 +30,21 @@ def pytest_configure(config):
     config.addinivalue_line("markers", 'slow: for daily work, -m "not slow" leaves these out')
 
 
+@cache
+def is_slow(path):
+    return any(fnmatch(path.stem, pattern) for pattern in SLOW)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Files of which no test would be run needn't be imported, which alone takes seconds."""
+    if config.option.markexpr == "not slow" and collection_path.suffix == ".py" and is_slow(collection_path):
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if any(fnmatch(item.path.stem, pattern) for pattern in SLOW):
+        if is_slow(item.path):
             item.add_marker("slow")
     if os.environ.get(OFFICIAL):
         return
@@ -66,6 +79,17 @@ def tiny_segmenter(tmp_path_factory):
     from tiny import save_tiny
 
     return save_tiny(tmp_path_factory.mktemp("weights") / "tiny-segmenter", "segmenter")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder of its own to work in, with three small photos."""
+    from tiny import save_photo
+
+    monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(["a.png", "b.png", "c.png"]):
+        save_photo(tmp_path / name, seed=i)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import HANG_WRITING, done, process
 from fuzz.samples import TINY, tiny_config, tiny_tensors
 from PIL import Image
-from tiny import REPOSITORY, files, plant, save_photo, save_tiny
+from tiny import REPOSITORY, files, plant, save_tiny
 
 import mobilevit_np
 from mobilevit_np import cli
@@ -24,41 +25,6 @@ from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import MAX_LENGTH, ConfigError, MobileViTWarning
 from mobilevit_np.fence import fenced
 from mobilevit_np.scope import Scope
-
-MAIN = """
-import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.path.insert(0, {repository!r})
-{prelude}
-from mobilevit_np.__main__ import main
-sys.argv = ["mobilevit-np", *{arguments!r}]
-sys.exit(main())
-"""
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for i, name in enumerate(["a.png", "b.png", "c.png"]):
-        save_photo(Path(name), seed=i)
-    return tmp_path
-
-
-def process(*arguments, prelude="", **options):
-    code = MAIN.format(repository=str(REPOSITORY), prelude=prelude, arguments=[str(each) for each in arguments])
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen([sys.executable, "-c", code], **options)
-
-
-def done(*arguments, prelude="", **options):
-    """(exit code, standard output, standard error) of the command in a process of its own."""
-    with process(*arguments, prelude=prelude, **options) as running:
-        try:
-            out, err = running.communicate(timeout=120)
-        finally:
-            running.kill()  # one that waits forever fails its test, and doesn't keep the others
-    return running.returncode, out, err
-
 
 # -- the fence ---------------------------------------------------------------------------------------------------------
 
@@ -287,24 +253,12 @@ def test_its_own_folder_is_written_again(here, tiny_classifier):
 
 # -- signals, full disks, streams --------------------------------------------------------------------------------------
 
-HANG_WRITING = """
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
-calls, sync = [], os.fsync
-def fsync(handle):
-    calls.append(1)
-    if len(calls) == 2:
-        print("READY", file=sys.stderr, flush=True)
-        for _ in range(600): time.sleep(0.1)
-    sync(handle)
-os.fsync = fsync
-"""
-
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process, and doesn't ask")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_signals_clean_up_as_ctrl_c_does(here, tiny_classifier, name):
     before = files()
-    with process("weights", "convert", tiny_classifier, "new/deep", prelude=HANG_WRITING) as running:
+    with process("weights", "convert", tiny_classifier, "new/deep", prelude=HANG_WRITING.format(call=2)) as running:
         assert running.stderr.readline() == "READY\n"
         running.send_signal(getattr(signal, name))
         out, err = running.communicate(timeout=60)

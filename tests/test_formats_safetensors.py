@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -31,6 +31,7 @@ def _file(header, numbers=b""):
     return len(text).to_bytes(8, "little") + text + numbers
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(NAMES, ARRAYS, max_size=6))
 def test_what_is_written_is_what_the_package_writes(tensors):
     # With one metadata entry, since the package writes several in an order of its own at every run.

@@ -40,11 +40,9 @@ def named(*case):
 @pytest.mark.parametrize(
     ("setting", "how"),
     [
-        ("classifier", {}),
-        ("classifier", {"shuffled": True}),
         ("classifier", {"mistakes": ("concat_order",)}),
+        ("classifier", {"weights": False}),
         ("segmenter", {"shuffled": True}),
-        ("segmenter", {"weights": False}),
     ],
 )
 def test_a_softmax_that_is_handed_out_is_named(setting, how):
@@ -53,15 +51,14 @@ def test_a_softmax_that_is_handed_out_is_named(setting, how):
     assert named(*handing_out(setting, more, **how)) == (*how.get("mistakes", ()), "softmaxed_logits")
 
 
-@pytest.mark.parametrize("setting", LAST)
-def test_a_softmax_in_the_last_layer_itself_is_named(setting):
-    golden, theirs, network = handing_out(setting, {})
+def test_a_softmax_in_the_last_layer_itself_is_named():
+    golden, theirs, network = handing_out("segmenter", {})
     last = list(theirs)[len(theirs) - len(network.tensors) - 1]
     theirs[last] = over_classes(theirs[last])
     assert named(golden, theirs, network) == ("softmaxed_logits",)
-    by_name = port(golden, network)
-    by_name = {path: x for path, x in by_name.items() if path not in ECHOES}
-    by_name[LAST[setting]] = over_classes(by_name[LAST[setting]])
+    golden, network = golden_and_network()
+    by_name = {path: x for path, x in port(golden, network).items() if path not in ECHOES}
+    by_name[LAST["classifier"]] = over_classes(by_name[LAST["classifier"]])
     assert named(golden, by_name, network) == ("softmaxed_logits",)
 
 
@@ -71,16 +68,17 @@ def test_half_precision_sums_to_one_as_well():
     assert named(golden, halves, network) == ("softmaxed_logits",)
 
 
-@pytest.mark.parametrize(("setting", "how"), [("classifier", {}), ("segmenter", {"shuffled": True})])
-def test_probabilities_beside_the_logits_are_nobodys(setting, how):
+def test_probabilities_beside_the_logits_are_nobodys():
     """If their name says what they are, or the logits are called so."""
-    extras = ({"probabilities": over_classes}, {"head.Softmax": over_classes}, {"logits": np.copy, "t9": over_classes})
-    for more in extras:
+    for setting, how, more in (
+        ("classifier", {}, {"head.Softmax": over_classes}),
+        ("segmenter", {"shuffled": True}, {"logits": np.copy, "t9": over_classes}),
+        ("classifier", {}, {"probabilities": over_classes}),
+    ):
         golden, theirs, network = handing_out(setting, more, **how)
         comparison = compare(golden, theirs, network=network)
         assert comparison.ok
         assert comparison.unknown[-1] in more
-    golden, theirs, network = handing_out(setting, extras[0], **how)
     comparison = compare(golden, theirs, network=network, mapping={"probabilities": "logits"})
     assert comparison.answer.name == "probabilities"
     assert not comparison.ok
@@ -94,11 +92,11 @@ def test_a_name_excuses_nothing_that_stands_alone():
     assert named(golden, {**theirs, "softmax": probabilities}, network) == ("softmaxed_logits",)
 
 
-@pytest.mark.parametrize("setting", LAST)
-def test_what_comes_last_is_the_answer(setting):
-    golden, theirs, network = handing_out(setting, {"t8": np.copy, "t9": sigmoid})
+def test_what_comes_last_is_the_answer():
+    golden, theirs, network = handing_out("segmenter", {"t8": np.copy, "t9": sigmoid})
     (unexplained,) = diagnose(golden, theirs, network).unexplained
     assert (unexplained.path, unexplained.hint) == ("logits", "it's the sigmoid of the right tensor")
-    comparison = compare(golden, handing_out(setting, {"t8": np.copy, "t9": np.copy})[1], network=network)
+    golden, theirs, network = handing_out("classifier", {"t8": np.copy, "t9": np.copy})
+    comparison = compare(golden, theirs, network=network)
     assert comparison.ok
     assert comparison.answer.name == "t9"

@@ -38,8 +38,7 @@ def port_with(golden, network, path, replacement):
 
 
 @pytest.mark.parametrize("setting", ["classifier", "odd", "segmenter"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("replayed", [False, True])
+@pytest.mark.parametrize(("dtype", "replayed"), [(np.float32, True), (np.float64, False)])
 def test_a_right_port_is_right(setting, dtype, replayed):
     golden, network = golden_and_network(setting)
     comparison = compare(golden, port(golden, network, dtype=dtype), network=network if replayed else None)

@@ -292,13 +292,13 @@ def picture_sizes(page):
     ]
 
 
-@pytest.mark.parametrize("most", [0, 1000, 80_000, 300_000, 1 << 30])
+@pytest.mark.parametrize("most", [0, 80_000, 1 << 30])
 def test_pictures_take_no_more_than_they_may(most):
     golden, _, found = planted("concat_order")
     page = page_of(golden, found, picture_bytes=most)[1]
     sizes = picture_sizes(page)
     assert sum(sizes) <= most
-    assert sum(sizes) > most / 8 or most in (0, 1000, 1 << 30)
+    assert sum(sizes) > most / 8 or most in (0, 1 << 30)
     assert all(len(tensor["numbers"]) == 10 for tensor in page.data["tensors"])
     if most == 80_000:  # the first bad one isn't thinned for the others' sake
         first = page.data["tensors"][page.data["start"]]["picture"]

@@ -14,8 +14,7 @@ def nameless(names, dtype=np.float32):
     return golden, {f"t{i}": tensor.astype(dtype) for i, tensor in enumerate(found.values())}, network
 
 
-@pytest.mark.parametrize("name", ["post_norm", "no_feed_forward_residual"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(("name", "dtype"), [("post_norm", np.float32), ("no_feed_forward_residual", np.float16)])
 def test_a_mistake_that_leads_the_order_astray_is_named(name, dtype):
     diagnosis = diagnose(*nameless([name], dtype))
     assert diagnosis.names == (name,)

@@ -85,7 +85,7 @@ def test_what_the_port_goes_on_computing_is_what_is_judged():
     assert not diagnosis.unexplained
 
 
-@pytest.mark.parametrize("leaf", ["query", "key", "value"])
+@pytest.mark.parametrize("leaf", ["key", "value"])
 def test_a_module_that_holds_other_weights_is_not_taken_for_one_without(leaf):
     """Nor the other way round: a port's attention of another width has no counterpart."""
     golden, network = golden_and_network()

@@ -151,8 +151,10 @@ PHOTOS = {
 }
 
 
-@pytest.mark.parametrize("name", PHOTOS)
-@pytest.mark.parametrize("task", DEFAULTS)
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [*(("classifier", name) for name in PHOTOS), *(("segmenter", name) for name in ("portrait.jpg", "wide.png"))],
+)
 def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, task, name):
     path, logits = tmp_path / name, tmp_path / "logits.npy"
     PHOTOS[name](path)

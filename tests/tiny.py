@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz.samples import tiny_config
+from fuzz.samples import tiny_config, tiny_tensors
 from PIL import Image
 
-from mobilevit_np.checkpoints import Checkpoint, init_parameters, open_checkpoint, save_checkpoint
+from mobilevit_np.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
 from mobilevit_np.engines import ENGINES, Reference
 
@@ -35,7 +35,7 @@ def save_tiny(
     config = tiny_config(task, num_labels=len(labels), **network)
     save_checkpoint(
         folder,
-        init_parameters(config, task),
+        tiny_tensors(task, num_labels=len(labels), **network),
         {**full_config(config, task, labels), **(fields or {})},
         preprocessing or {"size": {"shortest_edge": SIDE + 8}, "crop_size": {"height": SIDE, "width": SIDE}},
     )

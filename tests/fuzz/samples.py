@@ -38,8 +38,14 @@ def tiny_config(task: str = "classifier", **fields: Any) -> NetworkConfig:
 
 
 def tiny_tensors(task: str = "classifier", **fields: Any) -> dict[str, np.ndarray]:
-    """Its parameters, under Hugging Face's names."""
-    return init_parameters(tiny_config(task, **fields), task)
+    """Its parameters, under Hugging Face's names: drawn once, and copied, since tests spoil what they get."""
+    key = repr((task, sorted(fields.items())))
+    if key not in _drawn:
+        _drawn[key] = init_parameters(tiny_config(task, **fields), task)
+    return {name: tensor.copy() for name, tensor in _drawn[key].items()}
+
+
+_drawn: dict[str, dict[str, np.ndarray]] = {}
 
 
 def few_tensors(seed: int = 0) -> dict[str, np.ndarray]:
