@@ -40,8 +40,7 @@ def test_each_mistake_is_named_with_its_evidence(name):
         assert part in text
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("setting", "seed"), [*((setting, 0) for setting in SETTINGS), ("classifier", 1)])
 def test_a_clean_port_is_called_clean(setting, seed):
     diagnosis = diagnosed([], setting, seed)
     assert diagnosis.clean
@@ -49,7 +48,7 @@ def test_a_clean_port_is_called_clean(setting, seed):
     assert diagnosis_lines(diagnosis)[0].startswith("no mistake found: all ")
 
 
-@pytest.mark.parametrize(("names", "setting"), list(pairs())[::6])
+@pytest.mark.parametrize(("names", "setting"), list(pairs())[::12])
 def test_of_two_mistakes_both_are_named(names, setting):
     assert_named(diagnosed(names, setting), names)
 
@@ -98,7 +97,7 @@ CHANGES = {
 SOME = ("plain_reshape", "no_final_layer_norm", "layer_norm_eps", "interleaved_qkv")
 
 
-@pytest.mark.parametrize(("change", "name"), list(zip([*CHANGES] * 2, SOME * 3, strict=False)))
+@pytest.mark.parametrize(("change", "name"), list(zip(CHANGES, (*SOME, SOME[0]), strict=True)))
 def test_the_verdict_is_the_same_however_the_tensors_come(name, change):
     golden, network = golden_and_network()
     found = port(golden, network, [BY_NAME[name]])
@@ -107,7 +106,7 @@ def test_the_verdict_is_the_same_however_the_tensors_come(name, change):
 
 def test_preprocessing_is_told_by_the_stem_where_the_port_has_no_pixel_values():
     golden, network = golden_and_network()
-    for name in sorted(PREPROCESSING):
+    for name in sorted({"rgb_for_bgr", *sorted(PREPROCESSING)[::3]}):
         found = port(golden, network, [BY_NAME[name]])
         del found["pixel_values"]
         diagnosis = diagnose(golden, found, network)

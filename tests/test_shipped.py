@@ -80,12 +80,12 @@ def test_chelsea_is_found(segmentation):
 
 
 def test_chelsea_where_a_hand_drew_her(segmentation):
-    """The hand-drawn mask, of her photo's size: 0 is background. Its IoU was 0.84."""
+    """The hand-drawn mask, of her photo's size: 0 is background. Its IoU was 0.92."""
     with Image.open(CHELSEA.with_name("chelsea-mask.png")) as image:
         drawn = np.asarray(image) > 0
     found = segmentation.mask == segmentation.labels.index("cat")
     assert drawn.shape == found.shape
-    assert (drawn & found).sum() / (drawn | found).sum() >= 0.8
+    assert (drawn & found).sum() / (drawn | found).sum() >= 0.88
 
 
 def test_where_nothing_is_it_sees_no_animal():

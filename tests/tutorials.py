@@ -78,13 +78,17 @@ def commands(text: str) -> list[str]:
     return "".join(re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)).splitlines()
 
 
-def differences(chapter: Path) -> list[Difference]:
-    """What a chapter's examples give that isn't what stands there, run one after the other in an empty folder."""
+def differences(chapter: Path, names: dict[str, object] | None = None) -> list[Difference]:
+    """What a chapter's examples give that isn't what stands there, run one after the other in an empty folder.
+
+    Into ``names`` go the chapter's own, as they are before its exercises.
+    """
     text = chapter.read_text(encoding="utf-8")
     test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, chapter.stem, str(chapter), 0)
-    runner = _Runner(optionflags=0, verbose=False)
+    exercises = text.partition("## Exercises")[0].count("\n")
+    runner = _Runner(exercises, names, optionflags=0, verbose=False)
     with desk(), as_before():
-        runner.run(test, out=lambda _: None, clear_globs=True)
+        runner.run(test, out=lambda _: None, clear_globs=names is None)  # functions keep what they were made among
     marked = [range(cell.line, cell.line + cell.text.count("\n")) for cell in cells(chapter) if cell.marked]
     return [
         Difference(chapter, example, got, any(example.lineno + 1 in lines for lines in marked))
@@ -93,11 +97,16 @@ def differences(chapter: Path) -> list[Difference]:
 
 
 class _Runner(doctest.DocTestRunner):
-    """A doctest runner that keeps what failed instead of printing it."""
+    """A doctest runner that keeps what failed instead of printing it, and the names there are at a line."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, line: int, names: dict[str, object] | None, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self.failed: list[tuple[doctest.Example, str]] = []
+        self.line, self.names = line, names
+
+    def report_start(self, out, test, example):  # type: ignore[no-untyped-def]
+        if self.names == {} and example.lineno >= self.line:
+            self.names.update(test.globs)
 
     def report_failure(self, out, test, example, got):  # type: ignore[no-untyped-def]
         self.failed.append((example, got))

@@ -1,13 +1,13 @@
-"""Train the segmenter of cats and dogs, from the distilled backbone.
+"""Train the segmenter of cats and dogs, from the classifier's backbone.
 
 It learns from the teacher's masks (`teachers.py masks`), from the outlines drawn by hand where there are some, and
-from photos of neither cat nor dog, in which all is background. Where the teacher's three views of a photo disagree it
-counts less, or not at all; where the hand was unsure, the pixel is ignored. The loss is cross-entropy, which counts
-pixels, plus one minus the IoU of the probabilities, which is what the segmenter is judged by. Interrupted, the same
-command goes on.
+from photos of neither cat nor dog, in which all is background. The outlines, few and true, come several times in an
+epoch. Where the teacher's three views of a photo disagree it counts less, or not at all; where the hand was unsure, the
+pixel is ignored. The loss is cross-entropy, which counts pixels, plus one minus the IoU of the probabilities, which is
+what the segmenter is judged by. Interrupted, the same command goes on.
 
-    python segmenter.py                                     three hours on two cores
-    python segmenter.py --phases 128:1,224:1                a first look
+    python segmenter.py --backbone ../pets-xx-small         three hours on two cores
+    python segmenter.py --phases 128:1,224:1                a first look, from the distilled backbone
 """
 
 import argparse
@@ -37,9 +37,10 @@ IGNORED = figures.IGNORED
 ANIMAL, UNCLEAR = 1, 3  # in the outlines; 2 is background
 LEAST_AGREEMENT = 0.5  # IoU of the teacher's views below which a photo is left out
 LEAST_COVER = 0.02  # of the photo: below, the teacher has missed the animal
-PHASES = "128:4,192:3,224:5"
+BY_HAND = 4  # times an epoch that a photo outlined by hand comes
+PHASES = "128:2,192:4,256:6"
 SIDE = 224  # at which photos are segmented: as large as they are
-STRANGERS = 200  # photos of neither that choose
+STRANGERS = 3  # every third photo of neither chooses
 
 
 def parse() -> argparse.Namespace:
@@ -51,6 +52,8 @@ def parse() -> argparse.Namespace:
                         help=f"short side of photos when deployed, for validation (default: {SIDE})")  # fmt: skip
     parser.add_argument("--from", dest="start", type=Path, metavar="DIR",
                         help="go on from an exported folder's weights (default: the distilled ones)")  # fmt: skip
+    parser.add_argument("--backbone", type=Path, metavar="DIR",
+                        help="take the backbone of an exported classifier instead")  # fmt: skip
     parser.add_argument("--name", default="segmenter", help="of the state and log files (default: segmenter)")
     loop.add_options(parser, batch=32, rate=4e-3, warmup=200, weight_decay=0.05)
     return parser.parse_args()
@@ -92,9 +95,9 @@ def lessons(album: data.Album, data_folder: Path, state_folder: Path) -> Lessons
     print(f"{len(shares)} of {len(animals)} animals, {len(by_hand)} more by hand; {len(empty)} of neither")
     return Lessons(
         album,
-        torch.cat([animals[trusted], by_hand, empty]),
-        torch.cat([shares, hand_shares, nothing]),
-        torch.cat([counts, hand_counts, nothing + 255]),
+        torch.cat([animals[trusted], *[by_hand] * BY_HAND, empty]),
+        torch.cat([shares, *[hand_shares] * BY_HAND, nothing]),
+        torch.cat([counts, *[hand_counts] * BY_HAND, nothing + 255]),
     )
 
 
@@ -198,6 +201,8 @@ def main() -> None:
         twin.load_whole(network, names.of_folder(options.start))
     else:
         twin.load_backbone(network.backbone, twin.load_halves(twin.DISTILLED, options.state))
+    if options.backbone:
+        twin.load_backbone(network.backbone, names.of_folder(options.backbone))
     run = loop.Run(network.train(), options, average_decay=0.995)
     save_to = options.state / f"{options.name}.pt"
     if save_to.exists():
@@ -211,7 +216,7 @@ def main() -> None:
             validate,
             photos=data.as_deployed(album.photos[outlined], options.side, options.side),
             truths=truths_of(album, outlined, drawn, data.SIDE),
-            strangers=data.as_deployed(album.photos[neither[:STRANGERS]], options.side, options.side),
+            strangers=data.as_deployed(album.photos[neither[::STRANGERS]], options.side, options.side),
         ),
         lambda run: loop.warm_then_cosine(run, options.rate, options.warmup, until),
         photos=len(training),
