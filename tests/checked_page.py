@@ -5,6 +5,7 @@ Its Python and bash blocks are run in order, Python as one program; the plain bl
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import io
@@ -59,7 +60,9 @@ def _run_python(code: str, folder: Path, variables: dict[str, object]) -> str:
 
 
 def main() -> None:
-    page = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", type=Path, help="a page of tutorials/")
+    page = parser.parse_args().page
     if importlib.util.find_spec("torch"):
         from tests.bench.with_transformers import skip_torchvisions_fakes
 

@@ -6,6 +6,7 @@ many were named. The planting is done by the table that the diagnosis uses too; 
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 from collections.abc import Iterator, Sequence
@@ -111,4 +112,6 @@ def main(seeds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", nargs="?", type=int, default=1, help="of the weights, from 0 on (default: 1)")
+    sys.exit(main(parser.parse_args().seeds))

@@ -9,6 +9,7 @@ Only the check imports what the extra brings: writing is plain JSON.
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import json
 import re
@@ -117,15 +118,19 @@ def check(chapter: Path) -> list[str]:
     ]
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Write all, check those asked for. 1 where an output isn't the chapter's."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapters", nargs="*", metavar="NUMBER", help="of the chapters to check (default: all)")
+    parser.add_argument("--check", action="store_true", help="run the notebooks, too")
+    options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     for chapter in CHAPTERS:
         text = json.dumps(notebook(chapter), indent=1, ensure_ascii=False)
         (FOLDER / f"{chapter.stem}.ipynb").write_text(text + "\n", encoding="utf-8")
-    if "--check" not in arguments:
+    if not options.check:
         return 0
-    asked = tuple(each for each in arguments if each != "--check")
+    asked = tuple(options.chapters)
     chosen = [chapter for chapter in CHAPTERS if not asked or chapter.name.startswith(asked)]
     found = [difference for chapter in chosen for difference in check(chapter)]
     print(*found, f"{len(chosen)} notebooks run, {len(found)} outputs differ", sep="\n")
@@ -133,4 +138,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

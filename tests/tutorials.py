@@ -11,6 +11,7 @@ above its fence, and is the only kind that new weights may change.
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import functools
 import importlib.util
@@ -183,10 +184,16 @@ def picture_maker() -> ModuleType:
     return module
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Run, report, and write where asked to. 1 where something is left that isn't as it stands there."""
-    writes, everything = "--record" in arguments, "--all" in arguments
-    asked = tuple(each for each in arguments if not each.startswith("--"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "chapters", nargs="*", metavar="NUMBER", help="of the chapters to run (default: all, and pictures)"
+    )
+    parser.add_argument("--record", action="store_true", help="write anew what depends on the shipped weights")
+    parser.add_argument("--all", action="store_true", help="with --record: other cells' outputs as well")
+    options = parser.parse_args()
+    asked, writes = tuple(options.chapters), options.record
     left = 0
     for chapter in CHAPTERS:
         if asked and not chapter.name.startswith(asked):
@@ -194,7 +201,7 @@ def main(arguments: list[str]) -> int:
         found = differences(chapter)
         for difference in found:
             print(difference)
-        written = [each for each in found if writes and (each.marked or everything)]
+        written = [each for each in found if writes and (each.marked or options.all)]
         if written:
             record(chapter, written)
         left += len(found) - len(written)
@@ -218,4 +225,4 @@ def _pictures_left(writes: bool) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(REPOSITORY))  # this checkout and its weights, whatever is installed
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -3,6 +3,7 @@
 ``python -m tests.mutants --known`` plants the port mistakes alone, in seconds; the changes take some minutes.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from mutants import plain, proof  # noqa: E402
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.mutants", description=__doc__)
+    parser.add_argument("--known", action="store_true", help="plant the known port mistakes alone")
+    options = parser.parse_args()
     lines, survivors = proof.report()
     print("\n".join(lines), flush=True)
-    if "--known" in sys.argv[1:]:
+    if options.known:
         return min(survivors, 1)
     results = []
     for line, noticed in plain.report():

@@ -7,6 +7,7 @@ diagnosis, and prints caught / total. ``--ways`` does it, but for the pairs, als
 
 from __future__ import annotations
 
+import argparse
 import functools
 import math
 import sys
@@ -558,12 +559,14 @@ def right(diagnosis: Diagnosis, names: tuple[str, ...]) -> bool:
     return named and not diagnosis.left_over and diagnosis.clean == (not names)
 
 
-def main(arguments: list[str]) -> int:
-    seeds = next((int(argument) for argument in arguments if argument.isdigit()), 1)
-    rounds = [(seed, "names", False) for seed in range(seeds)]
-    if "--ways" in arguments:
-        rounds = [(seed, way, False) for way in WAYS for seed in range(seeds)]
-    if "--full" in arguments:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", nargs="?", type=int, default=1, help="of the weights, from 0 on (default: 1)")
+    parser.add_argument("--ways", action="store_true", help="also ports whose names say nothing; no pairs there")
+    parser.add_argument("--full", action="store_true", help="once more on the full xx_small")
+    options = parser.parse_args()
+    rounds = [(seed, way, False) for way in (WAYS if options.ways else ["names"]) for seed in range(options.seeds)]
+    if options.full:
         rounds.append((0, "names", True))
     caught, total = Counter[str](), Counter[str]()
     for seed, way, full in rounds:
@@ -584,4 +587,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

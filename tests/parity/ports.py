@@ -8,6 +8,7 @@ TensorFlow's and TFLite's are in tests/parity_tf, which needs an environment of 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import importlib
@@ -197,4 +198,6 @@ ALL = PORTS | BACKENDS | SLOW
 
 
 if __name__ == "__main__":
-    sys.exit(print_table(ALL if "--all" in sys.argv[1:] else PORTS | BACKENDS, record))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="the slow conversions, too")
+    sys.exit(print_table(ALL if parser.parse_args().all else PORTS | BACKENDS, record))
