@@ -47,7 +47,9 @@ stride 2: even and odd columns apart when they're written               taps bec
                                                                         inner loops of one pixel, twice the time
 row sums as a product with ones, against ``sum``                        3
 division of what is gathered, against that of the probabilities         one pass of two over the scores saved
-skipping the maximum where the sums show that none is needed           one subtraction and one ``max`` saved
+skipping the maximum where the sums show that none is needed            one subtraction and one ``max`` saved
+centered tokens, and sums instead of the lengths of queries and keys    1.1 (xx_small, two threads, measured
+                                                                        among noise): fewer calls take the lock
 strips of 64 KB, 256 KB, 1 MB (widest array; one thread)                1, 1.5, 1.8: small ones drown in calls
 the same with two threads                                               small strips gain nothing at all: the threads
                                                                         keep handing each other the lock

@@ -1,8 +1,8 @@
 """What can be computed once, when weights are loaded.
 
-Three things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
-before a linear layer, and the factors that maps hold for the activations' sake. All is done in float64 and rounded
-once, to the checkpoint's dtype, but at least float32.
+Four things fold into a layer's weights: the batch norm after a convolution, the scale and shift of the layer norm
+before a linear layer, the mean that a layer norm after it subtracts, and the factors that maps hold for the
+activations' sake. All is done in float64 and rounded once, to the checkpoint's dtype, but at least float32.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
