@@ -350,6 +350,17 @@ def test_a_file_that_can_not_be_written(tmp_path):
     assert os.listdir(tmp_path) == ["a.pt"]
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("preprocessor_config.json", {"image_processor_type": []}), ("config.json", {"architecture": {}})],
+)
+def test_a_folder_whose_json_says_nonsense_is_left_alone(tmp_path, tiny_classifier, name, fields):
+    (tmp_path / name).write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(OutputError, match="isn't a MobileViT's; write into another folder"):
+        convert(tiny_classifier, tmp_path)
+    assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == fields
+
+
 @pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.onnx"])
 def test_another_format_s_name_makes_no_folder(tmp_path, tiny_classifier, name):
     with pytest.raises(OutputError, match=r"written as \.safetensors, or into a folder"):

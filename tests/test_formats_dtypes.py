@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilevit_np.errors import InputError
-from mobilevit_np.formats.dtypes import float_type
+from mobilevit_np.formats.dtypes import float_type, parse_name
 
 
 @pytest.mark.parametrize("said", ["float64", "f8", np.float64, float, np.dtype(">f8"), np.zeros(1).dtype])
@@ -18,6 +18,17 @@ def test_a_dtype_may_be_said_in_every_way_numpy_knows(said):
 def test_what_is_no_such_dtype_is_refused_on_one_line(said):
     with pytest.raises(InputError, match=r"^dtype must be float32 or float64, not .{0,40}$"):
         float_type(said, ("float32", "float64"))
+
+
+@pytest.mark.parametrize("said", ["float16", "F16", "half", np.float16, np.dtype(np.float16)])
+def test_so_may_a_file_s(said):
+    assert parse_name(said) == "F16"
+
+
+@pytest.mark.parametrize("said", [np.int8, 16, None, [], object(), "x" * 99])
+def test_what_no_weights_are_stored_in_is_refused(said):
+    with pytest.raises(InputError, match=r"^.{1,40} is not a dtype for weights; choose from float64, "):
+        parse_name(said)
 
 
 def test_what_one_caller_takes_another_may_not():

@@ -273,6 +273,8 @@ def test_load_state_dict(engine):
     doubled = {"classifier.bias": 2 * other.state_dict()["classifier.bias"].astype(np.float64), "banana": np.ones(1)}
     with pytest.raises(CheckpointError, match=r"it lacks mobilevit.*; the model has no place for banana; strict=False"):
         model.load_state_dict(doubled)
+    with pytest.raises(InputError, match="state_dict must hold tensors by name, not be a str"):
+        model.load_state_dict("model.safetensors")
     keys = model.load_state_dict(doubled, strict=False)
     assert keys.unexpected_keys == ["banana"]
     assert "classifier.weight" in keys.missing_keys

@@ -104,6 +104,12 @@ def test_what_is_no_photo(source, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_cannot_be_opened_is_said_to_be_so_in_the_system_s_words_alone(tmp_path):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(ImageError, match=r"loop\.png can't be read: [a-z ]+$"):
+        decode(tmp_path / "loop.png")
+
+
 def test_formats_that_would_run_a_program_are_not_opened():
     with pytest.raises(ImageError, match="not a photo in a format"):
         decode(saved(Image.fromarray(RGB), "EPS"))

@@ -253,6 +253,7 @@ def test_timms_form():
         ({"size": {"longest_edge": 3}}, "shortest_edge, or height and width"),
         ({"size": [1, 2, 3]}, "size"),
         ({"size": True}, "size"),
+        ({"size": np.array([224, 224])}, "whole numbers"),
         ({"size": {"shortest_edge": 2.5}}, "whole numbers"),
         ({"size": 10**9}, "from 1 to 16384"),
         ({"size": {"height": 16000, "width": 16000}}, "make it smaller"),

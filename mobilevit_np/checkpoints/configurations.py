@@ -16,7 +16,7 @@ from typing import Any
 from ..config import VARIANTS, NetworkConfig, plain_fields
 from ..errors import CheckpointError, ConfigError
 from ..labels import labels_for
-from ..preprocess.settings import flip_said, is_timm_config
+from ..preprocess.settings import flip_said, is_timm_config, timm_settings
 from .inference import IMAGE_SIZE, OUTPUT_STRIDE
 from .parameter_names import CHANNEL_ORDER
 
@@ -101,14 +101,6 @@ def _timm_pool(config: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     if not isinstance(pool, str) or not pool:
         return pool
     return pool.lower().removeprefix("fast") or "avg"  # "fastmax" is "max", computed differently
-
-
-def timm_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """timm's ``pretrained_cfg``, which older files hold at their top level."""
-    settings = config.get("pretrained_cfg", config)
-    if not isinstance(settings, dict):
-        raise CheckpointError("its config.json has a pretrained_cfg that isn't an object; the file is damaged")
-    return settings
 
 
 def timm_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:

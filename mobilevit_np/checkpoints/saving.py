@@ -25,7 +25,7 @@ from ..formats.hub import CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE, weights_
 from ..formats.safetensors_file import serialize
 from ..labels import labels_for
 from ..preprocess import Profile, to_preprocessor_config
-from ..preprocess.settings import FLIP_FIELDS, PROCESSOR_TYPES, is_timm_config
+from ..preprocess.settings import FLIP_FIELDS, PROCESSOR_TYPES, TYPE_FIELDS, is_timm_config
 from . import configurations, quantization
 from . import parameter_names as names
 from .inference import infer_variant
@@ -141,7 +141,11 @@ def quantize(
     (also if ``out`` would replace the weights at ``where``, which int8 couldn't restore), and InputError if the weights
     are int8 already: they'd be rounded a second time.
     """
-    checkpoint, out = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out)
+    return write_quantized(open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out))
+
+
+def write_quantized(checkpoint: Checkpoint, out: Path) -> Conversion:
+    """``quantize`` for a checkpoint that is open already."""
     if checkpoint.provenance.quantization:
         raise InputError(f"{checkpoint.provenance.path} is quantized already; give the weights it was made from")
     _check_place(checkpoint, out, "quantized")
@@ -171,7 +175,7 @@ def settings_beside(checkpoint: Checkpoint) -> dict[str, Any] | None:
     try:
         return to_preprocessor_config(checkpoint.profile)
     except ConfigError:
-        return {"image_processor_type": PROCESSOR_TYPES[0], FLIP_FIELDS[0]: False}
+        return {TYPE_FIELDS[0]: PROCESSOR_TYPES[0], FLIP_FIELDS[0]: False}
 
 
 def reopen(path: Path, original: Checkpoint) -> Checkpoint:
@@ -207,9 +211,8 @@ def _is_ours(path: Path) -> bool:
     except CheckpointError:
         return False
     if path.name == PREPROCESSOR_FILE:
-        kinds = {fields.get(name) for name in ("image_processor_type", "feature_extractor_type")}
-        return kinds <= {None, *PROCESSOR_TYPES}
-    return fields.get("model_type") == "mobilevit" or fields.get("architecture") in configurations.TIMM_VARIANTS
+        return all(fields.get(name) in (None, *PROCESSOR_TYPES) for name in TYPE_FIELDS)
+    return fields.get("model_type") == "mobilevit" or fields.get("architecture") in (*configurations.TIMM_VARIANTS,)
 
 
 def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:

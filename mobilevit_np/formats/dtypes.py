@@ -82,11 +82,12 @@ def name_of(array: np.ndarray) -> str:
         raise InputError(f"a checkpoint can't hold numbers of the type {array.dtype}; convert them first") from None
 
 
-def parse_name(text: str) -> str:
-    """``float32``, ``F32``, ``bfloat16``... -> the format's name. Raises InputError for others."""
+def parse_name(dtype: Any) -> str:
+    """``float32``, ``F32``, ``bfloat16``, NumPy's types... -> the format's name. Raises InputError for others."""
+    text = str(getattr(dtype, "__name__", dtype))
     name = _SPELLINGS.get(text.lower(), text.upper())
     if name not in FLOATING:
-        raise InputError(f"{text!r} is not a dtype for weights; choose from float64, float32, float16, bfloat16")
+        raise InputError(f"{text!r:.40} is not a dtype for weights; choose from float64, float32, float16, bfloat16")
     return name
 
 

@@ -31,6 +31,7 @@ from ..preprocess.settings import (
     DEFAULTS,
     FLIP_FIELDS,
     PROCESSOR_TYPES,
+    TYPE_FIELDS,
     check_processor_type,
     from_preprocessor_config,
     is_timm_config,
@@ -109,7 +110,7 @@ class MobileViTImageProcessor:
         from_preprocessor_config(settings)  # raises for impossible values
         self.do_convert_rgb: bool | None = settings.pop(CONVERT, None)
         _warn_of_idle(settings)
-        self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in _TYPES}
+        self._others = {key: value for key, value in settings.items() if key not in DEFAULTS and key not in TYPE_FIELDS}
         for key in DEFAULTS:
             setattr(self, key, settings[key])
 
@@ -288,7 +289,7 @@ class MobileViTImageProcessor:
         settings = {key: getattr(self, key) for key in DEFAULTS}
         if self.do_convert_rgb is not None:
             settings[CONVERT] = self.do_convert_rgb
-        return {**self._others, **settings, "image_processor_type": PROCESSOR_TYPES[0]}
+        return {**self._others, **settings, TYPE_FIELDS[0]: PROCESSOR_TYPES[0]}
 
     def to_json_string(self) -> str:
         """``to_dict`` as the text of a preprocessor_config.json. Raises ConfigError for what JSON can't hold."""
@@ -327,8 +328,6 @@ class MobileViTImageProcessor:
 
 
 MobileViTFeatureExtractor = MobileViTImageProcessor  # its name before 2023, in many scripts and old files
-
-_TYPES = ("image_processor_type", "feature_extractor_type")
 
 
 def _warn_of_idle(settings: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ..errors import CheckpointError, InputError, MobileViTWarning
 from ..formats.dtypes import cast_floats
 from .configuration import MobileViTConfig
 from .keywords import sorted_out
-from .tensors import as_numbers
+from .tensors import as_tensors
 
 _HEADS_OF: dict[str, tuple[str, ...]] = {  # a segmenter's file lacks the expansion that a classifier needs
     "classifier": ("classifier.", f"{PREFIX}conv_1x1_exp."),
@@ -74,7 +74,7 @@ def load(
         checkpoint = _open(request, dtype, place)
         tensors, name = checkpoint.tensors, str(checkpoint.provenance.path)
     else:
-        tensors, name = _given(request.state_dict, dtype), "the state_dict"
+        tensors, name = cast_floats(as_tensors(request.state_dict), dtype), "the state_dict"
     config = _configuration(request, checkpoint, place, overrides)
     tensors = _renamed(tensors, request.task)
     if expand_output is None:
@@ -94,13 +94,6 @@ def _open(request: Request, dtype: np.dtype | None, place: dict[str, Any]) -> Ch
         if request.task != "backbone":
             raise
     return open_checkpoint(where, task="backbone", dtype=dtype, prefix=request.prefix, **place)
-
-
-def _given(state_dict: Mapping[str, Any], dtype: np.dtype | None) -> dict[str, np.ndarray]:
-    """The tensors of a state_dict, PyTorch's included, their floats in ``dtype`` or in the widest among them."""
-    if not isinstance(state_dict, Mapping):
-        raise InputError(f"state_dict must hold tensors by name, not be a {type(state_dict).__name__}")
-    return cast_floats({name: as_numbers(tensor, name) for name, tensor in state_dict.items()}, dtype)
 
 
 def _configuration(

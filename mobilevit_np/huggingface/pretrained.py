@@ -34,7 +34,7 @@ from .configuration import MobileViTConfig
 from .keywords import check_saving
 from .loading import Request, load
 from .outputs import ModelOutput
-from .tensors import CPU, Device, as_numbers, dtype_asked, numpy_dtype
+from .tensors import CPU, Device, as_numbers, as_tensors, dtype_asked, numpy_dtype
 
 Answer = ModelOutput | tuple[Any, ...]
 Model = TypeVar("Model", bound="MobileViTPreTrainedModel")
@@ -223,7 +223,7 @@ class MobileViTPreTrainedModel(ABC):
         return keys
 
     def _checked(self, state_dict: Mapping[str, Any], strict: bool) -> tuple[dict[str, np.ndarray], IncompatibleKeys]:
-        found = {name: as_numbers(tensor, name) for name, tensor in state_dict.items()}
+        found = as_tensors(state_dict)
         missing = [name for name in self._tensors if name not in found and not name.endswith(COUNTER)]
         unexpected = [name for name in found if name not in self._tensors and not name.endswith(COUNTER)]
         if strict and (missing or unexpected):

@@ -7,7 +7,7 @@ imported only then. The outputs of models are always NumPy arrays.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +88,13 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} are numbers in an array, not a {type(values).__name__} of {array.dtype}")
     return array
+
+
+def as_tensors(state_dict: Any) -> dict[str, np.ndarray]:
+    """A state_dict's tensors by name, as ``as_numbers`` takes them. Raises InputError for anything else."""
+    if not isinstance(state_dict, Mapping):
+        raise InputError(f"state_dict must hold tensors by name, not be a {type(state_dict).__name__}")
+    return {name: as_numbers(tensor, name) for name, tensor in state_dict.items()}
 
 
 class Device(str):

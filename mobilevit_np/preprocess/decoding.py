@@ -35,6 +35,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImageError, InputError, MissingImageError
+from ..formats.files import reason
 from . import budget
 
 PHOTO_CHANNELS = (1, 3)
@@ -387,10 +388,9 @@ def _reading(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise MissingImageError(f"{name}: there is no such file") from None
     except Exception as error:  # on a damaged file Pillow raises OSError, SyntaxError, struct.error, IndexError...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ValueError) and any(limit in reason for limit in _TEXT_LIMITS):
+        if isinstance(error, ValueError) and any(limit in str(error) for limit in _TEXT_LIMITS):
             raise _LongTextError(f"{name} has a longer text than Pillow reads: save it without one") from None
-        raise ImageError(f"{name} can't be read: {reason[:200]}") from None
+        raise ImageError(f"{name} can't be read: {reason(error)}") from None
 
 
 class _LongTextError(ImageError):

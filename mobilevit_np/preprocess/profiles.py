@@ -38,7 +38,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         if isinstance(self.size, int):
-            _check_side("size", self.size)
+            check_side("size", self.size)
         elif self.size is not None:
             _check_sides("size", self.size)
         if self.crop is not None:
@@ -62,14 +62,15 @@ def _check_sides(name: str, sides: tuple[int, int]) -> None:
     if not isinstance(sides, (list, tuple)) or len(sides) != 2:
         raise ConfigError(f"{name} must be (height, width), not {sides!r:.80}")
     for side in sides:
-        _check_side(name, side)
+        check_side(name, side)
     if sides[0] * sides[1] > MAX_RESIZED:
         raise ConfigError(f"{name} {sides[1]}x{sides[0]} is more than {MAX_RESIZED} pixels: make it smaller")
 
 
-def _check_side(name: str, side: int) -> None:
+def check_side(name: str, side: int) -> None:
+    """Raise ConfigError unless it's a whole number that a photo's side can have."""
     if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
-        raise ConfigError(f"{name} takes whole numbers from 1 to {MAX_SIDE}, not {side!r}")
+        raise ConfigError(f"{name} takes whole numbers from 1 to {MAX_SIDE}, not {side!r:.80}")
 
 
 def check_numbers(name: str, values: tuple[float, ...]) -> None:

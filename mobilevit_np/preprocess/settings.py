@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..formats.hub import PREPROCESSOR_FILE
-from .profiles import MAX_SIDE, Profile, check_numbers
+from .profiles import Profile, check_numbers, check_side
 from .resize import PILLOW_FILTERS, Size
 
 DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page; resample 2 is bilinear
@@ -35,13 +35,14 @@ DEFAULTS: dict[str, Any] = {  # of MobileViTImageProcessor on transformers' page
     "do_reduce_labels": False,
 }
 FLIP_FIELDS = ("do_flip_channel_order", "do_flip_channels")  # the second is the first's old name
+TYPE_FIELDS = ("image_processor_type", "feature_extractor_type")
 CONVERT = "do_convert_rgb"  # no default: a file without it is saved without it
 PROCESSOR_TYPES = (
     "MobileViTImageProcessor", "MobileViTImageProcessorFast", "MobileViTImageProcessorPil", "MobileViTFeatureExtractor",
 )  # fmt: skip
 
 _TIMM_KEYS = ("architecture", "pretrained_cfg", "num_classes", "label_names", "input_size", "interpolation")
-_HUGGING_FACE_KEYS = ("model_type", "architectures", "image_processor_type", "feature_extractor_type")
+_HUGGING_FACE_KEYS = ("model_type", "architectures", *TYPE_FIELDS)
 _MIN_CROP_PCT = 0.01  # timm's are 0.8 to 1; far below, the short side would be infinite
 _FILTER_NUMBERS = {name: int(number) for name, number in PILLOW_FILTERS.items()}
 _FILTER_NAMES = {number: name for name, number in _FILTER_NUMBERS.items()}
@@ -121,7 +122,7 @@ def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
         size = {"height": profile.size[0], "width": profile.size[1]}
     height, width = profile.crop or DEFAULTS["crop_size"].values()
     return {
-        "image_processor_type": PROCESSOR_TYPES[0],
+        TYPE_FIELDS[0]: PROCESSOR_TYPES[0],
         "do_resize": profile.size is not None,
         "size": dict(size),
         "resample": _FILTER_NUMBERS[profile.resample],
@@ -135,7 +136,7 @@ def to_preprocessor_config(profile: Profile) -> dict[str, Any]:
 
 def check_processor_type(settings: Mapping[str, Any]) -> None:
     """Raise ConfigError if ``settings`` say that they are another model's."""
-    for key in ("image_processor_type", "feature_extractor_type"):
+    for key in TYPE_FIELDS:
         kind = settings.get(key)
         if kind is not None and kind not in PROCESSOR_TYPES:
             raise ConfigError(f"these are settings for {kind!r}, not for {PROCESSOR_TYPES[0]}")
@@ -160,9 +161,13 @@ def _size_dict(name: str, size: Any, from_int: Callable[[int], dict[str, int]]) 
         size = from_int(size)
     if set(size) not in ({"shortest_edge"}, {"height", "width"}):
         raise ConfigError(f"{name} must have shortest_edge, or height and width, not {dict(size)!r}")
-    if any(isinstance(side, bool) or not hasattr(side, "__index__") for side in size.values()):
-        raise ConfigError(f"{name} takes whole numbers, not {size!r}")
-    return {key: operator.index(side) for key, side in size.items()}
+    try:
+        sides = {key: operator.index(side) for key, side in size.items() if not isinstance(side, bool)}
+    except TypeError:
+        sides = {}
+    if sides.keys() != size.keys():
+        raise ConfigError(f"{name} takes whole numbers, not {size!r:.80}")
+    return sides
 
 
 def _size(size: Mapping[str, int]) -> Size:
@@ -188,6 +193,14 @@ def is_timm_config(settings: Mapping[str, Any]) -> bool:
     return any(key in settings for key in _TIMM_KEYS) and not any(key in settings for key in _HUGGING_FACE_KEYS)
 
 
+def timm_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """timm's ``pretrained_cfg``, which older files hold at their top level. Raises ConfigError."""
+    settings = config.get("pretrained_cfg", config)
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"pretrained_cfg must be an object of settings, not {settings!r:.80}")
+    return settings
+
+
 def from_timm_config(config: Mapping[str, Any]) -> Profile:
     """The profile that a timm config.json, or its ``pretrained_cfg``, describes: short side floor(side / crop_pct).
 
@@ -196,9 +209,7 @@ def from_timm_config(config: Mapping[str, Any]) -> Profile:
     Raises ConfigError for what none of timm's MobileViTs uses: sides that differ, other crop modes than center and
     squash.
     """
-    settings = config.get("pretrained_cfg", config)
-    if not isinstance(settings, Mapping):
-        raise ConfigError("pretrained_cfg must be an object of settings")
+    settings = timm_settings(config)
     side = _timm_side(settings.get("input_size") or _INPUT_SIZE)
     crop_pct = settings.get("crop_pct") or 0.875
     if isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)) or not _MIN_CROP_PCT <= crop_pct <= 1:
@@ -225,9 +236,8 @@ def from_timm_config(config: Mapping[str, Any]) -> Profile:
 def _timm_side(input_size: Any) -> int:
     if not isinstance(input_size, (list, tuple)) or len(input_size) != 3 or input_size[1] != input_size[2]:
         raise ConfigError(f"input_size must be [channels, side, side], not {input_size!r}")
-    side = input_size[1]
-    if isinstance(side, bool) or not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
-        raise ConfigError(f"input_size takes whole numbers from 1 to {MAX_SIDE}, not {input_size!r:.80}")
+    check_side("input_size", input_size[1])
+    side: int = input_size[1]
     return side
 
 
