@@ -35,6 +35,18 @@ def checkpoint(task, **network):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_name_is_no_checkpoint_and_not_the_shipped_one(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_photo(tmp_path / "a.png")
+    if "golden.npz" in COMMANDS[command]:
+        save_tiny(tmp_path / "w")
+        assert run(arguments("trace")) == 0
+        capsys.readouterr()
+    assert run(["" if word == "W" else word for word in COMMANDS[command].split()]) == 2
+    assert capsys.readouterr().err == "mobilevit-np: a checkpoint is given as a path or a name; this is neither\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_of_two_networks_one_is_chosen(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_photo(tmp_path / "a.png")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz.samples import tiny_config
+from safetensors.numpy import load_file, save_file
 from tiny import CLASSES, open_tiny, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
@@ -185,6 +186,13 @@ def test_a_stem_that_is_reversed_is_no_error_of_the_rounding(quantize, tiny_clas
              [(tiny_classifier, "a"), ("timm.safetensors", "b")]]  # fmt: skip
     assert stems[0] == pytest.approx(stems[1])
     assert 0 < stems[1]["largest"] < 0.01
+
+
+def test_what_is_left_out_is_said_once(quantize, tiny_classifier):
+    tensors = load_file(tiny_classifier / "model.safetensors")
+    save_file({**tensors, "optimizer.step": np.zeros(1)}, "training.safetensors")
+    code, _, err = quantize("training.safetensors", "int8.safetensors")
+    assert (code, err) == (0, ["mobilevit-np: warning: training.safetensors: left out: optimizer (1 tensor)"])
 
 
 def test_settings_that_are_wrong_are_found_before_anything_is_written(quantize, tmp_path):

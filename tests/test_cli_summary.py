@@ -147,10 +147,17 @@ def test_a_config_whose_image_size_is_none_is_one_line(capsys, tmp_path, size):
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("size", ["0", "-3", "100000"])
-def test_sizes_that_cannot_be_are_refused(capsys, tiny_classifier, size):
-    assert run(["summary", "--weights", str(tiny_classifier), "--size", size]) == 2
-    assert "mobilevit-np: " in capsys.readouterr().err
+@pytest.mark.parametrize("size", ["0", "-3", "1_0", "wide"])
+def test_sizes_that_cannot_be_are_typing_mistakes(capsys, size):
+    with pytest.raises(SystemExit) as left:
+        run(["summary", "--size", size])
+    assert left.value.code == 2
+    assert f"argument --size: '{size}' isn't a whole number from 1 up" in capsys.readouterr().err
+
+
+def test_a_size_that_is_too_large_is_refused(capsys, tiny_classifier):
+    assert run(["summary", "--weights", str(tiny_classifier), "--size", "100000"]) == 2
+    assert capsys.readouterr().err.startswith("mobilevit-np: ")
 
 
 def test_examples_in_the_help_are_understood(capsys):

@@ -163,7 +163,7 @@ REFUSALS = [
     (["--operators", "d", "--seed", "-1"], "seed must be in 0..2^32-1, not -1"),
     ([*FORMULA, "-o", "g.npz", "--seed", "4294967296"], "seed must be in 0..2^32-1, not 4294967296"),
     ([*FORMULA, "--weights-out", "w", "--seed", "-1"], "seed must be in 0..2^32-1, not -1"),
-    ([*FORMULA, "-o", "g.npz", "--size", "0", "--weights-out", "w"], "size must be in 1..4096, not 0"),
+    ([*FORMULA, "-o", "g.npz", "--size", "5000", "--weights-out", "w"], "size must be in 1..4096, not 5000"),
     (
         [*FORMULA, "--weights-out", "w.bin"],
         "weights are written as .safetensors, or into a folder, not as .bin: w.bin",

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .common import add_common_options, engine_of, walk, whole_number
+from .common import add_common_options, opened, walk, whole_number
 from .inputs import Photo, expand
 from .terminal import chart, heading, numbers, printable, say
 
@@ -49,13 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from ..pipelines import Classifier
     from ..pipelines.common import READING
 
-    classifier = Classifier.from_pretrained(
-        options.weights,
-        dtype=options.dtype,
-        profile=options.profile,
-        engine=engine_of(options),
-        prefix=options.prefix,
-    )
+    classifier = opened(Classifier, options)
     model = classifier.checkpoint.name
     if not options.json:
         reading = READING[classifier.checkpoint.problem_type]

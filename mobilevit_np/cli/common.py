@@ -59,6 +59,13 @@ def add_weights_options(parser: Any, default: str = "pets-xx-small", published: 
     add_prefix_option(parser)
 
 
+def weights_of(options: argparse.Namespace) -> str:
+    """The checkpoint that was asked for, or else the shipped classifier."""
+    from ..checkpoints.shipped import DEFAULTS
+
+    return DEFAULTS["classifier"] if options.weights is None else options.weights
+
+
 def add_prefix_option(parser: Any) -> None:
     """Which network in a checkpoint's file is meant."""
     parser.add_argument(
@@ -94,6 +101,17 @@ def engine_of(options: argparse.Namespace) -> str:
     elif options.threads is not None:
         raise InputError("--threads is for the fast engine; for the reference, set OPENBLAS_NUM_THREADS instead")
     return engine
+
+
+def opened(pipeline: Any, options: argparse.Namespace) -> Any:
+    """The classifier or segmenter that the common options ask for."""
+    return pipeline.from_pretrained(
+        options.weights,
+        dtype=options.dtype,
+        profile=options.profile,
+        engine=engine_of(options),
+        prefix=options.prefix,
+    )
 
 
 def whole_number(text: str) -> int:

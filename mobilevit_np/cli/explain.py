@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .common import PROFILE_HELP, add_weights_options, check_page, output
+from .common import PROFILE_HELP, add_weights_options, check_page, output, weights_of
 from .inputs import expand
 from .terminal import printable, say
 
@@ -49,9 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if photo.problem:
         raise photo.problem
 
-    from ..checkpoints.shipped import DEFAULTS
-
-    check_page(options.out, {"the photo": photo.name}, options.weights or DEFAULTS["classifier"])
+    check_page(options.out, {"the photo": photo.name}, weights_of(options))
 
     from ..explain.explanation import explain
     from ..explain.page import explain_page

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MobileViTError
@@ -52,14 +53,14 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("photos to measure on are read twice, and - (standard input) can't be; give files")
     engine = engine_of(options)
 
-    from ..checkpoints import open_checkpoint, quantize
+    from ..checkpoints import open_checkpoint
     from ..checkpoints.quantization import errors_by_group
-    from ..checkpoints.saving import reopen
+    from ..checkpoints.saving import reopen, write_quantized
 
     before = open_checkpoint(options.where, prefix=options.prefix)
     reason = _why_not(before)
     first = _pipeline(before, engine) if reason is None else None  # wrong settings are reported before writing
-    conversion = quantize(options.where, options.out, prefix=options.prefix)
+    conversion = write_quantized(before, Path(options.out))
     after = reopen(conversion.paths[-1], before)
     groups = errors_by_group(before.tensors, after.tensors)
     found, failed = (None, 0) if first is None else _compare(first, _pipeline(after, engine), photos)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .common import add_common_options, check_kept, engine_of, output, walk
+from .common import add_common_options, check_kept, opened, output, walk
 from .inputs import Photo, expand
 from .terminal import chart, heading, printable, say
 
@@ -62,13 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from ..formats.files import write_files
     from ..pipelines import Segmenter
 
-    segmenter = Segmenter.from_pretrained(
-        options.weights,
-        dtype=options.dtype,
-        profile=options.profile,
-        engine=engine_of(options),
-        prefix=options.prefix,
-    )
+    segmenter = opened(Segmenter, options)
     model = segmenter.checkpoint.name
     if not options.json:
         say(heading(model, segmenter.knows))

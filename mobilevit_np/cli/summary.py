@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from .common import add_weights_options
+from .common import add_weights_options, weights_of, whole_number
 from .terminal import bold, dim, printable, say
 
 DESCRIPTION = """\
@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     add_weights_options(parser)
     parser.add_argument(
         "--size",
-        type=int,
+        type=whole_number,
         metavar="N",
         help="height and width of the photo that is counted for (default: what the weights were trained at)",
     )
@@ -44,11 +44,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Count, and print the table or one JSON object."""
     from ..checkpoints import open_checkpoint
-    from ..checkpoints.shipped import DEFAULTS
     from ..explain.summary import summarize
     from ..pipelines.common import check_memory, check_size
 
-    checkpoint = open_checkpoint(options.weights or DEFAULTS["classifier"], prefix=options.prefix)
+    checkpoint = open_checkpoint(weights_of(options), prefix=options.prefix)
     size = _size(checkpoint.config.image_size if options.size is None else options.size)
     check_size(*size)
     check_memory(*size, checkpoint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError
-from .common import PROFILE_HELP, add_weights_options, check_target, output, whole_number
+from .common import PROFILE_HELP, add_weights_options, check_target, output, weights_of, whole_number
 from .terminal import printable, say
 
 DESCRIPTION = """\
@@ -104,7 +104,7 @@ def add_formula_options(parser: Any) -> None:
     )
     parser.add_argument("--task", choices=("classifier", "segmenter"), help="which head (default: classifier)")
     parser.add_argument("--seed", type=int, metavar="N", help="the formula's (default: 0)")
-    parser.add_argument("--size", type=int, metavar="N", help="the input's height and width (default: 256)")
+    parser.add_argument("--size", type=whole_number, metavar="N", help="the input's height and width (default: 256)")
     parser.add_argument(
         "--weights-out",
         metavar="OUT",
@@ -154,11 +154,10 @@ def _flag(name: str) -> str:
 
 def _run_source(options: argparse.Namespace) -> int:
     from ..checkpoints import open_checkpoint
-    from ..checkpoints.shipped import DEFAULTS
     from ..golden import network_of, trace
     from ..preprocess import named_profile
 
-    weights = options.weights or DEFAULTS["classifier"]
+    weights = weights_of(options)
     check_golden(options.out, {"the input": options.source}, weights)
     profile = named_profile(options.profile) if options.profile else None
     network = network_of(open_checkpoint(weights, prefix=options.prefix), profile)
