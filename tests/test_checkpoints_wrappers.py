@@ -145,6 +145,11 @@ def test_of_two_networks_one_is_chosen(tree, first, second, averaged, tmp_path):
         opened(tree, tmp_path, prefix="nobody")
 
 
+def test_a_network_without_a_prefix_is_said_to_have_none(tiny_classifier):
+    with pytest.raises(CheckpointError, match=r"no network under 'nobody'; it holds 1 network, under no prefix$"):
+        open_checkpoint(tiny_classifier, prefix="nobody")
+
+
 LAYERS = {f"{i}.{leaf}": ONE for i in (0, 2) for leaf in ("weight", "bias")}
 NOT_OURS = {  # names, and what is said of them
     "an MLP head": ({**TIMM_BARE, **under("head.fc", LAYERS)}, r"of several layers \(head\.fc\.0, head\.fc\.2\)"),

@@ -102,7 +102,8 @@ def test_what_is_no_repository(name):
 def test_without_the_extra_the_error_says_what_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match="type: pip install huggingface_hub") as caught:
-        locate("apple/mobilevit-small")
+        locate("apple/mobilevit-small", cache="elsewhere")
+    assert "apple/mobilevit-small is not wholly in the cache elsewhere; " in str(caught.value)
     assert "https://huggingface.co/apple/mobilevit-small" in str(caught.value)
     assert "\n" not in str(caught.value)
 

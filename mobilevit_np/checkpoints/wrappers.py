@@ -132,8 +132,8 @@ def _choose(networks: list[_Network], prefix: str | None, use_ema: bool) -> _Net
 def _listed(networks: list[_Network]) -> str:
     if not networks:
         return "there is none at all"
-    prefixes = ", ".join(repr(visible(each.prefix, 60)) for each in networks[:_MAX_NAMED])
-    return f"it holds {len(networks)} network{'s' if len(networks) > 1 else ''}, under {prefixes}"
+    some = [repr(visible(each.prefix, 60)) if each.prefix else "no prefix" for each in networks[:_MAX_NAMED]]
+    return f"it holds {len(networks)} network{'s' if len(networks) > 1 else ''}, under {', '.join(some)}"
 
 
 def _heads(plain: Iterable[str], own: Mapping[str, str], network: _Network) -> dict[str, str]:

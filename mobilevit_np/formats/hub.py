@@ -104,20 +104,22 @@ def download(
     NotFoundError if the download fails.
     """
     _check_names(repository, revision)
+    cache = cache or cache_folder()
     folder = f"{subfolder}/" if subfolder else ""
     sought = " or ".join(folder + name for name in wanted[-1] if ".index." not in name)
     if offline or is_offline():
         remedy = "without local_files_only it's downloaded" if offline else "unset HF_HUB_OFFLINE to download it"
-        raise NotFoundError(
-            f"{repository} is not wholly in the cache {cache or cache_folder()} (sought: {sought}); {remedy}"
-        )
+        raise NotFoundError(f"{repository} is not wholly in the cache {cache} (sought: {sought}); {remedy}")
     try:
         import huggingface_hub
     except ImportError:
-        raise NotDownloadedError(_how_to_get(repository)) from None
+        raise NotDownloadedError(
+            f"{repository} is not wholly in the cache {cache}; to download it, type: pip install huggingface_hub (or "
+            f"download the files by hand from https://huggingface.co/{repository}/tree/main and give their folder)"
+        ) from None
     options |= {
         "revision": revision,
-        "cache_dir": str(cache or cache_folder()),
+        "cache_dir": str(cache),
         "endpoint": os.environ.get("HF_ENDPOINT") or None,
     }
     path = None
@@ -157,13 +159,6 @@ def _why(error: Exception, kinds: set[str], revision: str) -> str:
     if "LocalEntryNotFoundError" in kinds or isinstance(error, OSError):
         return f"the hub can't be reached ({first_line(error)}); check the network, or HF_ENDPOINT"
     return first_line(error)
-
-
-def _how_to_get(repository: str) -> str:
-    return (
-        f"{repository} is not wholly in the cache {cache_folder()}; to download it, type: pip install huggingface_hub "
-        f"(or download the files by hand from https://huggingface.co/{repository}/tree/main and give their folder)"
-    )
 
 
 def _check_names(repository: str, revision: str) -> None:
