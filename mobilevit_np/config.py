@@ -77,9 +77,7 @@ class NetworkConfig:
     num_attention_heads: int = 4
     mlp_ratio: float = 2.0
     expand_ratio: float = 4.0
-    hidden_act: str | Callable[[np.ndarray], np.ndarray] = (
-        "silu"  # a name in ops.ACTIVATIONS, or an elementwise function
-    )
+    hidden_act: str | Callable[[np.ndarray], np.ndarray] = "silu"  # in ops.ACTIVATIONS, or an elementwise function
     conv_kernel_size: int = 3
     output_stride: int = 32  # photo side over last map's side; at 16 L5 doesn't halve, at 8 nor does L4, and L5 dilates
     layer_norm_eps: float = 1e-5

@@ -317,11 +317,11 @@ def from_hugging_face(tensors: Mapping[str, np.ndarray], scheme: str) -> dict[st
     Raises CheckpointError if the scheme has no place for one of them, or query, key and value don't fit together.
     """
     segmenter = any(name.startswith(SEGMENTATION) for name in tensors)
-    parts: dict[str, list[np.ndarray]] = {}
-    for name in sorted(tensors, key=_part_number):  # query before key before value; the rest keeps its order
-        parts.setdefault(scheme_name(name, scheme, segmenter=segmenter), []).append(tensors[name])
-    order = dict.fromkeys(scheme_name(name, scheme, segmenter=segmenter) for name in tensors)
-    return {name: _join(name, parts[name], scheme) for name in order}
+    renamed = {name: scheme_name(name, scheme, segmenter=segmenter) for name in tensors}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in renamed.values()}
+    for name in sorted(tensors, key=_part_number):  # query before key before value
+        parts[renamed[name]].append(tensors[name])
+    return {name: _join(name, those, scheme) for name, those in parts.items()}
 
 
 def _part_number(name: str) -> int:

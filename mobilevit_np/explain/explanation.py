@@ -25,7 +25,7 @@ from ..pipelines.common import check_answer, check_memory, check_size, check_tas
 from ..pipelines.segmenter import network_size, windows
 from ..preprocess import Profile, Region, crop_region, decode, preprocess, resize_photo, run_steps, with_channels
 from ..scope import Scope
-from .summary import Summary, summarize
+from .summary import Summary, is_within, summarize
 
 _HEAD = ""  # the path of the whole network's output
 _STAGES = {  # path without "mobilevit.": title, what happens there
@@ -177,12 +177,8 @@ def _stage(path: str, output: np.ndarray, seconds: float, summary: Summary, chec
     name = path.removeprefix(PREFIX)
     title, words = _STAGES.get(name) or _LAST[checkpoint.task]
     of_head = ("classifier", "segmentation_head.classifier")
-    rows = [row for row in summary.rows if (row.module in of_head if path == _HEAD else _within(row.module, name))]
+    rows = [row for row in summary.rows if (row.module in of_head if path == _HEAD else is_within(row.module, name))]
     return Stage(title, words, output, sum(row.parameters for row in rows), sum(row.macs for row in rows), seconds)
-
-
-def _within(module: str, name: str) -> bool:
-    return module == name or module.startswith(f"{name}.")
 
 
 def _layers(outputs: dict[str, np.ndarray], heads: int) -> tuple[Layer, ...]:

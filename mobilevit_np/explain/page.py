@@ -165,7 +165,7 @@ def _bar(share: float) -> str:
 
 
 def _maps(stage: Stage, explanation: Explanation) -> dict[str, Any]:
-    """The channels of a stage that vary most, as pictures of one byte for each element (see pictures.py)."""
+    """The channels of a stage that vary most, as pictures of one byte for each element (``pages.coded``)."""
     maps, step = _thinned(stage.output)
     C, H, W = stage.output.shape
     spread = stage.output.std(axis=(1, 2), dtype=np.float64)

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import parameter_shapes
-from ..checkpoints.parameter_names import PREFIX
+from ..checkpoints.parameters import PREFIX, STATISTICS
 from ..config import NetworkConfig
 from ..errors import InputError
 from ..model import NETWORKS
 from ..scope import Scope
 
-_STATISTICS = ("running_mean", "running_var")  # not learned: in no published count
 _ROW = re.compile(  # the modules that make up a network between them, each a line of the table
     r"conv_stem|conv_1x1_exp|classifier"
     r"|encoder\.layer\.\d+\.(?:layer\.\d+|transformer\.layer\.\d+|(?!transformer$)\w+)"
@@ -65,8 +64,8 @@ def summarize(config: NetworkConfig, task: str, size: tuple[int, int], *, expand
         raise InputError(f"size must be at least 1, not {size}")
     shapes = parameter_shapes(config, task, expand_output=expand_output)
     outputs = _outputs(config, task, size, shapes, expand_output)
-    parameters = {name.removeprefix(PREFIX): _learned(name, shape) for name, shape in shapes.items()}
     weights = {name.removeprefix(PREFIX): shape for name, shape in shapes.items()}
+    parameters = {name: math.prod(shape) for name, shape in weights.items() if not name.endswith(STATISTICS)}
     macs = {path: _macs(path, outputs, weights) for path in outputs}
     rows = tuple(
         Row(path, outputs[path], _below(path, parameters), _below(path, macs))
@@ -112,10 +111,11 @@ def _macs(path: str, outputs: dict[str, Shape], weights: dict[str, Shape]) -> in
     return 0
 
 
-def _learned(name: str, shape: Shape) -> int:
-    return 0 if name.endswith(_STATISTICS) else math.prod(shape)
-
-
 def _below(path: str, counts: dict[str, int]) -> int:
     """The sum over the module at ``path`` and all inside it."""
-    return sum(count for name, count in counts.items() if name == path or name.startswith(f"{path}."))
+    return sum(count for name, count in counts.items() if is_within(name, path))
+
+
+def is_within(name: str, path: str) -> bool:
+    """Whether ``name`` is the module at ``path``, or something inside it."""
+    return name == path or name.startswith(f"{path}.")

@@ -3,7 +3,7 @@
 A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the program names. This
 one knows the opcodes that build plain containers, and a table of names to which it gives meanings of its own: nothing
 is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out as a
-``TensorRef``, which only says where its numbers are; ``torch_zip`` reads these. Whatever else a training checkpoint
+``TensorRef``, which only says where its numbers are; ``torch_tensors`` reads these. Whatever else a training checkpoint
 holds (NumPy scalars, paths, dates) becomes ``OPAQUE``.
 
 Explained in tutorials/10-checkpoints.md.

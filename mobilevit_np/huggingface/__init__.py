@@ -28,25 +28,19 @@ if TYPE_CHECKING:
     from .modeling_tf import TFMobileViTForSemanticSegmentation as TFMobileViTForSemanticSegmentation
     from .modeling_tf import TFMobileViTModel as TFMobileViTModel
 
-_HOME_OF = {
-    "AutoConfig": "auto",
-    "AutoImageProcessor": "auto",
-    "AutoModel": "auto",
-    "AutoModelForImageClassification": "auto",
-    "AutoModelForSemanticSegmentation": "auto",
-    "BatchFeature": "batch_feature",
-    "MobileViTConfig": "configuration",
-    "MobileViTFeatureExtractor": "image_processing",
-    "MobileViTForImageClassification": "modeling",
-    "MobileViTForSemanticSegmentation": "modeling",
-    "MobileViTImageProcessor": "image_processing",
-    "MobileViTModel": "modeling",
-    "TFMobileViTForImageClassification": "modeling_tf",
-    "TFMobileViTForSemanticSegmentation": "modeling_tf",
-    "TFMobileViTModel": "modeling_tf",
-    "pipeline": "image_pipelines",
-}
-
+_HOMES = {
+    "auto": (
+        "AutoConfig", "AutoImageProcessor", "AutoModel", "AutoModelForImageClassification",
+        "AutoModelForSemanticSegmentation",
+    ),
+    "batch_feature": ("BatchFeature",),
+    "configuration": ("MobileViTConfig",),
+    "image_pipelines": ("pipeline",),
+    "image_processing": ("MobileViTFeatureExtractor", "MobileViTImageProcessor"),
+    "modeling": ("MobileViTForImageClassification", "MobileViTForSemanticSegmentation", "MobileViTModel"),
+    "modeling_tf": ("TFMobileViTForImageClassification", "TFMobileViTForSemanticSegmentation", "TFMobileViTModel"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [*_HOME_OF]
 
 

@@ -57,10 +57,6 @@ def _moved(value: Any, places: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if not hasattr(value, "is_floating_point"):
         return value
     if not value.is_floating_point():
-        places = tuple(place for place in places if not _is_torch_dtype(place))
+        places = tuple(place for place in places if not str(place).startswith("torch."))
         options = {name: each for name, each in options.items() if name != "dtype"}
     return value.to(*places, **options) if places or options else value
-
-
-def _is_torch_dtype(place: Any) -> bool:
-    return str(place).startswith("torch.")

@@ -1,5 +1,5 @@
 "use strict";
-// Two tensors and their difference, drawn from the bytes in the page: see pictures.py for what they are.
+// Two tensors and their difference, drawn from the bytes in the page: see golden/pictures.py for what they are.
 
 const STEPS = 254, NOT_FINITE = 255;
 const ASCENDING = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#fee838"];

@@ -36,9 +36,7 @@ class Difference:
     # The share of equal answers: among the best classes of all cells (a classifier has one cell), or, with multiple
     # labels, among the yes and no of all classes; a regression has neither.
     unchanged: float | None
-    probability_change: (
-        float | None
-    )  # the mean |change| in the probability of the class that was best, or of all classes
+    probability_change: float | None  # the mean |change| in that of the class that was best, or of all classes
     right: tuple[bool, bool] | None  # before and after, if the photo's name has its class's label
 
 
