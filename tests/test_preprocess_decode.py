@@ -110,6 +110,15 @@ def test_a_file_that_cannot_be_opened_is_said_to_be_so_in_the_system_s_words_alo
         decode(tmp_path / "loop.png")
 
 
+def test_a_photo_that_memory_is_too_small_for_is_said_to_be_so(monkeypatch):
+    def load(image):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", load)
+    with pytest.raises(ImageError, match=r"^the photo can't be read: there isn't enough memory for this; free some"):
+        decode(Image.fromarray(RGB))
+
+
 def test_formats_that_would_run_a_program_are_not_opened():
     with pytest.raises(ImageError, match="not a photo in a format"):
         decode(saved(Image.fromarray(RGB), "EPS"))

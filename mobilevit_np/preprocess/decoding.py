@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import ImageError, InputError, MissingImageError
+from ..errors import ImageError, InputError, MissingImageError, refusal
 from ..formats.files import reason
 from . import budget
 
@@ -390,7 +390,8 @@ def _reading(name: str) -> Iterator[None]:
     except Exception as error:  # on a damaged file Pillow raises OSError, SyntaxError, struct.error, IndexError...
         if isinstance(error, ValueError) and any(limit in str(error) for limit in _TEXT_LIMITS):
             raise _LongTextError(f"{name} has a longer text than Pillow reads: save it without one") from None
-        raise ImageError(f"{name} can't be read: {reason(error)}") from None
+        why = refusal(error) if isinstance(error, MemoryError) else reason(error)
+        raise ImageError(f"{name} can't be read: {why}") from None
 
 
 class _LongTextError(ImageError):
