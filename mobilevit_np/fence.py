@@ -27,9 +27,6 @@ def fenced(command: Callable[[], int]) -> int:
             return command()
     except MobileViTError as error:
         complain(error)
-    except KeyboardInterrupt:
-        exec("")  # Python remembers one that went through exec (dataclasses use it), and would die of it at exit
-        complain("interrupted; what was written is whole")
     except BrokenPipeError:  # the reader of our output has gone: `| head`
         return 1
     except SYSTEM_ERRORS as error:
@@ -39,6 +36,11 @@ def fenced(command: Callable[[], int]) -> int:
         if str(root.name).startswith(__package__):
             raise
         complain(f"a part that's needed can't be loaded: {root}")
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if KeyboardInterrupt not in (type(error), type(error.__cause__)):  # before 3.12 wrapped while a class is made
+            raise
+        exec("")  # Python remembers one that went through exec (dataclasses use it), and would die of it at exit
+        complain("interrupted; what was written is whole")
     return 2
 
 

@@ -52,6 +52,23 @@ def test_what_reaches_the_top_is_one_line(error, line, capsys):
     assert said.count("\n") == 1
 
 
+def test_ctrl_c_while_a_class_is_made_is_one_line_too(capsys):
+    class Field:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    assert fenced(lambda: type("Config", (), {"field": Field()})) == 2
+    assert capsys.readouterr().err == "mobilevit-np: interrupted; what was written is whole\n"
+
+
+def test_a_runtime_error_is_a_defect_of_ours():
+    def command():
+        raise RuntimeError("not thought of")
+
+    with pytest.raises(RuntimeError, match="not thought of"):
+        fenced(command)
+
+
 def test_an_import_that_fails_names_what_failed_first_and_a_defect_of_ours_stays_one(capsys):
     def numpy_fails():
         try:
