@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, diagnosed, golden_and_network, pairs, port, setting_of
 
+from mobilevit_np import model
 from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
 from mobilevit_np.golden import diagnose, trace, write_golden
@@ -195,12 +196,48 @@ def test_the_layers_before_it_that_a_port_does_not_show_are_told():
     )
 
 
-def test_a_wrong_shape_is_unexplained():
+@pytest.mark.parametrize(
+    ("path", "change", "hint"),
+    [
+        ("mobilevit.conv_stem", lambda x: x[:, :, 1:], "it has 1 fewer, 31 for 32"),
+        ("logits", lambda x: np.pad(x, ((0, 0), (1, 0))), "it has 1 more, 8 for 7"),
+        ("mobilevit", lambda x: x.repeat(4, 2).repeat(4, 3), "it's 4 times as high and wide"),
+        ("mobilevit", lambda x: x[..., :1, :1, None, None], "in no layout known here"),
+    ],
+)
+def test_a_wrong_shape_is_unexplained(path, change, hint):
     golden, network = golden_and_network()
     found = port(golden, network)
-    found["mobilevit.conv_stem"] = found["mobilevit.conv_stem"][:, :, 1:]
+    found[path] = change(found[path])
     diagnosis = diagnose(golden, found, network)
-    assert "shape" in diagnosis.unexplained[0].hint
+    assert diagnosis.unexplained[0].path == path
+    assert diagnosis.unexplained[0].hint.endswith(hint)
+    lines = diagnosis_lines(diagnosis)  # the port was fed the right size, and no tolerance was too wide
+    assert any(line.startswith("change first: look at") for line in lines[:2])
+    assert not any("too noisy" in line for line in lines)
+
+
+def test_a_mistake_is_not_named_where_what_is_right_speaks_against_it():
+    """The stride in the last convolution: in the middle the map is large, as with the stride in the first; but the
+    first is right.
+    """
+    golden, network = golden_and_network()
+    layer = "mobilevit.encoder.layer.2.downsampling_layer"
+
+    def stride_last(compute, x, scope, config, out_channels, **kwargs):
+        width, act = config.expanded_channels(x.shape[1]), config.hidden_act
+        x = model.conv_layer(x, scope / "expand_1x1", act=act)
+        x = model.conv_layer(x, scope / "conv_3x3", act=act, groups=width)
+        return model.conv_layer(x, scope / "reduce_1x1", act=None, stride=2)
+
+    found = {}
+    scope = network.scope(np.float32).wrap(layer, stride_last)
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    diagnosis = diagnose(golden, found, network)
+    assert diagnosis.names == ()
+    assert diagnosis.comparison.first_bad.path == f"{layer}.conv_3x3.convolution"
+    assert diagnosis_lines(diagnosis)[0].startswith("the logits are right, to ")
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,35 @@ def test_a_wrong_sum_that_has_one_stays_the_first_bad():
     right = compare(golden, found, network=network)
     nameless = compare(golden, {f"t{i}": x for i, x in enumerate(found.values())}, network=network)
     assert [row.path for row in nameless.bad] == [row.path for row in right.bad]
+
+
+def test_sums_without_a_counterpart_are_not_blamed_beside_a_mistake():
+    """A nameless port that keeps the sum after the attention, and leaves out the one after the feed-forward."""
+    golden, network = golden_and_network()
+    found = port(golden, network, [BY_NAME["no_feed_forward_residual"]])
+    shown, before = {}, ""
+    for path, tensor in found.items():
+        if path.endswith((".attention.output", ".attention")) and "attention.attention" not in path:
+            if path.endswith(".attention"):
+                shown[f"{path} sum"] = found[before] + tensor
+            continue
+        shown[path] = tensor
+        before = path if path.endswith(("unfolding", ".output")) else before
+    nameless = {f"t{i}": tensor for i, tensor in enumerate(shown.values())}
+    diagnosis = diagnose(golden, nameless, network)
+    assert diagnosis.names == ("no_feed_forward_residual",)
+    assert not diagnosis.left_over
+
+
+def test_heads_that_are_merged_wrongly_in_a_step_of_its_own():
+    """The heads apart are right, as they come before; the layer after reads what they were merged to."""
+    golden, network = golden_and_network()
+    heads, shown = network.config.num_attention_heads, {}
+    for path, tensor in port(golden, network, [BY_NAME["heads_merged_by_reshape"]]).items():
+        if path.endswith("attention.attention"):
+            rows, tokens, width = tensor.shape
+            shown[f"{path} apart"] = tensor.reshape(rows, heads, tokens, width // heads)
+        shown[path] = tensor
+    diagnosis = diagnose(golden, {f"t{i}": tensor for i, tensor in enumerate(shown.values())}, network)
+    assert diagnosis.names == ("heads_merged_by_reshape",)
+    assert not diagnosis.left_over

@@ -60,6 +60,25 @@ def test_a_weight_that_lies_transposed_is_the_first_thing_to_change():
     assert misloaded.paths == (DENSE,)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("transformer.layer.0", "transformer.layer.1"), ("transformer.layer.0.layernorm_before", "layernorm_after")],
+)
+def test_weights_of_two_modules_exchanged_are_told_by_the_order_of_execution(one, other):
+    golden, network = golden_and_network()
+    one = f"{BLOCK}.{one}"
+    other = f"{one.rpartition('.')[0]}.{other.rpartition('.')[2]}"
+    changed = {}
+    for a, b in ((one, other), (other, one)):
+        changed |= {b + name.removeprefix(a): x for name, x in network.tensors.items() if name.startswith(f"{a}.")}
+    diagnosis = diagnose(golden, invented(golden, network, changed), network)
+    ways = {f"is stored where {path} belongs" for path in (one, other)}
+    assert {each.how.partition(":")[0] for each in diagnosis.misloaded} == ways
+    assert not diagnosis.findings
+    assert not diagnosis.left_over
+    assert all(row.path.startswith((one, other)) for row in diagnosis.comparison.bad)
+
+
 def test_weights_as_they_were_initialized_are_not_missed():
     """All ones and all zeros are in every port: nobody can say that they weren't loaded."""
     golden, network = golden_and_network()

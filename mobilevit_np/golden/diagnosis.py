@@ -33,6 +33,7 @@ from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values
 from .replay import reference_tensors
 from .supposing import supposed
+from .variants import variants
 
 _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
 _NEAREST = 3  # single mistakes, the nearest, that pairs are built on
@@ -159,13 +160,17 @@ class _Case:
 
     def _reaches(self, mistakes: Mistakes, path: str) -> bool:
         """Whether a mistake is made on the way to ``path`` from the port's tensors before it."""
+        patterns = [pattern for mistake in mistakes for pattern, _ in mistake.replacements]
+        return any(fnmatchcase(each, pattern) for each in self.reached(path) for pattern in patterns)
+
+    def reached(self, path: str) -> set[str]:
+        """The modules on the way to ``path`` from the port's tensors before it."""
         if path not in self._reached:
             seen = self._reached[path] = set()
             look = functools.partial(_look, seen)
             target = None if path in self.misshapen else path
             reference_tensors(self.network, self.golden, self.port, plant=lambda s: s.wrap("*", look), target=target)
-        patterns = [pattern for mistake in mistakes for pattern, _ in mistake.replacements]
-        return any(fnmatchcase(each, pattern) for each in self._reached[path] for pattern in patterns)
+        return self._reached[path]
 
     def under(self, mistakes: Mistakes) -> tuple[set[str], set[str]]:
         """The wrong layers that are right with the mistakes planted; and the right ones that are wrong with them."""
@@ -179,6 +184,15 @@ class _Case:
             path for path in self.rows if path in ours and self.fits(path, self._error(path, ours[path]), mistakes)
         }
         return right & set(self.bad), set(self.rows) - set(self.bad) - right
+
+    def contradicts(self, path: str, mistakes: Mistakes, broken: Collection[str], made: Mistakes) -> bool:
+        """Whether layers that are right speak against the mistakes: they stand in the very module where one is made,
+        and are ``broken`` with it.
+        """
+        patterns = [pattern for mistake in mistakes if mistake not in made for pattern, _ in mistake.replacements]
+        above = [path[:end] for end, letter in enumerate(path) if letter == "."]  # the modules that hold the layer
+        places = [place for place in above if any(fnmatchcase(place, pattern) for pattern in patterns)]
+        return any(each.startswith(f"{place}.") for place in places for each in broken)
 
     def fits(self, path: str, found: float, mistakes: Mistakes = ()) -> bool:
         """Whether an error is within the tolerance at ``path``."""
@@ -262,14 +276,22 @@ def diagnose(
     judge = functools.partial(pair_up, golden, port, network, precision=precision, multiple=multiple)
     paired = judge(mapping=mapping, by=by)
     first = _diagnosed(golden, paired, network, mistakes)
-    if paired.matching.how != NAMELESS or not first.left_over:
+    how = paired.matching.how
+    if not how.endswith(NAMELESS) or not (first.left_over or len(first.findings) > 1):
         return first
     names = {*first.names, *(name for each in first.unexplained for name in each.ruled_out)}
     likely = [mistake for mistake in mistakes if mistake.name in names]
     again = _diagnosed(golden, judge(mapping=supposed(golden, port, network, likely)), network, mistakes)
-    if again.left_over or len(again.comparison.rows) < len(first.comparison.rows):
+    simpler = first.left_over or len(again.findings) < len(first.findings)
+    if again.left_over or again.misloaded or not simpler or _told(again) < _told(first):
         return first
-    return replace(again, comparison=replace(again.comparison, how=NAMELESS))
+    return replace(again, comparison=replace(again.comparison, how=how))
+
+
+def _told(diagnosis: Diagnosis) -> int:
+    """How many of the port's tensors are right, or what is wrong in them has a name."""
+    named = {path for finding in diagnosis.findings for path in finding.explains}
+    return sum(row.ok or row.path in named for row in diagnosis.comparison.rows)
 
 
 def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Sequence[Mistake]) -> Diagnosis:
@@ -284,12 +306,14 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
     while waiting and len(unexplained) < _MAX_UNEXPLAINED:
         path = waiting[0]
         found = _explain(case, path, findings, mistakes)
-        if not found and path in lost:
+        if not found and path in lost and path not in case.misshapen:
             waiting = waiting[1:]
             continue
         if not found:
-            alike = tuple(each for each in waiting[1:] if _kind(each) == _kind(path))
-            unexplained.append(replace(_unexplained(case, path, mistakes), also=alike))
+            variant = _variant(case, path, findings)
+            reached = variant.explains if variant else ()
+            alike = tuple(each for each in waiting[1:] if each in reached or _kind(each) == _kind(path))
+            unexplained.append(_unexplained(case, path, mistakes, alike, variant.mistake.sentence if variant else ""))
             waiting = [each for each in waiting[1:] if each not in alike]
             continue
         findings += found
@@ -338,9 +362,9 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
     identity = case.replayed.identity
     if identity is None:
         return ()
-    matter = dict.fromkeys(identity.never_loaded, "the port has nothing like it")
+    matter = dict.fromkeys(identity.never_loaded, ("the port has nothing like it", ""))
     others = identity.misplaced if misplaced else ()
-    matter |= {part: f"{m.how}: the port's {m.name}" for m in others for part in m.parameter.split(" + ")}
+    matter |= {part: (m.how, m.name) for m in others for part in m.parameter.split(" + ")}
     modules: dict[str, list[str]] = {}
     for name in matter:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
@@ -351,11 +375,18 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
         if path in case.rows:
             names = [name for module in behind for name in modules.get(module, ())]
             if path in case.bad and names and path not in but_for:
-                parameters, paths = found.setdefault(matter[names[0]], ([], []))
-                parameters += [name for name in names if matter[name] == matter[names[0]]]
+                how = matter[names[0]][0]
+                parameters, paths = found.setdefault(how, ([], []))
+                parameters += [name for name in names if matter[name][0] == how]
                 paths.append(path)
             behind = []
-    return tuple(Misloaded(how, tuple(parameters), tuple(paths)) for how, (parameters, paths) in found.items())
+    told = []
+    for how, (parameters, paths) in found.items():
+        theirs = list(dict.fromkeys(name for _, name in map(matter.__getitem__, parameters) if name))
+        more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
+        whole = f"{how}: the port's {theirs[0]}{more}" if theirs else how
+        told.append(Misloaded(whole, tuple(parameters), tuple(paths)))
+    return tuple(told)
 
 
 def _kind(path: str) -> str:
@@ -399,7 +430,12 @@ def _likely_pairs(case: _Case, path: str, alone: Sequence[Mistakes]) -> Iterator
 
 def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]], made: Mistakes) -> list[Finding]:
     """The best of what fits: it explains the most layers, breaks the fewest, and is closest; with its equals."""
-    explained, broken = zip(*(case.under(each) for each, _ in fitting), strict=True)
+    tried = [(each, found, *case.under(each)) for each, found in fitting]
+    tried = [each for each in tried if not case.contradicts(path, each[0], each[3], made)]
+    if not tried:
+        return []
+    fitting = [(each, found) for each, found, _, _ in tried]
+    explained, broken = [each[2] for each in tried], [each[3] for each in tried]
     order = sorted(range(len(fitting)), key=lambda i: (-len(explained[i]), len(broken[i]), fitting[i][1]))
     best = order[0]
     chosen, found = fitting[best]
@@ -427,15 +463,32 @@ def _findings(case: _Case, path: str, fitting: Sequence[tuple[Mistakes, float]],
     ]
 
 
-def _unexplained(case: _Case, path: str, known: Sequence[Mistake]) -> Unexplained:
+def _variant(case: _Case, path: str, before: Sequence[Finding]) -> Finding | None:
+    """What gives the port's tensor at ``path``, if it's no known mistake but near the right thing."""
+    others = path in case.misshapen and not path.endswith("probabilities")  # whose shape tells the number of heads
+    if path == PIXELS or others or not case.finite(path):
+        return None
+    made = tuple(finding.mistake for finding in before)
+    near = list(variants(case.network, case.reached(path)))
+    fitting = _fitting(case, path, [(each,) for each in near])
+    if not fitting and made:
+        fitting = _fitting(case, path, [(*made, each) for each in near])
+    fitting = [(each, 0.0) for each, _ in fitting if case.attempt(each, path).changes]  # of equals the first
+    return next(iter(_findings(case, path, fitting, made) if fitting else ()), None)
+
+
+def _unexplained(
+    case: _Case, path: str, known: Sequence[Mistake], also: tuple[str, ...] = (), hint: str = ""
+) -> Unexplained:
     row = case.bad[path]
     if row.difference is None:
-        return Unexplained(path, float("inf"), (), _shape_hint(case, row))
+        return Unexplained(path, float("inf"), (), hint or _shape_hint(case, row), also=also)
     if not case.finite(path):
-        return Unexplained(path, float("inf"), (), "it holds NaN or infinity: find the first of them")
+        return Unexplained(path, float("inf"), (), "it holds NaN or infinity: find the first of them", also=also)
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
-    hint = _input_hint(case) if path == PIXELS else case.description(path)
-    return Unexplained(path, row.difference.error, tuple(shown), hint, _unseen(case, path))
+    if not hint:
+        hint = _input_hint(case) if path == PIXELS else case.description(path)
+    return Unexplained(path, row.difference.error, tuple(shown), hint, _unseen(case, path), also)
 
 
 def _unseen(case: _Case, path: str) -> tuple[str, ...]:
@@ -455,7 +508,15 @@ def _unseen(case: _Case, path: str) -> tuple[str, ...]:
 
 def _shape_hint(case: _Case, row: Row) -> str:
     expected = case.golden.tensors[row.path].shape
-    return f"its shape is {row.shape}, and {expected} in no layout known here"
+    known = f"its shape is {row.shape}, and {expected} in no layout known here"
+    if len(row.shape) == len(expected):
+        ratios = [theirs / ours for theirs, ours in zip(row.shape, expected, strict=True)]
+        if len(ratios) == 4 and ratios[:2] == [1, 1] and ratios[2] == ratios[3]:
+            return f"{known}: it's {ratios[2]:.3g} times as high and wide"
+        if sum(ratio != 1 for ratio in ratios) == 1:
+            theirs, ours = next(both for both in zip(row.shape, expected, strict=True) if both[0] != both[1])
+            return f"{known}: it has {abs(theirs - ours)} {'more' if theirs > ours else 'fewer'}, {theirs} for {ours}"
+    return known
 
 
 def _input_hint(case: _Case) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,6 +49,10 @@ def settle(
     given_up = _idle(weak, case, weak=True)
     if given_up:
         matching = matching.without(given_up)
+        case = _Case(golden, matching, network, precisions, multiple)
+    harmful = _harmful(case, matching)
+    if harmful:
+        matching = matching.without(harmful)
         case = _Case(golden, matching, network, precisions, multiple)
     handed_on = _handed_on(golden, port, matching, case)
     if handed_on:
@@ -128,6 +133,20 @@ def _idle(doubted: Collection[str], case: _Case, *, weak: bool = False) -> froze
     return frozenset()
 
 
+def _harmful(case: _Case, matching: Matching) -> frozenset[str]:
+    """Weak pairs that are off, and so is what comes next, which is right without them: they were none."""
+    harmful: list[str] = []
+    order, off = list(case.ours), set(case.off)
+    for path, after in pairwise(order):
+        if {path, after} <= off and not matching.found[path].firm:
+            ours = case.without([*harmful, path])
+            left = [each for each in order if each not in harmful and each != path]
+            wrong = {each for each in left if case.floors_off(each, ours[each]) > case.multiple}
+            if after not in wrong and wrong <= off:
+                harmful.append(path)
+    return frozenset(harmful)
+
+
 def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching, case: _Case) -> dict[str, Matched]:
     """The port's own further steps, in place of the tensors they continue, if what comes after is right with them.
 
@@ -140,8 +159,8 @@ def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matchin
     ours = reference_tensors(case.network, golden, fed, everything=True)
     mended: dict[str, bool] = {}  # a path with a step -> whether nothing after it is worse for it
     before = ""
-    for path in case.ours:
-        if before and path not in steps and case.changed(path, ours[path]):
+    for path in ours:  # a step may stand where the port has nothing to compare, and what comes after it is its doing
+        if before and path in case.ours and path not in steps and case.changed(path, ours[path]):
             right = case.floors_off(path, ours[path]) <= case.multiple
             if right == (path not in case.off):
                 continue

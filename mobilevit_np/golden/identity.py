@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -48,6 +48,8 @@ _LAYOUTS = {  # of weights: our own -> those of the frameworks
     ),
     _MATRIX: ("o i", "i o", "o i 1 1", "1 1 i o", "o 1 1 i", "o i 1", "1 i o"),
 }
+_PARALLEL = re.compile(r"\.(?:query|key|value)$|(?<=aspp\.convs)\.\d.*")  # run in any order
+_MOST_MOVED = 0.25  # of the modules, or the port's order isn't that of execution
 _SCRAMBLED = "holds the right numbers in another order"
 _ALIASES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 Leaves = Mapping[str, np.ndarray]
@@ -137,6 +139,48 @@ def identify(
         strangers,
         len(tensors),
     )
+
+
+def in_turn(identity: Identity, tensors: Leaves, theirs: Sequence[str], ours: Sequence[str]) -> Identity:
+    """The same, but modules that a port runs in one another's place count as what stands there: it's their weights that
+    are exchanged. Told from the order of execution, ``theirs`` and ``ours``, if all else is in the same order.
+    """
+    held = [name for name in theirs if name in identity.modules]
+    rank = {path: place for place, path in enumerate(ours)}
+    if any(path not in rank for name in held for path in identity.modules[name]):
+        return identity
+    due = sorted((identity.modules[name] for name in held), key=lambda paths: rank[paths[0]])
+    moved = {
+        name: stands
+        for name, stands in zip(held, due, strict=True)
+        if _PARALLEL.sub("", stands[0]) != _PARALLEL.sub("", identity.modules[name][0])
+    }
+    if len(set(due)) < len(due) or len(moved) > _MOST_MOVED * len(held):
+        return identity
+    if any(_shapes(tensors, stands) != _shapes(tensors, identity.modules[name]) for name, stands in moved.items()):
+        return identity
+    exchanged = [
+        Misplaced(parameter, name, f"is stored where {_apart(stand, path)} belongs")
+        for name, stands in moved.items()
+        for path, stand in zip(identity.modules[name], stands, strict=True)
+        for parameter in tensors
+        if parameter.rpartition(".")[0] == path
+    ]
+    modules = {**identity.modules, **moved}
+    return replace(identity, modules=modules, misplaced=(*exchanged, *identity.misplaced))
+
+
+def _shapes(tensors: Leaves, paths: Sequence[str]) -> list[tuple[str, tuple[int, ...]]]:
+    parts = ((name.rpartition("."), tensor.shape) for name, tensor in tensors.items())
+    return [(leaf, shape) for (path, _, leaf), shape in parts if path in paths]
+
+
+def _apart(path: str, other: str) -> str:
+    """The module in which ``path`` stands, up to where it differs from ``other``."""
+    parts, others = path.split("."), other.split(".")
+    while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
+        parts, others = parts[:-1], others[:-1]
+    return ".".join(parts)
 
 
 # -- our parameters, in the forms that ports have ----------------------------------------------------------------------

@@ -28,7 +28,7 @@ from .alignment import align, likeness
 from .answer import answer, extras
 from .file import IMAGE, LOGITS, OPERATOR, PIXELS, Golden, read_tensors
 from .hook_names import MAP, Entry, from_map, table
-from .identity import Identity, identify, split
+from .identity import Identity, identify, in_turn, split
 from .network import Network, paths_of
 from .replay import reference_tensors
 
@@ -146,6 +146,7 @@ def match(
     identity = None
     if network is not None and parameters and by != "order":
         identity = identify(network.tensors, parameters, _places(entries) if named else {})
+        identity = identity if named else in_turn(identity, network.tensors, list(activations), list(golden.tensors))
     if named:
         known = {**entries, **given}
         known |= _handed_out(activations, targets, known, mapping or ())
@@ -469,7 +470,9 @@ def _fitter(
 
 
 def other_size(golden: Golden, matching: Matching) -> tuple[int, int] | None:
-    """Height and width of the input that the port's misshapen maps belong to, if most of them agree."""
+    """Height and width of the input that the port's misshapen maps belong to, if most of its maps agree."""
+    if PIXELS in matching.found:
+        return None  # it was fed the golden's size: its maps are misshapen by a mistake
     height, width = golden.tensors[PIXELS].shape[2:] if PIXELS in golden.tensors else (0, 0)
     told: Counter[tuple[int, int]] = Counter()
     for path, (_, tensor) in matching.misshapen.items():
@@ -479,7 +482,8 @@ def other_size(golden: Golden, matching: Matching) -> tuple[int, int] | None:
         if len(shape) == 4 == len(expected) and expected[1] in (shape[1], shape[3]):
             sides = shape[2:] if shape[1] == expected[1] else shape[1:3]
             told[round(sides[0] * height / expected[2]), round(sides[1] * width / expected[3])] += 1
-    size, votes = told.most_common(1)[0] if told else ((height, width), 0)
+    told[height, width] += sum(pair.tensor.ndim == 4 for pair in matching.found.values())
+    size, votes = told.most_common(1)[0]
     return size if 2 * votes > told.total() and size != (height, width) else None
 
 

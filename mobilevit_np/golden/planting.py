@@ -279,7 +279,7 @@ def weigh_reshaped_heads(
 
 
 def gather_reshaped_heads(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
-    query, key, value = _projections(x, scope, config)
+    query, key, value = projections(x, scope, config)
     weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
     return (weights @ value.reshape(*weights.shape[:3], -1)).reshape(value.shape)
 
@@ -301,7 +301,7 @@ def attend_within_patches(compute: Compute, x: np.ndarray, scope: Scope, config:
     pixels = config.patch_size**2
     query, key, value = (
         each.reshape(rows // pixels, pixels, N, D).swapaxes(1, 2).reshape(-1, pixels, D)
-        for each in _projections(x, scope, config)
+        for each in projections(x, scope, config)
     )
     weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
     gathered = ops.attend(weights, value)
@@ -312,7 +312,7 @@ def transpose_weight(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: An
     return compute(x, scope.with_tensors({"weight": scope["weight"].T}), **kwargs)
 
 
-def _projections(x: np.ndarray, scope: Scope, config: NetworkConfig) -> list[np.ndarray]:
+def projections(x: np.ndarray, scope: Scope, config: NetworkConfig) -> list[np.ndarray]:
     return [model.linear(x, scope / name, bias=config.qkv_bias) for name in ("query", "key", "value")]
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import MobileViTError
+from .alignment import likeness
 from .file import Golden
 from .matching import match
 from .mistakes import Mistake
@@ -23,6 +24,7 @@ from .network import Network
 from .replay import reference_tensors
 
 _CLOSE = 1e-3  # of norms, in half precision too
+_ALIKE = 0.5  # likeness of what is the same tensor, in half precision too
 
 
 def supposed(
@@ -40,7 +42,7 @@ def supposed(
         if shared > best:
             best, tensors = shared, ours
     found = match(replace(golden, tensors=tensors), port).found
-    return {pair.name: path for path, pair in found.items()}
+    return {pair.name: path for path, pair in found.items() if likeness(pair.tensor, tensors[path]) > _ALIKE}
 
 
 def _shared(theirs: Iterable[tuple[int, float]], ours: Iterable[tuple[int, float]]) -> int:

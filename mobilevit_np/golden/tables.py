@@ -44,7 +44,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     comparison = diagnosis.comparison
     if diagnosis.clean:
         return [f"no mistake found: {verdict(comparison)}", "", *remarks(comparison), *_hidden(diagnosis)]
-    lines = [*(_size(comparison) or [f"change first: {first_change(diagnosis)}", ""]), *_answer(comparison)]
+    lines = [*_answer(comparison), *(_size(comparison) or [f"change first: {first_change(diagnosis)}", ""])]
     for number, misloaded in enumerate(diagnosis.misloaded, 1):
         lines += _misloaded(number, misloaded, len(comparison.bad))
     for number, finding in enumerate(diagnosis.findings, len(diagnosis.misloaded) + 1):
@@ -146,7 +146,11 @@ def remarks(comparison: Comparison) -> list[str]:
     undefined = tuple(row.path for row in comparison.rows if not row.finite)
     if undefined:
         lines.append(f"NaN or infinity, here or in the tensor compared with, which is never right: {some(undefined)}")
-    noisy = tuple(row.path for row in comparison.rows if row.finite and comparison.multiple * row.noise > MAX_ERROR)
+    noisy = tuple(
+        row.path
+        for row in comparison.rows
+        if row.difference and row.finite and comparison.multiple * row.noise > MAX_ERROR
+    )
     if noisy:
         lines.append(f"too noisy for a fine verdict, so {MAX_ERROR:.0%} is allowed: {some(noisy)}")
     if not comparison.ok and not comparison.replayed:
@@ -232,7 +236,7 @@ def _finding(number: int, finding: Finding, bad: int) -> list[str]:
 
 
 def _unexplained(unexplained: Unexplained) -> list[str]:
-    more = f", and {len(unexplained.also)} more of its kind" if unexplained.also else ""
+    more = f", and {len(unexplained.also)} more like it" if unexplained.also else ""
     off = "of another shape" if math.isinf(unexplained.error) else f"off by {unexplained.error:.2g}"
     lines = [f"?  {unexplained.path}{more} is {off}, and no known mistake gives its numbers"]
     if unexplained.hint:

@@ -1,0 +1,316 @@
+"""What is near the right thing, beside the known mistakes: other numbers, other axes, a step left out.
+
+Nobody is known to make these, so they have no names. If no known mistake gives a port's tensor, they are tried in the
+same way, and the sentence of the one that gives it is what ``diagnose`` says.
+
+Explained in tutorials/11-is-my-port-right.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from .. import model, ops
+from ..config import NetworkConfig
+from ..ops import ACTIVATIONS
+from ..scope import Scope
+from . import planting
+from .mistakes import Mistake
+from .network import Network
+from .planting import Compute
+
+_NUMBER = re.compile(r"\.\d+")
+_SKIPPED = (".normalization", ".activation", ".intermediate_act_fn", ".layernorm_before", ".layernorm_after")
+_LAYER = re.compile(r".*\.transformer\.layer\.\d+")
+_EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)
+_DILATIONS = (1, 2, 3, 4, 6, 9, 12, 18, 24, 36)
+_BRANCHES, _PROJECT = 5, "segmentation_head.aspp.project"
+_EVERY_LAYER = "*.transformer.layer.?"
+_ATTENTION, _WEIGHTS, _NORM = "*.attention.attention", "*.probabilities", "*.layernorm*"
+_SCALES: dict[str, Callable[[int, int], float]] = {  # of a head's width and the model's
+    "divided by the head's width, not by its root": lambda d, D: 1 / d,
+    "divided by the model's width": lambda d, D: 1 / D,
+    "multiplied by the root of the head's width": lambda d, D: math.sqrt(d),
+}
+
+
+def variants(network: Network, reached: Collection[str]) -> Iterator[Mistake]:
+    """Those that change one of the modules ``reached``."""
+    config, reached = network.config, sorted(reached)
+    for sentence, *replacements in (
+        *_activations(config, reached),
+        *_left_out(reached),
+        *_norms(),
+        *_attention(config),
+        *_convolutions(network, reached),
+        *_layers(),
+        *_patches(),
+    ):
+        yield Mistake(sentence, sentence, "", tuple(replacements), "", "")
+
+
+Variant = tuple[Any, ...]  # its sentence, then pairs of a pattern and what is computed there
+
+
+def _activations(config: NetworkConfig, reached: Collection[str]) -> Iterator[Variant]:
+    for path in reached:
+        right = "relu" if path.startswith("segmentation_head.") else config.hidden_act
+        if path.endswith((".activation", ".intermediate_act_fn")) and isinstance(right, str):
+            for wrong, (_, learned) in ACTIVATIONS.items():
+                if not learned and wrong != right:
+                    activate = planting.activate_by(right, wrong)
+                    sentence = f"the activation is {wrong}, and should be {right}"
+                    yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
+
+
+def _left_out(reached: Collection[str]) -> Iterator[Variant]:
+    for path in reached:
+        if path.endswith(_SKIPPED) or _LAYER.fullmatch(path):
+            yield f"{path} is left out", (_NUMBER.sub(".?", path), planting.skip)
+
+
+# -- norms -------------------------------------------------------------------------------------------------------------
+
+
+def _norms() -> Iterator[Variant]:
+    for eps in _EPS:
+        yield f"its eps is {eps:.3g}", (_NORM, planting.with_eps(eps))
+        yield f"its eps is {eps:.3g}", ("*.normalization", planting.with_eps(eps))
+    yield "the layer norm is over the tokens, not the features", (_NORM, partial(_normalized, axis=1))
+    yield "the layer norm is over tokens and features together", (_NORM, partial(_normalized, axis=(1, 2)))
+    yield "the layer norm doesn't subtract the mean", (_NORM, partial(_normalized, centered=False))
+    yield "the layer norm adds its eps to the deviation, not to the variance", (_NORM, partial(_normalized, root=True))
+
+
+def _normalized(
+    compute: Compute,
+    x: np.ndarray,
+    scope: Scope,
+    *,
+    eps: float,
+    axis: int | tuple[int, ...] = -1,
+    centered: bool = True,
+    root: bool = False,
+) -> np.ndarray:
+    centered_x = x - x.mean(axis, keepdims=True) if centered else x
+    variance = np.square(centered_x).mean(axis, keepdims=True)
+    deviation = np.sqrt(variance) + eps if root else np.sqrt(variance + eps)
+    return np.asarray(centered_x / deviation * scope["weight"] + scope["bias"])
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def _attention(config: NetworkConfig) -> Iterator[Variant]:
+    right = config.num_attention_heads
+    for heads in (2, 3, 4, 5, 6, 10, 12, 16):
+        if heads != right:
+            yield (
+                f"it attends with {heads} heads, and should with {right}",
+                (_ATTENTION, planting.attend_with_heads(heads)),
+            )
+    for sentence, scale in _SCALES.items():
+        yield f"the attention scores are {sentence}", (_WEIGHTS, _scaled_by(scale))
+    yield "the softmax is over the heads, not the keys", (_WEIGHTS, _softmax_over_heads)
+    yield "each token attends to those before it alone: a causal mask", (_WEIGHTS, _causal)
+    yield "keys and values are exchanged", (_ATTENTION, _in_roles(0, 2, 1))
+    yield "queries and values are exchanged", (_ATTENTION, _in_roles(2, 1, 0))
+    yield "each token attends to its own heads: a transpose is missing before", (_ATTENTION, _over_heads)
+    yield "the features are split into heads as (d, heads), not (heads, d)", (_ATTENTION, _heads_last)
+
+
+def _scaled_by(scale: Callable[[int, int], float]) -> Compute:
+    def weigh(compute: Compute, query: np.ndarray, scope: Scope, key: np.ndarray, heads: int, **_: Any) -> np.ndarray:
+        width = query.shape[-1]
+        return compute(query, scope, key, heads, scale=scale(width // heads, width))
+
+    return weigh
+
+
+def _scores(query: np.ndarray, key: np.ndarray, heads: int) -> np.ndarray:
+    """(B*P, N, D), (B*P, N, D) -> (B*P, h, N, N)"""
+    query, key = ops.split_heads(query, heads), ops.split_heads(key, heads)
+    return query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1])
+
+
+def _softmax_over_heads(
+    compute: Compute, query: np.ndarray, scope: Scope, key: np.ndarray, heads: int, **_: Any
+) -> np.ndarray:
+    return np.moveaxis(ops.softmax(np.moveaxis(_scores(query, key, heads), 1, -1)), -1, 1)
+
+
+def _causal(compute: Compute, query: np.ndarray, scope: Scope, key: np.ndarray, heads: int, **_: Any) -> np.ndarray:
+    scores = _scores(query, key, heads)
+    return ops.softmax(np.where(np.tri(scores.shape[-1], dtype=bool), scores, -1e30))
+
+
+def _in_roles(*order: int) -> Compute:
+    def attend(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+        parts = planting.projections(x, scope, config)
+        query, key, value = (parts[i] for i in order)
+        weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
+        return ops.attend(weights, value)
+
+    return attend
+
+
+def _over_heads(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+    heads = config.num_attention_heads
+    query, key, value = (each.reshape(*x.shape[:2], heads, -1) for each in planting.projections(x, scope, config))
+    weights = ops.softmax(query @ key.swapaxes(-1, -2) / math.sqrt(query.shape[-1]))  # (B*P, N, h, h)
+    return np.asarray(weights @ value).reshape(x.shape)
+
+
+def _heads_last(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+    heads, D = config.num_attention_heads, x.shape[-1]
+    order = np.arange(D).reshape(D // heads, heads).T.ravel()  # (d, heads) -> (heads, d)
+    query, key, value = (each[..., order] for each in planting.projections(x, scope, config))
+    gathered = ops.attend(ops.softmax(_scores(query, key, heads)), value)
+    return gathered[..., np.argsort(order)]
+
+
+# -- convolutions, and what they're fed --------------------------------------------------------------------------------
+
+
+def _convolutions(network: Network, reached: Collection[str]) -> Iterator[Variant]:
+    for path in reached:
+        weight = network.tensors.get(f"{path}.weight")
+        if weight is not None and weight.ndim == 4 and weight.shape[-1] > 1:
+            for dilation in _DILATIONS:
+                yield f"its dilation is {dilation}", (path, partial(_dilated, dilation=dilation))
+    yield "the fusion's two inputs are interleaved, channel by channel", ("*.fusion", _changed(_interleaved))
+    for branch in range(_BRANCHES):
+        yield f"ASPP's branch {branch} is left out", (_PROJECT, _changed(partial(_without, branch=branch)))
+    whole = list(range(_BRANCHES))
+    turned = [whole[turn:] + whole[:turn] for turn in whole[1:]]
+    exchanged = [[{i: j, j: i}.get(branch, branch) for branch in whole] for i, j in combinations(whole, 2)]
+    for order in turned + exchanged:
+        yield f"ASPP's branches are in the order {order}", (_PROJECT, _changed(partial(_ordered, order=order)))
+
+
+def _dilated(compute: Compute, x: np.ndarray, scope: Scope, *, dilation: int, **kwargs: Any) -> np.ndarray:
+    return compute(x, scope, **{**kwargs, "dilation": dilation})
+
+
+def _changed(change: Callable[[np.ndarray], np.ndarray]) -> Compute:
+    def fed(compute: Compute, x: np.ndarray, scope: Scope, **kwargs: Any) -> np.ndarray:
+        return compute(change(x), scope, **kwargs)
+
+    return fed
+
+
+def _interleaved(x: np.ndarray) -> np.ndarray:
+    return np.stack(np.split(x, 2, axis=1), axis=2).reshape(x.shape)
+
+
+def _without(x: np.ndarray, branch: int) -> np.ndarray:
+    parts = np.split(x, _BRANCHES, axis=1)
+    return np.concatenate([part * (i != branch) for i, part in enumerate(parts)], axis=1)
+
+
+def _ordered(x: np.ndarray, order: list[int]) -> np.ndarray:
+    parts = np.split(x, _BRANCHES, axis=1)
+    return np.concatenate([parts[i] for i in order], axis=1)
+
+
+# -- residuals ---------------------------------------------------------------------------------------------------------
+
+
+def _layers() -> Iterator[Variant]:
+    residual = "the input is added before the batch norm, not after it"
+    yield residual, ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
+    for attention, feed_forward in ((True, False), (False, True), (True, True)):
+        where = " and ".join(["attention"] * attention + ["feed-forward"] * feed_forward)
+        layer = partial(_normed_residuals, attention=attention, feed_forward=feed_forward)
+        yield f"around the {where} it adds what was normalized, not the sum before", (_EVERY_LAYER, layer)
+
+
+def _residual_before_norm(
+    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, out_channels: int, **kwargs: Any
+) -> np.ndarray:
+    if kwargs.get("stride", 1) != 1 or x.shape[1] != out_channels:
+        return compute(x, scope, config, out_channels, **kwargs)
+    width, act, reduce = config.expanded_channels(x.shape[1]), config.hidden_act, scope / "reduce_1x1"
+    y = model.conv_layer(x, scope / "expand_1x1", act=act)
+    y = model.conv_layer(y, scope / "conv_3x3", act=act, groups=width)
+    return model.batch_norm(model.convolution(y, reduce / "convolution") + x, reduce / "normalization")
+
+
+def _normed_residuals(
+    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, attention: bool, feed_forward: bool
+) -> np.ndarray:
+    normed = model.layer_norm(x, scope / "layernorm_before", eps=config.layer_norm_eps)
+    x = (normed if attention else x) + model.attention(normed, scope / "attention", config)
+    normed = model.layer_norm(x, scope / "layernorm_after", eps=config.layer_norm_eps)
+    y = model.feed_forward_in(normed, scope / "intermediate", config)
+    return model.feed_forward_out(y, scope / "output", normed if feed_forward else x)
+
+
+# -- patches -----------------------------------------------------------------------------------------------------------
+
+
+def _patches() -> Iterator[Variant]:
+    for what, order in (
+        ("a patch's pixels are taken column by column", _pixels_by_column),
+        ("the patches are taken column by column", _patches_by_column),
+        ("the map is cut into runs of pixels, not into patches", _runs),
+    ):
+        unfold, fold = ("*.unfolding", partial(_unfolded, order=order)), ("*.folding", partial(_folded, order=order))
+        yield f"{what}, in the unfold and in the fold", unfold, fold
+        yield f"{what}, in the unfold alone", unfold
+        yield f"{what}, in the fold alone", fold
+
+
+def _pixels_by_column(places: np.ndarray) -> np.ndarray:
+    return places.swapaxes(0, 1)
+
+
+def _patches_by_column(places: np.ndarray) -> np.ndarray:
+    return places.swapaxes(2, 3)
+
+
+def _runs(places: np.ndarray) -> np.ndarray:
+    return places.transpose(2, 0, 3, 1).reshape(-1, places.shape[0] ** 2).T  # the map, row by row, in runs of p*p
+
+
+def _order(order: Callable[[np.ndarray], np.ndarray], patch_size: int, size: tuple[int, int]) -> np.ndarray:
+    """Which of the right tokens stands at each place: ``order`` turns the places, (p, p, rows, columns)."""
+    rows, columns = (side // patch_size for side in model.whole_patches(size, patch_size))
+    shape = patch_size, patch_size, rows, columns
+    return order(np.arange(math.prod(shape)).reshape(shape)).ravel()
+
+
+def _rearranged(tokens: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """(B*P, N, D) -> (B*P, N, D)"""
+    return tokens.reshape(-1, len(order), tokens.shape[2])[:, order].reshape(tokens.shape)
+
+
+def _unfolded(
+    compute: Compute,
+    x: np.ndarray,
+    scope: Scope,
+    patch_size: int,
+    *,
+    order: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    return _rearranged(compute(x, scope, patch_size), _order(order, patch_size, (x.shape[2], x.shape[3])))
+
+
+def _folded(
+    compute: Compute,
+    patches: np.ndarray,
+    scope: Scope,
+    patch_size: int,
+    size: tuple[int, int],
+    *,
+    order: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    places = np.argsort(_order(order, patch_size, size))
+    return compute(_rearranged(patches, places), scope, patch_size, size)

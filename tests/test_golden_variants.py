@@ -1,0 +1,79 @@
+"""What no known mistake gives, but something near the right thing does: said in a sentence, once for all its layers."""
+
+import numpy as np
+import pytest
+from golden_ports import golden_and_network, port
+
+from mobilevit_np.golden import diagnose
+from mobilevit_np.golden.tables import diagnosis_lines
+from mobilevit_np.golden.variants import variants
+
+HIDDEN = ("attention", "layernorm_before", "layernorm_after", "unfolding", "folding", "probabilities", "activation")
+
+
+def planted(sentence, setting="classifier"):
+    golden, network = golden_and_network(setting)
+    paths = {path for path in golden.tensors if path not in ("image", "logits")}
+    return next(variant for variant in variants(network, paths) if variant.name == sentence)
+
+
+def unexplained_of(sentence, setting="classifier", without=()):
+    golden, network = golden_and_network(setting)
+    found = port(golden, network, [planted(sentence, setting)])
+    shown = {path: tensor for path, tensor in found.items() if path.rpartition(".")[2] not in without}
+    return diagnose(golden, shown, network)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "the activation is mish, and should be silu",
+        "its eps is 1e-12",
+        "it attends with 2 heads, and should with 4",
+        "the attention scores are multiplied by the root of the head's width",
+        "each token attends to those before it alone: a causal mask",
+        "keys and values are exchanged",
+        "each token attends to its own heads: a transpose is missing before",
+        "the layer norm doesn't subtract the mean",
+        "the fusion's two inputs are interleaved, channel by channel",
+        "the input is added before the batch norm, not after it",
+        "around the attention it adds what was normalized, not the sum before",
+    ],
+)
+@pytest.mark.parametrize("without", [(), HIDDEN])
+def test_a_variant_is_said_once_for_all_the_layers_it_explains(sentence, without):
+    diagnosis = unexplained_of(sentence, without=without)
+    assert [each.hint for each in diagnosis.unexplained] == [sentence]
+    assert not diagnosis.findings
+    assert not diagnosis.still_wrong
+    if "exchanged" not in sentence:
+        assert len(diagnosis.unexplained[0].also) == len(diagnosis.comparison.bad) - 1
+
+
+@pytest.mark.parametrize(
+    "sentence", ["ASPP's branch 2 is left out", "ASPP's branches are in the order [1, 2, 3, 4, 0]"]
+)
+def test_the_pyramids_branches(sentence):
+    assert [each.hint for each in unexplained_of(sentence, "segmenter").unexplained] == [sentence]
+
+
+def test_a_layer_that_is_left_out_is_named_by_what_comes_after():
+    golden, network = golden_and_network()
+    layer = "mobilevit.encoder.layer.3.conv_kxk.normalization"
+    found = {}
+    scope = network.scope(np.float32).wrap(layer, lambda compute, x, scope: x)
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    del found[layer]
+    (unexplained,) = diagnose(golden, found, network).unexplained
+    assert unexplained.hint == f"{layer} is left out"
+
+
+def test_patches_in_another_order_both_ways_leave_the_logits_right_which_is_said_first():
+    sentence = "the patches are taken column by column, in the unfold and in the fold"
+    diagnosis = unexplained_of(sentence, without=HIDDEN)
+    assert [each.hint for each in diagnosis.unexplained] == [sentence]
+    first, second, *_ = diagnosis_lines(diagnosis)
+    assert first.startswith("the logits are right, to ")
+    assert second.startswith("change first: look at ")
+    assert second.endswith(sentence)
