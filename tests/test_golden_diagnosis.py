@@ -13,7 +13,7 @@ from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, diagnosed, golden_and
 from mobilevit_np import model
 from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
-from mobilevit_np.golden import diagnose, trace, write_golden
+from mobilevit_np.golden import diagnose, planting, trace, write_golden
 from mobilevit_np.golden.diagnosis import Diagnosis
 from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.network import make_pixel_values
@@ -246,7 +246,7 @@ def test_a_mistake_is_not_named_where_what_is_right_speaks_against_it():
         (lambda x: x * 255, "rescale by 1/255"),
         (lambda x: x * 2 - 1, "brought to -1..1"),
         (lambda x: x[:, ::-1], "channels reversed"),
-        (lambda x: x[:, :, ::-1], "another photo"),
+        (lambda x: x[:, :, ::-1], "its rows are reversed"),
     ],
 )
 def test_other_inputs_are_described(change, hint):
@@ -255,6 +255,51 @@ def test_other_inputs_are_described(change, hint):
     pixels = change(golden.tensors["pixel_values"]).astype(np.float32)
     found = port(trace(pixels, network), network)
     assert hint in diagnose(golden, found, network).unexplained[0].hint
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (
+            lambda x: x * np.float32(255 / 256),
+            "it's 0.996094 times the right tensor",
+        ),  # short numbers, of no half precision
+        (lambda x: x[..., ::-1], "its columns are reversed"),
+        (
+            lambda x: x + np.float32(0.4 / 255) * np.sin(np.arange(x.size, dtype=np.float32)).reshape(x.shape),
+            "one of 255",
+        ),
+        (lambda x: x**2, "another photo"),
+    ],
+)
+def test_other_pixel_values_are_described(change, hint):
+    golden, network = golden_and_network()
+    pixels = change(golden.tensors["pixel_values"].astype(np.float32)).astype(np.float32)
+    assert hint in diagnose(golden, port(trace(pixels, network), network), network).unexplained[0].hint
+
+
+def test_the_right_input_rounded_is_right():
+    golden, network = golden_and_network()
+    pixels = golden.tensors["pixel_values"].astype(np.float16).astype(np.float32)
+    assert diagnose(golden, port(trace(pixels, network), network), network).clean
+
+
+@pytest.mark.parametrize(
+    ("step", "planted", "hint"),
+    [
+        ("resize", planting.resize_by("hamming"), "a resize by hamming gives them"),
+        (
+            "center_crop",
+            lambda compute, image, scope, *size: compute(np.roll(image, 1, axis=2), scope, *size),
+            "the crop starts 0 below and -1 right of where it should",
+        ),
+    ],
+)
+def test_another_filter_or_crop_is_recognized(step, planted, hint):
+    golden, network = golden_and_network()
+    scope = Scope({}).wrap(f"preprocessing.{step}", planted)
+    pixels = make_pixel_values(golden.tensors["image"], network.profile, scope)
+    assert diagnose(golden, port(trace(pixels, network), network), network).unexplained[0].hint == hint
 
 
 def test_another_named_profile_is_recognized(monkeypatch):

@@ -21,9 +21,10 @@ from .doubt import settle, without_heirs
 from .file import LOGITS, OPERATOR, PIXELS, Golden
 from .identity import Identity, split
 from .matching import Matching, match, other_size
-from .measure import MULTIPLE, UNITS, Difference, allowed, floor, measure, precision_of, precisions_of
+from .measure import MULTIPLE, UNITS, Difference, allowed, error, floor, measure, precision_of, precisions_of
 from .network import Network
 from .replay import Measured, replay
+from .rounding import TO_HALF
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def pair_up(
     found = precision_of(tensors.values()) if precision is None else precision
     precisions = precisions_of(tensors, found) if precision is None else dict.fromkeys(tensors, found)
     if PIXELS in matching.found:  # whose precision may be another than the port's, and needn't be better than float32
-        precisions[PIXELS] = precisions_of({PIXELS: matching.found[PIXELS].tensor}, "float32")[PIXELS]
+        precisions[PIXELS] = _precision_of_input(matching.found[PIXELS].tensor, golden.tensors[PIXELS], found)
     rows = _rows(golden, matching, _end_to_end(golden, matching, precisions), multiple)
     off = [row.path for row in rows if not row.ok]
     idle: frozenset[str] = frozenset()
@@ -190,6 +191,16 @@ def pair_up(
     elif off:
         matching, idle = without_heirs(golden, matching, off)
     return Paired(matching, idle, found, precisions, multiple)
+
+
+def _precision_of_input(found: np.ndarray, expected: np.ndarray, ports: str) -> str:
+    """The input's own precision; in a port that computes in a finer one it's the right input rounded, or none: values
+    divided by 256 are short numbers too.
+    """
+    own = precisions_of({PIXELS: found}, "float32")[PIXELS]
+    if own in TO_HALF and UNITS[ports] < UNITS[own] and found.shape == expected.shape:
+        return own if error(found, TO_HALF[own](expected)) <= UNITS["float32"] else "float32"
+    return own
 
 
 def compare_paired(golden: Golden, paired: Paired, replayed: Mapping[str, Measured] | None = None) -> Comparison:

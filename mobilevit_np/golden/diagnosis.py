@@ -17,12 +17,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, MobileViTError
 from ..preprocess import PROFILES
+from ..preprocess.resize import RESAMPLES
 from ..scope import Scope
 from .comparison import Comparison, Paired, Row, compare_paired, pair_up, plain
 from .description import describe, eps_of
@@ -31,11 +33,13 @@ from .matching import NAMELESS, Matching, arranged
 from .measure import MULTIPLE, allowed, error, floor
 from .mistakes import MISTAKES, Mistake
 from .network import Network, make_pixel_values
+from .planting import resize_by
 from .replay import reference_tensors
 from .supposing import supposed
 from .variants import variants
 
 _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
+_LEVEL = 1.01 / 255  # of a photo's values
 _NEAREST = 3  # single mistakes, the nearest, that pairs are built on
 _NORM = re.compile(r"\.(normalization|layernorm\w*)$")
 _NUMBERED = re.compile(r"\.\d+")
@@ -535,7 +539,34 @@ def _input_hint(case: _Case) -> str:
     ):
         if case.fits(PIXELS, error(theirs, other)):
             return phrase
+    if said := _otherwise_resized(case, theirs) or describe(theirs, ours, None, case.allowed(PIXELS)):
+        return said
+    if theirs.shape == ours.shape and np.abs(theirs - ours).max() <= _LEVEL:
+        return "they are within one of 255 levels: the resize rounds otherwise, or not at all"
     return "they were made from another photo, or in a way not known here"
+
+
+def _otherwise_resized(case: _Case, theirs: np.ndarray) -> str:
+    """The filter or the place of the crop that gives these pixel values."""
+    if IMAGE not in case.golden.tensors:
+        return ""
+    planted = {
+        f"a resize by {name} gives them": Scope({}).wrap("preprocessing.resize", resize_by(name)) for name in RESAMPLES
+    }
+    for down, right in product((-1, 0, 1), repeat=2):
+        moved = functools.partial(_cropped_beside, down=down, right=right)
+        planted[f"the crop starts {down} below and {right} right of where it should"] = Scope({}).wrap(
+            "preprocessing.center_crop", moved
+        )
+    for phrase, scope in planted.items():
+        made = make_pixel_values(case.golden.tensors[IMAGE], case.network.profile, scope)
+        if made.shape == theirs.shape and case.fits(PIXELS, error(theirs, made)):
+            return phrase
+    return ""
+
+
+def _cropped_beside(compute: Any, image: np.ndarray, scope: Scope, *size: Any, down: int, right: int) -> np.ndarray:
+    return np.asarray(compute(np.roll(image, (-down, -right), axis=(1, 2)), scope, *size))
 
 
 def _plant(mistakes: Mistakes) -> Any:

@@ -77,6 +77,9 @@ def _to_bfloat16(array: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32).astype(array.dtype)
 
 
+TO_HALF = {"float16": _to_float16, "bfloat16": _to_bfloat16}
+
+
 def _round_operands(network: Network) -> Plant:
     """Every product with a large weight gets both operands in int8's steps."""
 
