@@ -14,7 +14,7 @@ HIDDEN = ("attention", "layernorm_before", "layernorm_after", "unfolding", "fold
 def planted(sentence, setting="classifier"):
     golden, network = golden_and_network(setting)
     paths = {path for path in golden.tensors if path not in ("image", "logits")}
-    return next(variant for variant in variants(network, paths) if variant.name == sentence)
+    return next(variant for variant in variants(network, paths) if variant.sentence == sentence)
 
 
 def unexplained_of(sentence, setting="classifier", without=()):
@@ -29,6 +29,7 @@ def unexplained_of(sentence, setting="classifier", without=()):
     [
         "the activation is mish, and should be silu",
         "its eps is 1e-12",
+        "its dilation is 2",
         "it attends with 2 heads, and should with 4",
         "the attention scores are multiplied by the root of the head's width",
         "each token attends to those before it alone: a causal mask",

@@ -53,7 +53,8 @@ def variants(network: Network, reached: Collection[str]) -> Iterator[Mistake]:
         *_layers(),
         *_patches(),
     ):
-        yield Mistake(sentence, sentence, "", tuple(replacements), "", "")
+        name = " ".join([sentence, *(pattern for pattern, _ in replacements)])  # no two are called the same
+        yield Mistake(name, sentence, "", tuple(replacements), "", "")
 
 
 Variant = tuple[Any, ...]  # its sentence, then pairs of a pattern and what is computed there
@@ -184,7 +185,7 @@ def _convolutions(network: Network, reached: Collection[str]) -> Iterator[Varian
         weight = network.tensors.get(f"{path}.weight")
         if weight is not None and weight.ndim == 4 and weight.shape[-1] > 1:
             for dilation in _DILATIONS:
-                yield f"its dilation is {dilation}", (path, partial(_dilated, dilation=dilation))
+                yield f"its dilation is {dilation}", (path, partial(_dilated, rate=dilation))
     yield "the fusion's two inputs are interleaved, channel by channel", ("*.fusion", _changed(_interleaved))
     for branch in range(_BRANCHES):
         yield f"ASPP's branch {branch} is left out", (_PROJECT, _changed(partial(_without, branch=branch)))
@@ -195,8 +196,8 @@ def _convolutions(network: Network, reached: Collection[str]) -> Iterator[Varian
         yield f"ASPP's branches are in the order {order}", (_PROJECT, _changed(partial(_ordered, order=order)))
 
 
-def _dilated(compute: Compute, x: np.ndarray, scope: Scope, *, dilation: int, **kwargs: Any) -> np.ndarray:
-    return compute(x, scope, **{**kwargs, "dilation": dilation})
+def _dilated(compute: Compute, x: np.ndarray, scope: Scope, *, rate: int, **kwargs: Any) -> np.ndarray:
+    return compute(x, scope, **{**kwargs, "dilation": rate})
 
 
 def _changed(change: Callable[[np.ndarray], np.ndarray]) -> Compute:
