@@ -62,6 +62,8 @@ def parse() -> argparse.Namespace:
     data.add_folders(parser)
     classifier.add_deployed_size(parser)
     parser.add_argument("--name", help="of the state file (default: the same as WHAT)")
+    parser.add_argument("--mix", nargs=2, metavar=("DIR", "SHARE"),
+                        help="the mean of two runs: this share (0..1) of an exported folder's weights")  # fmt: skip
     parser.add_argument("--to", type=Path, metavar="DIR", help="folder to write (default: as listed above)")
     return parser.parse_args()
 
@@ -69,6 +71,15 @@ def parse() -> argparse.Namespace:
 def rounded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What is left of the weights after float16, as float32; BatchNorm's step counters are dropped."""
     return {name: value.half().float() for name, value in weights.items() if value.is_floating_point()}
+
+
+def mixed(weights: dict[str, torch.Tensor], folder: Path, share: float) -> dict[str, torch.Tensor]:
+    """The mean of two runs' weights, of which one began where the other ended (model soups, arXiv 2203.05482)."""
+    others = names.of_folder(folder)
+    return {
+        name: value.lerp(others[name], share) if name in others and value.is_floating_point() else value
+        for name, value in weights.items()
+    }
 
 
 def export_classifier(album: data.Album, weights: dict[str, torch.Tensor], folder: Path, options) -> dict:
@@ -213,6 +224,8 @@ def main() -> None:
     else:
         name = options.name or options.what
         weights = state.load(options.state / f"{name}.pt")["average"]["values"]
+        if options.mix:
+            weights = mixed(weights, Path(options.mix[0]), float(options.mix[1]))
         export = {"classifier": export_classifier, "segmenter": export_segmenter}[options.what]
         folder = options.to or HERE.parent / KINDS[options.what]["folder"]
         found = export(data.Album(options.data, options.state), weights, folder, options)

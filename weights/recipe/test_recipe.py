@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -61,14 +62,10 @@ def test_an_interrupted_run_repeats_the_uninterrupted_one(tmp_path):
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
-def learn_together(worker: int, workers: int, folder: Path) -> None:
+def learn_together(worker: int, workers: int, port: int, folder: Path) -> None:
     """One of `workers` that train a linear model on ten points; the first saves its averaged weights."""
-    os.environ.update(
-        RANK=str(worker),
-        WORLD_SIZE=str(workers),
-        MASTER_ADDR="localhost",
-        MASTER_PORT=str(29_500 + os.getppid() % 1_000),
-    )
+    meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ.update(RANK=str(worker), WORLD_SIZE=str(workers), **meeting)
     torch.manual_seed(0)
     points, run = torch.randn(10, 3), loop.Run(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 1)), options())
     loop.fit(run, lambda indices, source: (run.network(points[indices]) ** 2).mean(), lambda weights: {},
@@ -78,7 +75,9 @@ def learn_together(worker: int, workers: int, folder: Path) -> None:
 
 def test_two_workers_learn_what_one_would(tmp_path):
     for workers in (1, 2):
-        torch.multiprocessing.spawn(learn_together, (workers, tmp_path), nprocs=workers)
+        with socket.create_server(("localhost", 0)) as server:  # a port that nobody uses
+            port = server.getsockname()[1]
+        torch.multiprocessing.spawn(learn_together, (workers, port, tmp_path), nprocs=workers)
     alone, together = (state.load(tmp_path / f"{workers}.pt") for workers in (1, 2))
     assert alone["step"] == together["step"] == 10
     for name, weight in alone["network"].items():
@@ -243,6 +242,8 @@ def test_renamed_weights_answer_bgr_as_the_twin_answers_rgb(network, rename, arc
     safetensors.torch.save_file(stored, tmp_path / "model.safetensors")
     again = twin.load_whole(fresh, names.of_folder(tmp_path)).eval()
     assert torch.equal(network(rgb), again(rgb))
+    half = export.mixed({name: torch.zeros_like(value) for name, value in floats.items()}, tmp_path, 0.5)
+    assert all(torch.equal(value, floats[name] / 2) or name.startswith(names.UNUSED) for name, value in half.items())
 
 
 @pytest.mark.parametrize("border", ["border", "reflection"])
