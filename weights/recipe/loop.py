@@ -5,6 +5,7 @@ distill.py, classifier.py and segmenter.py.
 """
 
 import argparse
+import atexit
 import math
 import os
 import time
@@ -50,6 +51,7 @@ def join_workers() -> tuple[int, int]:
         return 0, 1
     if not distributed.is_initialized():
         distributed.init_process_group("gloo")
+        atexit.register(distributed.destroy_process_group)  # else its threads may abort the process as it ends
     return distributed.get_rank(), workers
 
 
