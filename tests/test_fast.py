@@ -16,6 +16,7 @@ import pytest
 from drawing import CUT_DOWN, cast, draw_pixels, draw_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from parameters import draw, photo
 from tiny import CHELSEA
 
@@ -24,10 +25,10 @@ from mobilevit_np.checkpoints import init_parameters, parameter_shapes
 from mobilevit_np.config import TASKS, VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
-from mobilevit_np.fast import activations, attention, crew
+from mobilevit_np.fast import activations, attention, crew, winograd
 from mobilevit_np.fast import network as module
 from mobilevit_np.fast.plan import Plan
-from mobilevit_np.ops import ACTIVATIONS, softmax
+from mobilevit_np.ops import ACTIVATIONS, conv2d, softmax
 from mobilevit_np.scope import Scope
 
 LOGITS = {"float64": 1e-12, "float32": 2e-6}
@@ -144,7 +145,21 @@ def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_b
 def test_any_configuration(task, fields):
     scope, config = small(task, **fields)
     with_threads(2)
-    assert_same_answers(scope, config, task, draw_pixels((1, config.num_channels, 45, 64)))
+    for size in ((45, 64), (64, 64)):  # maps of odd and even sides; patches that fit, and that don't
+        assert_same_answers(scope, config, task, draw_pixels((1, config.num_channels, *size)))
+
+
+def test_a_tile_by_winograd():
+    """Sixteen products give what ``ops.conv2d`` does, in the order by_tile tells. Of whole numbers: exact."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.integers(-9, 9, (1, 3, 6, 8)).astype(float), rng.integers(-9, 9, (5, 3, 3, 3)).astype(float)
+    expected = conv2d(x, kernel)[0].transpose(1, 2, 0)  # (4, 6, O): 2 x 3 tiles
+    seen = sliding_window_view(x[0], (4, 4), (1, 2))[:, ::2, ::2]  # (C, 2, 3, 4, 4)
+    factors = np.einsum("ps,cyxs->pyxc", winograd.INPUTS, seen.reshape(3, 2, 3, 16))
+    products = np.einsum("pyxc,pco->pyxo", factors, winograd.transformed(kernel.transpose(2, 3, 1, 0)))
+    biased = products + np.where(np.arange(16) == winograd.BIAS, 7, 0)[:, None, None, None]
+    tiles = np.einsum("tp,pyxo->tyxo", winograd.OUTPUTS, biased).reshape(2, 2, 2, 1, 3, 1, 5)
+    assert np.array_equal(tiles, winograd.by_tile(expected.reshape(2, 2, 3, 2, 5)) + 7)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

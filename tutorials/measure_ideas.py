@@ -159,6 +159,29 @@ def depthwise(side: int) -> Race:
     return Race(plain, lambda: np.einsum("ijhw,ijw->hw", views, taps))
 
 
+def tiles(side: int) -> Race:
+    """A dense 3x3 convolution, channels last: nine neighbors side by side, and Winograd's tiles of 2x2 pixels."""
+    half = max(1, side // 8)  # tiles on the map's side
+    padded, weight = draw(2 * half + 2, 2 * half + 2, CHANNELS), draw(3, 3, CHANNELS, CHANNELS)
+    taps, matrix = sliding_window_view(padded, (3, 3), (0, 1)).transpose(0, 1, 3, 4, 2), weight.reshape(-1, CHANNELS)
+    seen = sliding_window_view(padded, (2 * half - 1, 2 * half - 1), (0, 1))[..., ::2, ::2]  # (4, 4, C, h, w)
+    one = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
+    filters = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+    sums = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
+    inputs, outputs = np.kron(one, one), np.kron(sums, sums)
+    once = np.einsum("ai,bj,ijco->abco", filters, filters, weight).reshape(16, CHANNELS, CHANNELS)
+
+    def plain() -> np.ndarray:
+        return (taps.reshape(-1, 9 * CHANNELS) @ matrix).reshape(half, 2, half, 2, -1).transpose(1, 3, 0, 2, 4)
+
+    def quick() -> np.ndarray:
+        gathered = seen.transpose(0, 1, 3, 4, 2).reshape(16, -1)
+        products = (inputs @ gathered).reshape(16, half * half, CHANNELS) @ once
+        return (outputs @ products.reshape(16, -1)).reshape(2, 2, half, half, -1)
+
+    return Race(plain, quick)
+
+
 def attention(side: int) -> Race:
     """Softmax and gathering: with maximum, sum and division, and with none of them over the scores."""
     count = min(TOKENS, side * side)
@@ -210,6 +233,7 @@ IDEAS = {
     "exp2 for exp in SiLU": silu_by_exp2,
     "strips that fit the cache": strips,
     "depthwise by one einsum": depthwise,
+    "dense 3x3 in tiles": tiles,
     "attention without maximum, division": attention,
     "row sums as a product with ones": row_sums,
     "two threads": threads,

@@ -1,9 +1,9 @@
 """The fast twin of the MobileViT block, in three steps.
 
-1. *Local*: the k x k and the 1x1 convolution of a strip, whose pixels go straight to their places among the tokens.
+1. *Local*: the dense and the 1x1 convolution of a strip, whose pixels go straight to their places among the tokens.
 2. *Global*: a few sequences (positions in the patch) at a time, through all transformer layers. The projection after
    them is a 1x1 convolution, so it's done on tokens; only then do they go back to their places on the map.
-3. *Fusion*: a k x k convolution of the block's input and the projected map, gathered side by side strip by strip.
+3. *Fusion*: a dense convolution of the block's input and the projected map, strip by strip.
 
 A map whose sides aren't multiples of the patch is stretched before step 2 and shrunk after it; projecting must then
 wait until after the shrinking, and takes a step of its own.
@@ -13,6 +13,8 @@ Explained in tutorials/12-making-numpy-fast.md.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import ops
@@ -20,7 +22,8 @@ from ..config import NetworkConfig
 from ..scope import Scope
 from .activations import activation
 from .attention import Transformer
-from .convolutions import DenseConvolution, plan_pointwise
+from .convolutions import plan_pointwise
+from .dense import dense_convolution
 from .folding import fold_convolution, fold_projection
 from .plan import Function, Map, Plan, Strip, rows_of, shared
 
@@ -33,7 +36,7 @@ class MobileViTBlock:
 
     def __init__(self, scope: Scope, config: NetworkConfig, factor: float, depth: int):
         self.name, self.patch = scope.path, config.patch_size
-        self.local = DenseConvolution(scope / "conv_kxk", config, factor)
+        self.local = dense_convolution(scope / "conv_kxk", config, factor)
         local = self.local.act.factor
         self.widen = fold_convolution(scope / "conv_1x1", factors=local, normalize=False, centered=True).weight
         self.transformer = Transformer(scope / "transformer", config, depth)
@@ -41,7 +44,7 @@ class MobileViTBlock:
         self.project = fold_projection(scope / "conv_projection", scope / "layernorm", scale=self.project_act.scale)
         channels = len(self.project.bias)
         factors = np.repeat([factor, self.project_act.factor], channels)  # the residual's channels come first
-        self.fusion = DenseConvolution(scope / "fusion", config, factors)
+        self.fusion = dense_convolution(scope / "fusion", config, factors)
 
     def plan(self, plan: Plan, x: Map) -> Map:
         """(n, H, W, C) -> (n, H, W, C)"""
@@ -50,13 +53,13 @@ class MobileViTBlock:
         whole = (-(-height // p), -(-width // p))  # patches down and across
         tokens = plan.empty(n, p * p, whole[0] * whole[1], features)
         projected = plan.empty(n, height, width, channels)
-        if (whole[0] * p, whole[1] * p) == (height, width):
-            self._plan_local(plan, x.array, _places(tokens, p, whole), p)
+        if (whole[0] * p, whole[1] * p) == (height, width) and p % self.local.multiple == 0:
+            self._plan_local(plan, x.array, _places(tokens, p, whole))
             self._plan_global(plan, tokens, _places_on_map(projected, p))
         else:
             local, wide = plan.empty(n, height, width, features), (whole[0] * p, whole[1] * p)
             folded = plan.empty(n, p * p, whole[0] * whole[1], features)
-            self._plan_local(plan, x.array, local, 1)
+            self._plan_local(plan, x.array, local)
             _plan_resize(plan, f"{self.name}.unfolding", local, _places(tokens, p, whole), wide)
             self._plan_global(plan, tokens, folded)
             shrunk = plan.empty(n, height, width, features)
@@ -64,31 +67,32 @@ class MobileViTBlock:
             plan_pointwise(plan, f"{self.name}.conv_projection", shrunk, projected, self.project, self.project_act)
         return self._plan_fusion(plan, [x.array, projected])
 
-    def _plan_local(self, plan: Plan, x: np.ndarray, places: np.ndarray, patch: int) -> None:
-        """Step 1. ``places``: the tokens' places as rows of patches (n, nh, p, nw, p, D), or a map (n, H, W, D)."""
-        _, height, width, channels = x.shape
-        features, middle = self.widen.shape[1], len(self.local.affine.bias)
+    def _plan_local(self, plan: Plan, x: np.ndarray, out: np.ndarray) -> None:
+        """Step 1. ``out``: the tokens' places as rows of patches (n, nh, p, nw, p, D), or a map (n, H, W, D)."""
+        _, height, width, _ = x.shape
+        convolution, features = self.local, self.widen.shape[1]
+        patch = out.shape[2] if out.ndim == 6 else 1
 
-        def build(strip: Strip, u_: np.ndarray, pixels_: np.ndarray, *scratch: np.ndarray) -> Function:
-            count = strip.bottom - strip.top
-            u, pixels = rows_of(u_, count * width, middle), rows_of(pixels_, count * width, features)
-            convolve = self.local.function([x], strip, u, scratch)
-            target = places[strip.image, strip.top // patch : strip.bottom // patch]
-            source = pixels.reshape(target.shape)
+        def build(strip: Strip, widened_: np.ndarray, *scratch: np.ndarray) -> Function:
+            convolve, u, begun = convolution.function([x], strip, *scratch)
+            widened = rows_of(widened_, len(u), features)
+            places = convolution.places(widened, out[strip.image, strip.top // patch : strip.bottom // patch])
 
             def run() -> None:
                 convolve()
-                np.matmul(u, self.widen, out=pixels)
-                np.copyto(target, source)
+                convolution.act.finish(u, begun, u)
+                np.matmul(u, self.widen, out=widened)
+                for pixels, place in places:
+                    np.copyto(place, pixels)
 
             return run
 
         def shapes(rows: int) -> list[tuple[int, ...]]:
-            own: list[tuple[int, ...]] = [(rows * width, middle), (rows * width, features)]
-            return own + self.local.scratch(rows, width, channels)
+            return [(convolution.pixels(rows, width), features), *convolution.scratch(rows, width)]
 
-        row_bytes = width * channels * self.local.kernel**2 * plan.dtype.itemsize
-        plan.add(f"{self.name}.conv_1x1", plan.strips(height, row_bytes, multiple=patch), shapes, build)
+        row_bytes = width * convolution.numbers * plan.dtype.itemsize
+        strips = plan.strips(height, row_bytes, multiple=math.lcm(patch, convolution.multiple))
+        plan.add(f"{self.name}.conv_1x1", strips, shapes, build)
 
     def _plan_global(self, plan: Plan, tokens: np.ndarray, out: np.ndarray) -> None:
         """Step 2. ``out``: where the projected pixels go, (n, p, p, nh, nw, C), or, not projected, (n, P, N, D)."""
@@ -136,17 +140,27 @@ class MobileViTBlock:
 
     def _plan_fusion(self, plan: Plan, maps: list[np.ndarray]) -> Map:
         """Step 3."""
-        n, height, width, channels = maps[0].shape
-        out = plan.empty(n, height, width, len(self.fusion.affine.bias))
+        n, height, width, _ = maps[0].shape
+        convolution = self.fusion
+        out = plan.empty(n, height, width, convolution.features)
 
         def build(strip: Strip, *scratch: np.ndarray) -> Function:
-            target = out[strip.image, strip.top : strip.bottom].reshape(-1, out.shape[3])
-            return self.fusion.function(maps, strip, target, scratch)
+            convolve, u, begun = convolution.function(maps, strip, *scratch)
+            target = out[strip.image, strip.top : strip.bottom]
+            places = zip(convolution.places(u, target), convolution.places(begun, target), strict=True)
+            finishes = [(pixels, others, place) for (pixels, place), (others, _) in places]
 
-        row_bytes = width * 2 * channels * self.fusion.kernel**2 * plan.dtype.itemsize
-        strips = plan.strips(height, row_bytes)
-        plan.add(self.fusion.name, strips, lambda rows: self.fusion.scratch(rows, width, 2 * channels), build)
-        return Map(out, self.fusion.act.factor)
+            def run() -> None:
+                convolve()
+                for pixels, others, place in finishes:
+                    convolution.act.finish(pixels, others, place)
+
+            return run
+
+        row_bytes = width * convolution.numbers * plan.dtype.itemsize
+        strips = plan.strips(height, row_bytes, multiple=convolution.multiple)
+        plan.add(convolution.name, strips, lambda rows: convolution.scratch(rows, width), build)
+        return Map(out, convolution.act.factor)
 
 
 def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:

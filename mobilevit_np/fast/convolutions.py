@@ -1,9 +1,8 @@
-"""The fast twins of the convolutional layers: stem, inverted residual, dense 3x3.
+"""The fast twins of the convolutional layers outside of the MobileViT block: stem, inverted residual, 1x1.
 
 With channels last, a 1x1 convolution is one matrix product of a strip's pixels with the weights: nothing is copied. A
-dense 3x3 convolution first gathers each pixel's nine neighbors side by side (im2col), strip by strip, so that the
-gathered pixels are still in the cache when they're multiplied. The depthwise one isn't a matrix product; ``einsum``
-sums its nine taps in one call, over views of the strip shifted against each other.
+depthwise one isn't a matrix product; ``einsum`` sums its nine taps in one call, over views of the strip shifted against
+each other.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
@@ -217,80 +216,3 @@ def plan_pointwise(plan: Plan, name: str, x: np.ndarray, out: np.ndarray, affine
 
     strips = plan.strips(height, width * max(channels, wide) * plan.dtype.itemsize)
     plan.add(name, strips, lambda rows: [(rows, width * wide)], build)
-
-
-def gathered_taps(padded: np.ndarray, kernel: int, out: np.ndarray) -> Function:
-    """Copy each pixel's k*k neighbors side by side: (h + k-1, W + k-1, C) -> (h*W, k*k*C)
-
-    A row of taps is contiguous in memory already, so k*C numbers are copied at a time.
-    """
-    channels = padded.shape[2]
-    rows, columns = padded.shape[0] - kernel + 1, padded.shape[1] - kernel + 1
-    row, column, item = padded.strides
-    windows = as_strided(padded, (rows, columns, kernel, kernel * channels), (row, column, row, item), writeable=False)
-    target = out.reshape(windows.shape)
-    return lambda: np.copyto(target, windows)
-
-
-def padded_copy(sources: list[np.ndarray], strip: Strip, pad: int, padded: np.ndarray) -> Function:
-    """Copy a strip of maps, their channels one after the other, between zeros: -> (h + 2p, W + 2p, sum of C)"""
-    height, width = sources[0].shape[1:3]
-    first, last = max(0, strip.top - pad), min(height, strip.bottom + pad)
-    above = first - (strip.top - pad)
-    borders = [padded[:above], padded[above + last - first :], padded[:, :pad], padded[:, pad + width :]]
-    copies, start = [], 0
-    for source in sources:
-        channels = source.shape[3]
-        inner = padded[above : above + last - first, pad : pad + width, start : start + channels]
-        copies.append((inner, source[strip.image, first:last]))
-        start += channels
-
-    def copy() -> None:
-        for border in borders:
-            border.fill(0)
-        for inner, source in copies:
-            np.copyto(inner, source)
-
-    return copy
-
-
-class DenseConvolution:
-    """Twin: a ``model.conv_layer`` of k x k, ungrouped, stride 1, on one or more maps seen as one."""
-
-    def __init__(self, scope: Scope, config: NetworkConfig, factors: np.ndarray | float):
-        self.name = scope.path
-        self.kernel = config.conv_kernel_size
-        self.act = activation(scope / "activation", config.hidden_act)
-        self.affine = fold_convolution(scope, factors=factors, scale=self.act.scale)
-
-    def scratch(self, rows: int, columns: int, channels: int) -> list[tuple[int, ...]]:
-        """What a strip needs: the padded rows, the gathered taps, and room for the activation."""
-        k = self.kernel
-        return [
-            (rows + k - 1, columns + k - 1, channels),
-            (rows * columns, k * k * channels),
-            (rows * columns, len(self.affine.bias)),
-        ]
-
-    def function(
-        self, sources: list[np.ndarray], strip: Strip, target: np.ndarray, scratch: tuple[np.ndarray, ...]
-    ) -> Function:
-        """The function that computes a strip into ``target``: (h*W, O)"""
-        rows, columns = strip.bottom - strip.top, sources[0].shape[2]
-        padded_, taps_, e_ = scratch
-        k, channels = self.kernel, padded_.shape[2]
-        padded = padded_[: rows + k - 1]
-        matrix = rows_of(taps_, rows * columns, k * k * channels)
-        copy = padded_copy(sources, strip, (k - 1) // 2, padded)
-        gather = gathered_taps(padded, k, matrix)
-        weight, bias = self.affine.weight, tiled(self.affine.bias, columns)
-        u, e = target.reshape(rows, -1), rows_of(e_, rows, columns * target.shape[1])
-
-        def run() -> None:
-            copy()
-            gather()
-            np.matmul(matrix, weight, out=target)
-            np.add(u, bias, out=u)
-            self.act(u, e)
-
-        return run

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..config import BATCH_NORM_EPS
 from ..scope import Scope
+from . import winograd
 
 
 class Affine(NamedTuple):
@@ -39,12 +40,20 @@ def fold_convolution(
 
     (O, C, k, k) -> (k*k*C, O), (O)
     """
-    weight, shift = _convolution(scope, normalize=normalize, bias=bias)
-    weight = weight / np.broadcast_to(factors, weight.shape[1:2])[:, None, None]
-    matrix = weight.transpose(2, 3, 1, 0).reshape(-1, len(weight))  # (O, C, k, k) -> (k*k*C, O)
+    taps, shift = _taps(scope, factors, normalize=normalize, bias=bias)
+    matrix = taps.reshape(-1, taps.shape[-1])
     if centered:
         matrix, shift = _centered(matrix), _centered(shift)
     return _rounded(matrix * scale, shift * scale, scope / "convolution")
+
+
+def fold_tiles(scope: Scope, *, factors: np.ndarray | float = 1.0, scale: float = 1.0) -> Affine:
+    """A 3x3 conv_layer, its taps as ``winograd`` multiplies them.
+
+    (O, C, 3, 3) -> (16, C, O), (O)
+    """
+    taps, shift = _taps(scope, factors)
+    return _rounded(winograd.transformed(taps) * scale, shift * scale, scope / "convolution")
 
 
 def fold_depthwise(scope: Scope, *, factor: float, scale: float) -> Affine:
@@ -94,6 +103,18 @@ def _after_norm(weight: np.ndarray, shift: np.ndarray, norm: Scope | None, layer
 def _centered(outputs: np.ndarray) -> np.ndarray:
     """Less their mean: (..., O)"""
     return outputs - outputs.mean(axis=-1, keepdims=True)
+
+
+def _taps(
+    scope: Scope, factors: np.ndarray | float, *, normalize: bool = True, bias: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """A convolution's weights tap by tap, without the factors that the input's channels hold, and the shift after it.
+
+    (O, C, k, k) -> (k, k, C, O), (O)
+    """
+    weight, shift = _convolution(scope, normalize=normalize, bias=bias)
+    weight = weight / np.broadcast_to(factors, weight.shape[1:2])[:, None, None]
+    return weight.transpose(2, 3, 1, 0), shift
 
 
 def _convolution(scope: Scope, *, normalize: bool = True, bias: bool = False) -> tuple[np.ndarray, np.ndarray]:
