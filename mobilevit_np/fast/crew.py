@@ -112,12 +112,12 @@ def run_plans(plans: Sequence[Plan]) -> None:
 
 
 def _work(plan: Plan, worker: int = 0, barrier: Barrier | None = None) -> None:
-    """One worker's parts of a plan, waiting for the others after every step."""
+    """One worker's parts of a plan, waiting for the others after every step that others go on from."""
     with np.errstate(all="ignore"):
         for step in plan.steps:
             for part in step.parts[worker]:
                 part()
-            if barrier is not None:
+            if barrier is not None and step.meets:
                 barrier.wait(worker)
                 if barrier.broken:
                     return

@@ -47,10 +47,14 @@ class Map:
 
 @dataclass
 class Step:
-    """A named step of the plan: for each worker, its parts, in order."""
+    """A named step of the plan: for each worker, its parts, in order.
+
+    Workers meet after it, unless it's the last, or the first worker does it and the next one alone.
+    """
 
     name: str
     parts: list[list[Function]]
+    meets: bool = True
 
 
 @dataclass
@@ -65,7 +69,7 @@ class _Draft:
 
 @dataclass
 class Plan:
-    """The steps for ``images`` images, shared by ``workers`` workers that wait for each other after each step."""
+    """The steps for ``images`` images, shared by ``workers`` workers that wait for each other between them."""
 
     images: int
     workers: int
@@ -118,6 +122,9 @@ class Plan:
             for strip in draft.strips:
                 parts[strip.worker].append(draft.build(strip, *scratch[strip.worker]))
             self.steps.append(Step(draft.name, parts))
+        for step, following in pairwise(self.steps):
+            step.meets = any(step.parts[1:]) or any(following.parts[1:])
+        self.steps[-1].meets = False
         self._drafts.clear()
         return self
 
