@@ -304,6 +304,7 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
     case = _Case(golden, network, paired.matching, replayed)
     findings: list[Finding] = []
     unexplained: list[Unexplained] = []
+    variants_fit = True  # as long as one explains what no known mistake does: they take seconds each time
     lost = {path for each in _misloaded(case, misplaced=False) for path in each.paths}
     wrong = {path for each in _misloaded(case) for path in each.paths} - lost
     waiting = [path for path in case.bad if path not in wrong]
@@ -314,7 +315,8 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
             waiting = waiting[1:]
             continue
         if not found:
-            variant = _variant(case, path, findings)
+            variant = _variant(case, path, findings) if variants_fit else None
+            variants_fit = variant is not None
             reached = variant.explains if variant else ()
             alike = tuple(each for each in waiting[1:] if each in reached or _kind(each) == _kind(path))
             unexplained.append(_unexplained(case, path, mistakes, alike, variant.mistake.sentence if variant else ""))
