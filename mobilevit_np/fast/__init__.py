@@ -57,7 +57,9 @@ strips of 64 KB, 256 KB, 1 MB (widest array; one thread)                1, 1.5, 
 the same with two threads                                               small strips gain nothing at all: the threads
                                                                         keep handing each other the lock
 scores in blocks of 128 KB, 1 MB                                        1, 1.15
-two threads on one photo, against one                                   1.5 (xx_small, 256x256)
+two threads on one photo, against one                                   1.5 (xx_small, 256x256); with AVX-512, where
+                                                                        calls are shorter, 1.4, and 1.6 (small)
+no meeting between steps that one thread does alone                     1.01
 two threads on eight photos                                             1.9: they don't wait for each other
 splitting the last, smallest maps among threads too                     0.8 (L5): below ``MIN_BYTES`` one works alone
 ones beside the values, so that the product gathers and sums            0.9: 17 columns suit the kernels less
@@ -68,7 +70,7 @@ block-diagonal matrix products for the depthwise convolution            not done
                                                                         arithmetic as the passes they'd save
 Winograd F(2,3) along the rows of the depthwise convolution             not done: 28 passes for 34, where einsum's
                                                                         nine are cheaper
-dense 3x3 in tiles of 2x2, against im2col, with AVX-512                 1.3 to 2; of the whole, 1.06 (small) and 1.03
+3 x 3 convolutions in tiles, against im2col (with AVX-512)              1.3 to 2; of the whole, 1.06 (small) and 1.03
 taps of atrous convolutions where they're on the map, with AVX-512      the head 1.6 and 1.4 (small and xx_small, 256
                                                                         pixels), 1.2 (512)
 biases as a row of the weights, on a channel of ones, with AVX-512      not done: 0.99 to 1.01, since matrices of one
@@ -77,8 +79,9 @@ depthwise: rows in pieces that fit the first-level cache, AVX-512       1.0
 =====================================================================  =========================================
 
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number without AVX-512, three to four times
-what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; two
-threads wait for Python's lock between calls. ``python -m tests.bench`` measures all this again.
+what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; on one
+photo, two threads meet or wait for Python's lock a hundred times, and waking one takes some 25 us (two processes, which
+share no lock, don't slow each other at all). ``python -m tests.bench`` measures all this again.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
