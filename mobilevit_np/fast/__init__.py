@@ -79,9 +79,9 @@ depthwise: rows in pieces that fit the first-level cache, AVX-512       1.0
 =====================================================================  =========================================
 
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number without AVX-512, three to four times
-what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones; on one
-photo, two threads meet or wait for Python's lock a hundred times, and waking one takes some 25 us (two processes, which
-share no lock, don't slow each other at all). ``python -m tests.bench`` measures all this again.
+what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones. On
+one photo, two threads wait for each other or for Python's lock a hundred times, and waking one takes some 25 us; two
+processes, which share no lock, don't slow each other at all. ``python -m tests.bench`` measures all this again.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """
