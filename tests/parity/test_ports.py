@@ -163,7 +163,7 @@ def test_the_page_on_ncnn_says_what_is_so(tmp_path, monkeypatch):
     for texts in answers:
         shown, now = (re.sub(r"[\d,]+", "#", text.splitlines()[0]) for text in texts)
         assert shown == now
-    assert "it holds the right numbers in another order" in answers[-1][1]
+    assert "the map is cut into runs of pixels, not into patches, in the fold alone" in answers[-1][1]
 
 
 def test_what_is_no_ncnn_file_is_said(tmp_path):
