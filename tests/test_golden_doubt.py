@@ -120,3 +120,15 @@ def test_heads_that_are_merged_wrongly_in_a_step_of_its_own():
     diagnosis = diagnose(golden, {f"t{i}": tensor for i, tensor in enumerate(shown.values())}, network)
     assert diagnosis.names == ("heads_merged_by_reshape",)
     assert not diagnosis.left_over
+
+
+def test_a_step_where_the_port_has_nothing_else():
+    """An activation after a bare convolution, which is the last to give its tensor: its place is the module's own."""
+    golden, network = golden_and_network()
+    shown = {}
+    for path, tensor in port(golden, network, [BY_NAME["silu_before_unfold"]]).items():
+        shown["own." + path if path.endswith("conv_1x1") else path] = tensor
+        if path.endswith("conv_1x1.convolution"):
+            shown[f"{path} and SiLU"] = tensor / (1 + np.exp(-tensor))
+    diagnosis = diagnose(golden, shown, network)
+    assert diagnosis.names == ("silu_before_unfold",)

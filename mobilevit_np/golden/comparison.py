@@ -180,7 +180,9 @@ def pair_up(
     matching = match(golden, port, network=network, mapping=mapping, by=by)
     tensors = {path: tensor for path, tensor in matching.tensors.items() if path != PIXELS}
     found = precision_of(tensors.values()) if precision is None else precision
-    precisions = precisions_of(tensors, found) if precision is None else dict.fromkeys(tensors, found)
+    precisions = dict.fromkeys(golden.tensors, found)  # of paths that another tensor may turn out to be, too
+    if precision is None:
+        precisions |= precisions_of(tensors, found)
     if PIXELS in matching.found:  # whose precision may be another than the port's, and needn't be better than float32
         precisions[PIXELS] = _precision_of_input(matching.found[PIXELS].tensor, golden.tensors[PIXELS], found)
     rows = _rows(golden, matching, _end_to_end(golden, matching, precisions), multiple)
