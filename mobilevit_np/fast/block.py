@@ -6,7 +6,7 @@
 3. *Fusion*: a dense convolution of the block's input and the projected map, strip by strip.
 
 A map whose sides aren't multiples of the patch is stretched before step 2 and shrunk after it; projecting must then
-wait until after the shrinking, and takes a step of its own. Patches of an odd side, which tiles of 2x2 pixels don't fit,
+wait until after the shrinking, and takes a step of its own. Patches of an odd side, which no tiles of 2x2 pixels fit,
 go the same way.
 
 Explained in tutorials/12-making-numpy-fast.md.
