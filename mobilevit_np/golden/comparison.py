@@ -67,6 +67,15 @@ class Comparison:
     answer: Row | None = None  # the logits (or a backbone's last map) against the golden's own, if the port has them
     other_size: tuple[int, int] | None = None  # height and width of the port's input, if its shapes tell another
 
+    def __str__(self) -> str:
+        """What the command prints."""
+        from .tables import comparison_lines
+
+        return "\n".join(comparison_lines(self))
+
+    def __repr__(self) -> str:
+        return f"Comparison(ok={self.ok}, {len(self.bad)} of {len(self.rows)} tensors off)"
+
     @property
     def ok(self) -> bool:
         """Whether everything that was compared is finite and within tolerance, or reaches nothing."""

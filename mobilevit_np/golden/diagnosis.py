@@ -92,6 +92,16 @@ class Diagnosis:
     misloaded: tuple[Misloaded, ...] = ()
     hidden: tuple[Mistake, ...] = ()  # those that change nothing with this golden file
 
+    def __str__(self) -> str:
+        """What the command prints."""
+        from .tables import diagnosis_lines
+
+        return "\n".join(diagnosis_lines(self))
+
+    def __repr__(self) -> str:
+        parts = f"names={self.names}", f"misloaded={len(self.misloaded)}", f"unexplained={len(self.unexplained)}"
+        return f"Diagnosis(clean={self.clean}, {', '.join(parts)})"
+
     @property
     def clean(self) -> bool:
         """Whether every layer is right."""

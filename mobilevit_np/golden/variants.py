@@ -238,10 +238,12 @@ def _residual_before_norm(
 ) -> np.ndarray:
     if kwargs.get("stride", 1) != 1 or x.shape[1] != out_channels:
         return compute(x, scope, config, out_channels, **kwargs)
-    width, act, reduce = config.expanded_channels(x.shape[1]), config.hidden_act, scope / "reduce_1x1"
-    y = model.conv_layer(x, scope / "expand_1x1", act=act)
-    y = model.conv_layer(y, scope / "conv_3x3", act=act, groups=width)
-    return model.batch_norm(model.convolution(y, reduce / "convolution") + x, reduce / "normalization")
+
+    def normalize(norm: Compute, y: np.ndarray, here: Scope, **options: Any) -> np.ndarray:
+        return norm(y + x, here, **options)
+
+    inside = scope.wrap("*.reduce_1x1.normalization", normalize)
+    return planting.without_residual(compute, x, inside, config, out_channels, **kwargs)
 
 
 def _normed_residuals(
