@@ -13,7 +13,7 @@ from golden_ports import BY_NAME, PREPROCESSING, SETTINGS, diagnosed, golden_and
 from mobilevit_np import model
 from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
-from mobilevit_np.golden import diagnose, planting, trace, write_golden
+from mobilevit_np.golden import compare, diagnose, planting, read_port, trace, write_golden
 from mobilevit_np.golden.diagnosis import Diagnosis
 from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.network import make_pixel_values
@@ -327,6 +327,13 @@ def test_the_command_prints_the_verdict(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.startswith(f"change first: {BY_NAME['concat_order'].remedy}\n\n1. concat_order: the port concatenates")
     assert "with concat([x, r]) the reference gives the port's tensor to" in out
+    diagnosis = diagnose(golden, read_port(wrong), network)
+    assert f"{diagnosis}\n" == out
+    assert repr(diagnosis) == "Diagnosis(clean=False, names=('concat_order',), misloaded=0, unexplained=0)"
+    assert run(["compare", path, str(wrong)]) == 1
+    comparison = compare(golden, read_port(wrong))
+    assert f"{comparison}\n" == capsys.readouterr().out
+    assert repr(comparison) == "Comparison(ok=False, 180 of 300 tensors off)"
     assert run(["diagnose", path, str(wrong), "--json"]) == 1
     about = json.loads(capsys.readouterr().out)
     assert [finding["name"] for finding in about["findings"]] == ["concat_order"]
