@@ -1,13 +1,17 @@
-"""The command line in a process of its own, for what only a process meets: limits, signals, closed streams."""
+"""The command line as tests run it: here, or in a process of its own for limits, signals, closed streams."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tiny import REPOSITORY
+
+from mobilevit_np import cli
+from mobilevit_np.fence import fenced
 
 MAIN = """
 import os, signal, sys, time
@@ -29,6 +33,11 @@ def fsync(handle):
     sync(handle)
 os.fsync = fsync
 """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The command's exit code, within the fence that ``python -m`` puts around it."""
+    return fenced(lambda: cli.run(arguments))
 
 
 def process(*arguments: Any, prelude: str = "", **options: Any) -> subprocess.Popen:

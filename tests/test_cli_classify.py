@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from tiny import CLASSES, hub_cache, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Classifier
-from mobilevit_np.cli import run
 from mobilevit_np.cli.inputs import expand
 from mobilevit_np.cli.terminal import bar
 from mobilevit_np.model import classifier

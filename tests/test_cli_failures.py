@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HANG_WRITING, done, process
+from commands import HANG_WRITING, done, process, run
 from fuzz.samples import tiny_tensors, torch_file
 from PIL import Image
 from tiny import REPOSITORY, files, photo, plant, save_photo
-
-from mobilevit_np.cli import run
 
 # -- standard output ---------------------------------------------------------------------------------------------------
 
@@ -63,7 +61,8 @@ SMALL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 
 
 EACH = """
 from mobilevit_np.cli import run
-print([run(arguments) for arguments in {commands!r}])
+from mobilevit_np.fence import fenced
+print([fenced(lambda: run(arguments)) for arguments in {commands!r}])
 """
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import HANG_WRITING, done, process
+from commands import HANG_WRITING, done, process, run
 from fuzz.samples import TINY, tiny_config, tiny_tensors
 from PIL import Image
 from tiny import REPOSITORY, files, plant, save_tiny
 
 import mobilevit_np
-from mobilevit_np import cli
 from mobilevit_np.cli.inputs import expand
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import MAX_LENGTH, ConfigError, MobileViTWarning
@@ -96,24 +95,24 @@ def test_one_photo_s_lack_of_memory_leaves_the_others(here, tiny_segmenter, caps
         return np.ones((1, 3, pixel_values.shape[2] // 16, pixel_values.shape[3] // 16), np.float32)
 
     plant(monkeypatch, "segmenter", network)
-    assert cli.run(["segment", "a.png", "b.png", "c.png", "-o", "o/", "--weights", str(tiny_segmenter)]) == 1
+    assert run(["segment", "a.png", "b.png", "c.png", "-o", "o/", "--weights", str(tiny_segmenter)]) == 1
     assert capsys.readouterr().err.startswith("mobilevit-np: b.png: there isn't enough memory for this (Unable")
     assert sorted(os.listdir("o")) == ["a-overlay.png", "c-overlay.png"]
 
 
 def test_without_room_for_threads_photos_are_prepared_by_the_one_there_is(here, tiny_classifier, capsys, monkeypatch):
     arguments = ["classify", "a.png", "b.png", "c.png", "--threads", "1", "--weights", str(tiny_classifier)]
-    assert cli.run(arguments) == 0
+    assert run(arguments) == 0
     usual = capsys.readouterr().out
 
     def start(thread):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", start)
-    assert cli.run(arguments) == 0
+    assert run(arguments) == 0
     assert capsys.readouterr().out == usual
     arguments[5] = "2"
-    assert cli.run(arguments) == 2
+    assert run(arguments) == 2
     assert capsys.readouterr().err.count("no room for another thread: --threads 1 needs none") == 3
 
 
@@ -145,7 +144,7 @@ def test_a_message_is_one_printable_line_of_bounded_length(capsys):
 )
 def test_argparse_says_it_in_one_printable_line_too(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
-        cli.run(arguments)
+        run(arguments)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said[:-1].isprintable()
@@ -158,7 +157,7 @@ def test_argparse_says_it_in_one_printable_line_too(arguments, capsys):
 def test_a_name_too_long_for_its_overlay_and_a_folder_in_its_place_leave_the_others(here, tiny_segmenter, capsys):
     Path("b.png").rename("x" * 250 + ".png")
     Path("o/a-overlay.png").mkdir(parents=True)
-    assert cli.run(["segment", ".", "-o", "o/", "--weights", str(tiny_segmenter)]) == 1
+    assert run(["segment", ".", "-o", "o/", "--weights", str(tiny_segmenter)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.rpartition(": ")[2] for line in lines] == ["is a directory", "file name too long"]
     assert sorted(os.listdir("o")) == ["a-overlay.png", "c-overlay.png"]
@@ -254,7 +253,7 @@ def test_nothing_is_overwritten_that_should_not_be(here, tiny_classifier, capsys
         Path(name).write_text(text)
     before = files()
     try:
-        code = cli.run(arguments)
+        code = run(arguments)
     except SystemExit as left:
         code = left.code
     said = capsys.readouterr()
@@ -265,7 +264,7 @@ def test_nothing_is_overwritten_that_should_not_be(here, tiny_classifier, capsys
 
 def test_its_own_folder_is_written_again(here, tiny_classifier):
     for names in ("huggingface", "timm", "huggingface"):
-        assert cli.run(["weights", "convert", "pets-xx-small", "w", "--names", names]) == 0
+        assert run(["weights", "convert", "pets-xx-small", "w", "--names", names]) == 0
 
 
 # -- signals, full disks, streams --------------------------------------------------------------------------------------
@@ -388,15 +387,15 @@ def test_the_command_line_works_without_what_only_posix_has(here, tiny_classifie
     "path", [r"C:\photos\cat.png", r"C:/photos/cat.png", r"photos\cat.png", r"\\server\share\cat.png"]
 )
 def test_a_windows_path_is_a_path(here, path, capsys):
-    assert cli.run(["classify", path]) == 2
+    assert run(["classify", path]) == 2
     assert capsys.readouterr().err == f"mobilevit-np: {path}: there is no such file\n"
-    assert cli.run(["weights", "info", path]) == 2
+    assert run(["weights", "info", path]) == 2
     assert "there is no file or folder" in capsys.readouterr().err
 
 
 def test_a_windows_folder_ends_in_a_backslash(here, tiny_segmenter, monkeypatch):
     monkeypatch.setattr("mobilevit_np.cli.segment.os.sep", "\\")
-    assert cli.run(["segment", "a.png", "-o", "o\\", "--weights", str(tiny_segmenter)]) == 0
+    assert run(["segment", "a.png", "-o", "o\\", "--weights", str(tiny_segmenter)]) == 0
     assert os.listdir("o\\") == ["a-overlay.png"]
 
 
@@ -416,7 +415,7 @@ def test_engines_are_quiet_about_pixels_that_are_too_large(engine, value):
 
 def test_the_json_line_of_a_photo_whose_name_is_no_text_is_json(here, tiny_classifier, capsys):
     os.rename("a.png", b"\xff.png")
-    assert cli.run(["classify", "--json", ".", "--weights", str(tiny_classifier)]) == 0
+    assert run(["classify", "--json", ".", "--weights", str(tiny_classifier)]) == 0
     names = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
     assert os.fsencode(names[-1]) == b"./\xff.png"
     with Image.open("b.png") as image:

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 from tiny import REPOSITORY
 
 from mobilevit_np import __version__, cli
 from mobilevit_np.checkpoints.parameter_names import SCHEMES
-from mobilevit_np.cli import build_parser, run
+from mobilevit_np.cli import build_parser
 
 LEVELS = {  # the way there: phrases that teach, one of them an example
     (): [

@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 from fuzz.samples import safetensors_file
 from safetensors.numpy import load_file
 from tiny import save_photo, save_tiny
-
-from mobilevit_np.cli import run
 
 COMMANDS = {  # W is the checkpoint
     "classify": "classify a.png --weights W --json",

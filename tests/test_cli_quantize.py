@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from fuzz.samples import tiny_config
 from safetensors.numpy import load_file, save_file
 from tiny import CLASSES, open_tiny, photo, plant, save_photo, save_tiny
@@ -12,7 +13,6 @@ from tiny import CLASSES, open_tiny, photo, plant, save_photo, save_tiny
 from mobilevit_np import Classifier
 from mobilevit_np.checkpoints import convert, init_parameters, open_checkpoint, quantization, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
-from mobilevit_np.cli import run
 from mobilevit_np.errors import ImageError
 from mobilevit_np.model import classifier
 from mobilevit_np.pipelines.agreement import _difference, agreement, differences, drawn_photos, label_in_name

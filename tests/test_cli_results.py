@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import run
 from tiny import files, hub_cache, save_photo
 
 from mobilevit_np import golden
 from mobilevit_np.checkpoints import shipped
-from mobilevit_np.cli import run
 from mobilevit_np.errors import OutputError
 from mobilevit_np.golden import write_golden
 from mobilevit_np.golden.operators import make_operator

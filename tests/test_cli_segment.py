@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from tiny import PLACES, color_network, photo, plant, save_photo, save_tiny
 
 from mobilevit_np import Segmenter
-from mobilevit_np.cli import run
 from mobilevit_np.cli.segment import _encoded
 from mobilevit_np.errors import OutputError
 

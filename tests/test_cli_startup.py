@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from commands import run as run_here
 from tiny import REPOSITORY
 
-from mobilevit_np import cli
 from mobilevit_np.cli import COMMANDS
 from mobilevit_np.matrix_library import VARIABLES
 
@@ -141,5 +141,5 @@ def test_threads(tiny_classifier, arguments, expected):
 
 def test_the_reference_has_no_threads_to_set(tiny_classifier, capsys):
     arguments = ["classify", "x.png", "--weights", str(tiny_classifier), "--engine", "reference", "--threads", "2"]
-    assert cli.run(arguments) == 2
+    assert run_here(arguments) == 2
     assert capsys.readouterr().err.startswith("mobilevit-np: --threads is for the fast engine")

@@ -8,11 +8,12 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 from drawing import CUT_DOWN
 from tiny import save_tiny
 
 from mobilevit_np.checkpoints import count_parameters, init_parameters, open_checkpoint
-from mobilevit_np.cli import build_parser, run
+from mobilevit_np.cli import build_parser
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import InputError
 from mobilevit_np.explain.summary import summarize

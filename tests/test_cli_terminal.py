@@ -9,9 +9,10 @@ import sys
 import time
 
 import pytest
+from commands import run
 from tiny import REPOSITORY, plant, save_photo
 
-from mobilevit_np.cli import run, terminal
+from mobilevit_np.cli import terminal
 from mobilevit_np.errors import MobileViTError
 from mobilevit_np.model import classifier
 

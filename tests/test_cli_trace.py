@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 
 from mobilevit_np.checkpoints import open_checkpoint
 from mobilevit_np.checkpoints.parameter_names import SCHEMES
-from mobilevit_np.cli import run
 from mobilevit_np.golden import network_of, read_golden
 from mobilevit_np.golden.file import write_golden
 from mobilevit_np.golden.formula import config_of, make, network_by_formula, remake

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from fuzz.samples import tiny_tensors, torch_file
 from safetensors.numpy import load_file
 from tiny import CLASSES, hub_cache, save_tiny
 
 from mobilevit_np.checkpoints import init_parameters, published, save_checkpoint
 from mobilevit_np.checkpoints.configurations import full_config
-from mobilevit_np.cli import run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 
 

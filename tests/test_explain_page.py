@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,7 +27,6 @@ from test_golden_page import HOSTILE, Page
 from tiny import CHELSEA, REPOSITORY, SIDE, open_tiny, save_photo, save_tiny
 
 from mobilevit_np.checkpoints.shipped import DEFAULTS
-from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
 from mobilevit_np.explain.explanation import Layer, explain
 from mobilevit_np.explain.page import ATTENTION_BYTES, CHANNELS, _layers, explain_page

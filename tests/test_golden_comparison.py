@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from commands import run
 from golden_ports import BY_NAME, golden_and_network, port
 
-from mobilevit_np.cli import run
 from mobilevit_np.errors import InputError
 from mobilevit_np.golden import compare, trace, write_golden
 from mobilevit_np.golden.formula import make, remake

@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from commands import run
 from fuzz.samples import torch_file
 from golden_ports import golden_and_network, port
 from safetensors.numpy import load
 from tiny import open_tiny, save_photo, save_tiny
 
 from mobilevit_np.checkpoints import save_checkpoint
-from mobilevit_np.cli import run
 from mobilevit_np.errors import CheckpointError, InputError, MobileViTError, OutputError
 from mobilevit_np.formats.safetensors_file import serialize
 from mobilevit_np.golden import file, read_golden, trace, write_golden

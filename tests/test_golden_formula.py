@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from mobilevit_np.checkpoints import parameter_shapes
-from mobilevit_np.cli import run
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, InputError
 from mobilevit_np.golden import read_golden

@@ -15,11 +15,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from commands import run
 from golden_ports import BY_NAME, golden_and_network, port
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilevit_np.cli import run
 from mobilevit_np.errors import OutputError
 from mobilevit_np.formats import files
 from mobilevit_np.golden import Golden, compare, write_golden

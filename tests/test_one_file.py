@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from tiny import CHELSEA, REPOSITORY, photo, save_tiny
 
-from mobilevit_np import Scope, cli
+from mobilevit_np import Scope
 from mobilevit_np.checkpoints import Checkpoint, open_checkpoint
 from mobilevit_np.checkpoints.shipped import DEFAULTS, shipped
 from mobilevit_np.engines import compile_network
@@ -159,7 +160,7 @@ def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, ta
     path, logits = tmp_path / name, tmp_path / "logits.npy"
     PHOTOS[name](path)
     output = ["-o", str(tmp_path / "overlay.png")] if task == "segmenter" else []
-    assert cli.run([COMMANDS[task], str(path), *output]) == 0
+    assert run([COMMANDS[task], str(path), *output]) == 0
     asked = re.findall(r"^  (\S.*?) +(\d+\.\d%)", capsys.readouterr().out, re.MULTILINE)
     one_file.main(str(shipped()[DEFAULTS[task]]), str(path), str(logits))
     said = [tuple(line.strip().split("  ")) for line in capsys.readouterr().out.splitlines()]

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from tiny import CHELSEA, REPOSITORY, hub_cache
 
-from mobilevit_np import cli
 from mobilevit_np.cli import COMMANDS
 from mobilevit_np.golden import MISTAKES, write_golden
 from mobilevit_np.golden.adapters import write_port
@@ -103,7 +103,7 @@ def test_commands_of_ours_run(desk, command, capsys):
     words = shlex.split(command, comments=True)
     needs_process = set(command) & set("|<>*&;$") or "--help" in words  # a shell's characters; help ends its process
     if words[:3] == ["python", "-m", "mobilevit_np"] and not needs_process:
-        code, said = cli.run(words[3:]), capsys.readouterr()
+        code, said = run(words[3:]), capsys.readouterr()
         out, err = said.out, said.err
     else:
         done = subprocess.run(["sh", "-ec", command], capture_output=True, text=True, timeout=300)

@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from tiny import CHELSEA, REPOSITORY
 
 from mobilevit_np import Classifier, Segmenter
 from mobilevit_np.checkpoints import info
 from mobilevit_np.checkpoints.shipped import DEFAULTS
-from mobilevit_np.cli import run
 
 CLASSIFIER, SEGMENTER = DEFAULTS["classifier"], DEFAULTS["segmenter"]
 CATS = {

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import one_line
-from ..fence import fenced
 from .common import help_of
 from .terminal import say
 
@@ -90,11 +89,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code."""
-    return fenced(lambda: _run(arguments))
-
-
-def _run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. What it raises is for ``fence.fenced``, which ``python -m`` sets up."""
     try:
         options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     finally:
