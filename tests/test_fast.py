@@ -25,7 +25,7 @@ from mobilevit_np.checkpoints import init_parameters, parameter_shapes
 from mobilevit_np.config import TASKS, VARIANTS, NetworkConfig
 from mobilevit_np.engines import compile_network
 from mobilevit_np.errors import ConfigError, InputError, MissingTensorError
-from mobilevit_np.fast import activations, attention, crew, winograd
+from mobilevit_np.fast import activations, attention, crew, products, winograd
 from mobilevit_np.fast import network as module
 from mobilevit_np.fast.plan import Plan
 from mobilevit_np.ops import ACTIVATIONS, conv2d, softmax
@@ -108,8 +108,9 @@ def test_batches(batch, threads):
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     threads=st.integers(1, 3),
     strip_bytes=st.sampled_from([1, 1 << 10, 1 << 14, 1 << 20]),
+    piece=st.sampled_from([0, 1 << 8, 1 << 12, 1 << 20]),
 )
-def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_bytes):
+def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_bytes, piece):
     scope, config = small(task, output_stride=output_stride)
     with_threads(threads)
     with pytest.MonkeyPatch.context() as patch:
@@ -118,6 +119,8 @@ def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_b
         patch.setattr("mobilevit_np.fast.attention.SCORE_BYTES", strip_bytes)
         patch.setattr("mobilevit_np.fast.block.TOKENS_TOGETHER", strip_bytes >> 4)
         patch.setattr("mobilevit_np.fast.block.MIN_TOKENS", 1)
+        patch.setattr(products, "uses_pieces", lambda: True)
+        patch.setattr(products, "PIECE", piece)
         assert_same_answers(scope, config, task, draw_pixels((batch, 3, *size)))
 
 
@@ -536,6 +539,30 @@ def test_an_error_in_one_thread_ends_them_all(monkeypatch):
     assert not any(network._plans.values())
     np.testing.assert_array_equal(network(x), expected)
     assert working
+
+
+def test_products_in_pieces(monkeypatch):
+    """As few as fit, of equal size; whole where there are none such, and where nobody gains by pieces."""
+    monkeypatch.setattr(products, "has_avx512", lambda: True)
+    left, right, out = draw_pixels((1, 2, 96, 16))[0], draw_pixels((1, 1, 16, 5))[0, 0], np.empty((2, 96, 5))
+
+    def shape(piece, rows=96):
+        monkeypatch.setattr(products, "PIECE", piece)
+        function = products.product(left[:, :rows], right, out[:, :rows])
+        function()
+        assert error(out[:, :rows], left[:, :rows] @ right) <= LOGITS["float64"]
+        return function.args[0].shape
+
+    assert shape(10 * 16 * 5) == (2, 96, 16)
+    assert not products.uses_pieces()
+    with_threads(1)
+    assert shape(96 * 16 * 5) == (2, 96, 16)
+    assert shape(96 * 16 * 5 - 1) == (2, 2, 48, 16)
+    assert shape(30 * 16 * 5) == (2, 4, 24, 16)
+    assert shape(3 * 16 * 5) == (2, 96, 16)  # pieces of three rows are too small
+    assert shape(30 * 16 * 5, rows=89) == (2, 89, 16)  # a prime number of rows
+    monkeypatch.setattr(products, "has_avx512", lambda: False)
+    assert not products.uses_pieces()
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------

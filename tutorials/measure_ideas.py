@@ -182,6 +182,19 @@ def tiles(side: int) -> Race:
     return Race(plain, quick)
 
 
+def pieces(side: int) -> Race:
+    """A product of a strip's pixels with 1x1 weights: whole, and in pieces of 16 rows of pixels, in one call."""
+    x, weight = draw(side * 16, CHANNELS), draw(CHANNELS, CHANNELS)
+    out = np.empty((side * 16, CHANNELS), np.float32)
+    parts, out_parts = x.reshape(16, side, -1), out.reshape(16, side, -1)
+
+    def quick() -> np.ndarray:
+        np.matmul(parts, weight, out=out_parts)
+        return out
+
+    return Race(lambda: np.matmul(x, weight, out=out), quick)
+
+
 def attention(side: int) -> Race:
     """Softmax and gathering: with maximum, sum and division, and with none of them over the scores."""
     count = min(TOKENS, side * side)
@@ -234,6 +247,7 @@ IDEAS = {
     "strips that fit the cache": strips,
     "depthwise by one einsum": depthwise,
     "dense 3x3 in tiles": tiles,
+    "products in pieces": pieces,
     "attention without maximum, division": attention,
     "row sums as a product with ones": row_sums,
     "two threads": threads,

@@ -5,7 +5,7 @@ with this engine.
 
 ``network.py`` is a network, ``plan.py`` what it becomes for one input size; ``convolutions.py``, ``dense.py``,
 ``attention.py``, ``block.py`` and ``heads.py`` are the layers, ``folding.py`` and ``winograd.py`` their weights,
-``crew.py`` the threads.
+``products.py`` their matrix products, ``crew.py`` the threads.
 
 Two settings hold for the whole process. ``use_threads(2)`` sets the number of threads, and ``threads()`` tells it.
 ``use_exponential("exp")`` or ``("exp2")`` sets what networks loaded from now on compute exponentials with, and
@@ -30,9 +30,11 @@ main memory several times that; a call costs about a microsecond before it does 
    convolution in one call of ``einsum``.
 5. *Fewer multiplications.* Dense 3x3 convolutions take 16 for 36, in tiles of 2x2 pixels (``winograd.py``); taps of
    atrous ones are multiplied only where they're on the map (``heads.py``).
-6. *Decide once.* For each input size a plan is made and kept, with all its views and scratch arrays. A call allocates
+6. *Small products.* With AVX-512, OpenBLAS is faster with products small enough that it copies nothing first; so larger
+   ones are cut into pieces, and one call multiplies them all (``products.py``).
+7. *Decide once.* For each input size a plan is made and kept, with all its views and scratch arrays. A call allocates
    little more than its answer (``plan.py``).
-7. *Threads.* NumPy releases Python's lock while it computes. Two threads share a photo's strips, or positions in the
+8. *Threads.* NumPy releases Python's lock while it computes. Two threads share a photo's strips, or positions in the
    patch, or a batch's photos, with one single-threaded matrix product each (``crew.py``).
 
 What was tried, and what it gave
@@ -73,15 +75,20 @@ Winograd F(2,3) along the rows of the depthwise convolution             not done
 3 x 3 convolutions in tiles, against im2col (with AVX-512)              1.3 to 2; of the whole, 1.06 (small) and 1.03
 taps of atrous convolutions where they're on the map, with AVX-512      the head 1.6 and 1.4 (small and xx_small, 256
                                                                         pixels), 1.2 (512)
+products in pieces of a million multiplications, with AVX-512           1.1 to 1.4; of the whole, 1.11 (small) and
+                                                                        1.15 (xx_small); with kernels for AVX2 0.9 to
+                                                                        1, so not there
+keys laid out once, as products like them best, with AVX-512            1.0 to 1.02
 biases as a row of the weights, on a channel of ones, with AVX-512      not done: 0.99 to 1.01, since matrices of one
                                                                         column more cost what the additions save
 depthwise: rows in pieces that fit the first-level cache, AVX-512       1.0
 =====================================================================  =========================================
 
 What is left on the table: NumPy's float32 ``exp`` takes 1.4 to 1.7 ns a number without AVX-512, three to four times
-what a compiled loop needs, and a third of the time; products with 16 columns run at half the speed of large ones. On
-one photo, two threads wait for each other or for Python's lock a hundred times, and waking one takes some 25 us; two
-processes, which share no lock, don't slow each other at all. ``python -m tests.bench`` measures all this again.
+what a compiled loop needs, and a third of the time; and products with 16 columns run there at three quarters of the
+speed of large ones. On one photo, two threads wait for each other or for Python's lock a hundred times, and waking one
+takes some 25 us; two processes, which share no lock, don't slow each other at all. ``python -m tests.bench`` measures
+all this again.
 
 Explained in tutorials/12-making-numpy-fast.md.
 """

@@ -83,7 +83,7 @@ def exponential() -> Exponential:
 
     By default it's exp2 where NumPy computes that with AVX-512, on this processor and as NumPy is set, and else exp.
     """
-    return EXPONENTIALS[_setting.get("name") or ("exp2" if _is_wide("exp2") else "exp")]
+    return EXPONENTIALS[_setting.get("name") or ("exp2" if has_avx512() else "exp")]
 
 
 def use_exponential(name: str | None = None) -> str:
@@ -100,9 +100,9 @@ def use_exponential(name: str | None = None) -> str:
     return exponential().name
 
 
-def _is_wide(name: str) -> bool:
-    """Whether NumPy computes this function of float32 with AVX-512."""
-    found = np.lib.introspect.opt_func_info(func_name=f"^{name}$", signature="float32").get(name, {})
+def has_avx512() -> bool:
+    """Whether NumPy computes exp2 of float32 with AVX-512, on this processor and as NumPy is set."""
+    found = np.lib.introspect.opt_func_info(func_name="^exp2$", signature="float32").get("exp2", {})
     return any(each["current"].startswith(AVX512) for each in found.values())
 
 

@@ -26,6 +26,7 @@ from ..scope import Scope
 from .activations import Exponential, activation, exponential
 from .folding import Affine, fold_linear
 from .plan import Function, rows_of
+from .products import product
 
 SCORE_BYTES = 1 << 20  # of the scores worked on at a time
 SAFE_SUM = 1e25  # of a row's exponentials, or 1 over it: beyond, some or their products may overflow, or come to 0
@@ -81,16 +82,17 @@ class Attention:
             _block(self.exponential, split[0, some], split[1, some], split[2, some], gathered[some], part, scores_)
             for some, part in _blocks(sequences, self.heads, tokens, x.dtype.itemsize)
         ]
-        product = rows_of(wide, rows, width)
+        projected = rows_of(wide, rows, width)
+        project, project_out = product(context, self.project, qkv), product(context, self.out.weight, projected)
 
         def run() -> None:
-            np.matmul(context, self.project, out=qkv)
+            project()
             np.add(queries, self.query_bias, out=queries)
             for block in blocks:
                 block()
-            np.matmul(context, self.out.weight, out=product)
-            np.add(product, self.out.bias, out=product)
-            np.add(flat, product, out=flat)
+            project_out()
+            np.add(projected, self.out.bias, out=projected)
+            np.add(flat, projected, out=flat)
 
         return run
 
@@ -132,6 +134,7 @@ def _block(
     ones = np.ones((key.shape[2], 1), query.dtype)
     sums = np.empty((*query.shape[:3], 1), query.dtype)
     exp = exponential.function
+    gather = product(scores, value, gathered)
 
     def run() -> None:
         np.matmul(query, transposed, out=scores)
@@ -143,7 +146,7 @@ def _block(
             np.subtract(scores, np.where(sound, 0, scores.max(axis=-1, keepdims=True)), out=scores)
             exp(scores, out=scores)
             np.matmul(scores, ones, out=sums)
-        np.matmul(scores, value, out=gathered)
+        gather()
         np.divide(gathered, sums, out=gathered)
 
     return run
@@ -162,12 +165,13 @@ class FeedForward:
         """Add to ``x``, (rows, D), in place; the other arrays are scratch."""
         rows, middle = len(x), len(self.widen.bias)
         u, e = rows_of(wide, rows, middle), rows_of(begun, rows, middle)
+        widen, narrow = product(normed, self.widen.weight, u), product(u, self.narrow.weight, normed)
 
         def run() -> None:
-            np.matmul(normed, self.widen.weight, out=u)
+            widen()
             np.add(u, self.widen.bias, out=u)
             self.act(u, e)
-            np.matmul(u, self.narrow.weight, out=normed)
+            narrow()
             np.add(normed, self.narrow.bias, out=normed)
             np.add(x, normed, out=x)
 

@@ -27,6 +27,7 @@ from .convolutions import plan_pointwise
 from .dense import dense_convolution
 from .folding import fold_convolution, fold_projection
 from .plan import Function, Map, Plan, Strip, rows_of, shared
+from .products import product
 
 TOKENS_TOGETHER = 512  # in all the sequences worked on at a time: few enough for the cache
 MIN_TOKENS = 128  # per thread: with fewer, two threads cost each other more time than they save
@@ -77,12 +78,13 @@ class MobileViTBlock:
         def build(strip: Strip, widened_: np.ndarray, *scratch: np.ndarray) -> Function:
             convolve, u, begun = convolution.function([x], strip, *scratch)
             widened = rows_of(widened_, len(u), features)
+            widen = product(u, self.widen, widened)
             places = convolution.places(widened, out[strip.image, strip.top // patch : strip.bottom // patch])
 
             def run() -> None:
                 convolve()
                 convolution.act.finish(u, begun, u)
-                np.matmul(u, self.widen, out=widened)
+                widen()
                 for pixels, place in places:
                     np.copyto(place, pixels)
 
@@ -120,10 +122,11 @@ class MobileViTBlock:
                 out[i // places, i % places // self.patch, i % self.patch] for i in range(strip.top, strip.bottom)
             ]
             pixels, begun = u.reshape(-1, *out.shape[3:]), e.reshape(-1, *out.shape[3:])
+            project = product(normed, self.project.weight, u)
 
             def run() -> None:
                 transform()
-                np.matmul(normed, self.project.weight, out=u)
+                project()
                 np.add(u, self.project.bias, out=u)
                 self.project_act.begin(u, e)
                 for i, target in enumerate(targets):

@@ -17,6 +17,7 @@ from ..scope import Scope
 from .activations import Activation, activation
 from .folding import Affine, fold_convolution, fold_depthwise
 from .plan import Function, Map, Plan, Strip, rows_of, tiled
+from .products import product
 
 
 class Stem:
@@ -47,10 +48,11 @@ class Stem:
             matrix = gathered.reshape(taps, -1).T
             target = out[image, top:bottom].reshape(count * columns, -1)
             u, e = target.reshape(count, -1), rows_of(begun, count, columns * len(self.bias))
+            multiply = product(matrix, self.weight, target)
 
             def run() -> None:
                 np.copyto(gathered, windows)
-                np.matmul(matrix, self.weight, out=target)
+                multiply()
                 np.add(u, bias, out=u)
                 self.act(u, e)
 
@@ -114,9 +116,11 @@ class InvertedResidual:
             target = out[image, top:bottom].reshape(count * columns, -1)
             target_rows = target.reshape(count, -1)
             residual = x.array[image, top:bottom].reshape(count, -1) if self.adds_input else None
+            expand = product(source, self.expand.weight, u_matrix)
+            reduce = product(filtered_matrix, self.reduce.weight, target)
 
             def run() -> None:
-                np.matmul(source, self.expand.weight, out=u_matrix)
+                expand()
                 np.add(u, expand_bias, out=u)
                 self.first_act.begin(u, e)
                 write()
@@ -125,7 +129,7 @@ class InvertedResidual:
                 np.einsum("ijhw,ijw->hw", windows, taps, out=filtered)
                 np.add(filtered, filter_bias, out=filtered)
                 self.middle_act(filtered, begun)
-                np.matmul(filtered_matrix, self.reduce.weight, out=target)
+                reduce()
                 np.add(target_rows, reduce_bias, out=target_rows)
                 if residual is not None:
                     np.add(target_rows, residual, out=target_rows)
@@ -206,9 +210,10 @@ def plan_pointwise(plan: Plan, name: str, x: np.ndarray, out: np.ndarray, affine
         source = x[image, top:bottom].reshape(-1, channels)
         target = out[image, top:bottom].reshape(-1, wide)
         u, e = target.reshape(bottom - top, -1), rows_of(begun, bottom - top, width * wide)
+        multiply = product(source, affine.weight, target)
 
         def run() -> None:
-            np.matmul(source, affine.weight, out=target)
+            multiply()
             np.add(u, bias, out=u)
             act(u, e)
 

@@ -41,6 +41,11 @@ def threads() -> int:
     return int(_setting.get("count", 1))
 
 
+def is_limited() -> bool:
+    """Whether ``use_threads`` has been called, and so the matrix library runs one thread."""
+    return "count" in _setting
+
+
 def use_threads(count: int | None = None) -> int:
     """Let the fast engine use ``count`` threads from now on (None: one per core), and NumPy's matrix library one.
 

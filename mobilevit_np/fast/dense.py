@@ -20,6 +20,7 @@ from ..scope import Scope
 from .activations import activation
 from .folding import fold_convolution, fold_tiles
 from .plan import Function, Strip, rows_of, tiled
+from .products import product
 from .winograd import BIAS, INPUTS, OUTPUTS, PRODUCTS, SEEN, TILE, by_tile
 
 
@@ -80,14 +81,17 @@ class TiledConvolution:
         factor_matrices = factors.reshape(PRODUCTS, tiles, self.channels)
         product_matrices = products.reshape(PRODUCTS, tiles, features)
         bias, biased = tiled(self.affine.bias, across), products[BIAS].reshape(down, across * features)
+        transform = product(self.inputs, gathered, factors)
+        multiply = product(factor_matrices, self.affine.weight, product_matrices)
+        transform_back = product(self.outputs, products, pixels)
 
         def run() -> None:
             copy()
             np.copyto(gathered_by_tile, seen)
-            np.matmul(self.inputs, gathered, out=factors)
-            np.matmul(factor_matrices, self.affine.weight, out=product_matrices)
+            transform()
+            multiply()
             np.add(biased, bias, out=biased)
-            np.matmul(self.outputs, products, out=pixels)
+            transform_back()
             self.act.begin(pixels, begun)
 
         return Convolved(run, pixels.reshape(-1, features), begun.reshape(-1, features))
@@ -155,11 +159,12 @@ class GatheredConvolution:
         gathered = matrix.reshape(seen.shape)  # a row of taps is contiguous: k*C numbers are copied at a time
         pixels, begun = (rows_of(each, rows * columns, self.features) for each in (other, one))
         bias, u = tiled(self.affine.bias, columns), pixels.reshape(rows, -1)
+        multiply = product(matrix, self.affine.weight, pixels)
 
         def run() -> None:
             copy()
             np.copyto(gathered, seen)
-            np.matmul(matrix, self.affine.weight, out=pixels)
+            multiply()
             np.add(u, bias, out=u)
             self.act.begin(pixels, begun)
 

@@ -13,6 +13,7 @@ from .activations import activation
 from .convolutions import plan_pointwise
 from .folding import Affine, fold_convolution, fold_linear
 from .plan import Function, Map, Plan, Strip, rows_of
+from .products import product
 
 
 class Expansion:
@@ -119,14 +120,16 @@ class DeepLabV3:
             ]
             projected = rows_of(projected_, pixels, wide)
             target = out[image, top:bottom].reshape(pixels, -1)
+            project = product(views, self.project.weight, projected)
+            classify = product(projected, self.classify.weight, target)
 
             def run() -> None:
                 for each in branches:
                     each()
-                np.matmul(views, self.project.weight, out=projected)
+                project()
                 np.add(projected, shift[image], out=projected)
                 np.maximum(projected, 0, out=projected)
-                np.matmul(projected, self.classify.weight, out=target)
+                classify()
                 np.add(target, self.classify.bias, out=target)
 
             return run
@@ -160,9 +163,10 @@ class DeepLabV3:
 
 def _point(source: np.ndarray, affine: Affine, target: np.ndarray) -> Function:
     """A 1x1 convolution and ReLU into some columns of the views."""
+    multiply = product(source, affine.weight, target)
 
     def run() -> None:
-        np.matmul(source, affine.weight, out=target)
+        multiply()
         np.add(target, affine.bias, out=target)
         np.maximum(target, 0, out=target)
 
@@ -171,7 +175,7 @@ def _point(source: np.ndarray, affine: Affine, target: np.ndarray) -> Function:
 
 def _atrous(
     x: np.ndarray, strip: Strip, rate: int, affine: Affine, target: np.ndarray, moved_: np.ndarray,
-    product_: np.ndarray, sum_: np.ndarray,
+    added_: np.ndarray, sum_: np.ndarray,
 ) -> Function:  # fmt: skip
     """A 3x3 convolution with taps ``rate`` pixels apart, and ReLU, into some columns of the views."""
     width, channels = x.shape[1:]
@@ -186,15 +190,17 @@ def _atrous(
         source, place = x[source_rows, source_columns], total.reshape(count, width, features)[rows, columns]
         if source.size and (i, j) != (1, 1):
             pixels = source.shape[0] * source.shape[1]
-            moved, product = rows_of(moved_, pixels, channels), rows_of(product_, pixels, features)
-            taps.append((moved.reshape(source.shape), source, moved, weights[i, j], product, place))
+            moved, added = rows_of(moved_, pixels, channels), rows_of(added_, pixels, features)
+            multiply = product(moved, weights[i, j], added)
+            taps.append((moved.reshape(source.shape), source, multiply, added.reshape(place.shape), place))
+    multiply_center = product(center, weights[1, 1], total)
 
     def run() -> None:
-        np.matmul(center, weights[1, 1], out=total)
-        for inside, source, moved, weight, product, place in taps:
-            np.copyto(inside, source)
-            np.matmul(moved, weight, out=product)
-            np.add(place, product.reshape(place.shape), out=place)
+        multiply_center()
+        for moved, source, multiply, added, place in taps:
+            np.copyto(moved, source)
+            multiply()
+            np.add(place, added, out=place)
         np.add(total, affine.bias, out=total)
         np.maximum(total, 0, out=target)
 

@@ -20,6 +20,7 @@ from .convolutions import InvertedResidual, Stem
 from .crew import run_plans, threads
 from .heads import DeepLabV3, Expansion, Pooling
 from .plan import Map, Plan
+from .products import uses_pieces
 
 IMAGES_TOGETHER = 4  # of a batch, in one plan: small maps become larger matrices
 MAX_PLANS = 8  # kept: those last used
@@ -137,20 +138,21 @@ class FastNetwork:
             for plan, some in zip(plans, images, strict=True):
                 plan.answer(done[0][some], [state[some] for state in done[1:]])
 
-        portions = [((images, height, width, workers), pieces) for images, workers, pieces in _portions(count)]
+        way = uses_pieces()  # other plans have other last digits
+        portions = [((images, height, width, workers, way), pieces) for images, workers, pieces in _portions(count)]
         for key, pieces in portions:
             self._with_plans(run, key, pieces)
         self._forget(len({key for key, _ in portions}))
         return (done[0], done[1:]) if hidden_states else done[0]
 
-    def _with_plans(self, run: Any, key: tuple[int, int, int, int], pieces: list[slice]) -> None:
+    def _with_plans(self, run: Any, key: tuple[int, int, int, int, bool], pieces: list[slice]) -> None:
         """Run plans of one size, free or new ones, one for each piece. An interrupted plan isn't used again."""
         plans: list[SizedPlan] = []
         with _mutex:
             free = self._plans.get(key, [])
             while free and len(plans) < len(pieces):
                 plans.append(free.pop())
-        plans += [SizedPlan(self, *key) for _ in range(len(pieces) - len(plans))]
+        plans += [SizedPlan(self, *key[:4]) for _ in range(len(pieces) - len(plans))]
         run(plans, pieces)
         with _mutex:
             free = self._plans.setdefault(key, [])
