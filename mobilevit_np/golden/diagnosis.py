@@ -36,7 +36,7 @@ from .network import Network, make_pixel_values
 from .planting import resize_by
 from .replay import reference_tensors
 from .supposing import supposed
-from .variants import variants
+from .variants import unlike, variants
 
 _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
 _LEVEL = 1.01 / 255  # of a photo's values
@@ -182,8 +182,7 @@ class _Case:
         if path not in self._reached:
             seen = self._reached[path] = set()
             look = functools.partial(_look, seen)
-            target = None if path in self.misshapen else path
-            reference_tensors(self.network, self.golden, self.port, plant=lambda s: s.wrap("*", look), target=target)
+            reference_tensors(self.network, self.golden, self.port, plant=lambda s: s.wrap("*", look), target=path)
         return self._reached[path]
 
     def under(self, mistakes: Mistakes) -> tuple[set[str], set[str]]:
@@ -261,8 +260,8 @@ class _Case:
                 self.golden,
                 self.port,
                 plant=_plant(mistakes),
-                target=None if path in self.misshapen else path,  # which can't be recognized by its shape
-                everything=path in self.misshapen,
+                target=path,
+                everything=path in self.misshapen,  # which the port has in another shape
             )
         except (MobileViTError, ValueError):
             return None
@@ -295,16 +294,24 @@ def diagnose(
         return first
     names = {*first.names, *(name for each in first.unexplained for name in each.ruled_out)}
     likely = [mistake for mistake in mistakes if mistake.name in names]
+    if first.left_over:
+        likely += unlike(network, golden.tensors)
     again = _diagnosed(golden, judge(mapping=supposed(golden, port, network, likely)), network, mistakes)
-    simpler = first.left_over or len(again.findings) < len(first.findings)
-    if again.left_over or again.misloaded or not simpler or _told(again) < _told(first):
+    if again.misloaded or _open(again) >= _open(first) or _told(again) < _told(first):
         return first
     return replace(again, comparison=replace(again.comparison, how=how))
 
 
+def _open(diagnosis: Diagnosis) -> tuple[int, ...]:
+    """How much nobody knows what to make of; then how much is described, and how much named."""
+    unknown = sum(not each.hint for each in diagnosis.unexplained) + len(diagnosis.still_wrong)
+    return unknown, len(diagnosis.unexplained), len(diagnosis.findings)
+
+
 def _told(diagnosis: Diagnosis) -> int:
-    """How many of the port's tensors are right, or what is wrong in them has a name."""
+    """How many of the port's tensors are right, or what is wrong in them is said."""
     named = {path for finding in diagnosis.findings for path in finding.explains}
+    named |= {path for each in diagnosis.unexplained if each.hint for path in (each.path, *each.also)}
     return sum(row.ok or row.path in named for row in diagnosis.comparison.rows)
 
 

@@ -28,6 +28,7 @@ from .network import Network
 from .replay import reference_tensors, replay
 
 _MAX_ROUNDS = 12  # each finds at least one tensor that another one needs
+_MAX_STEPS = 3  # back from the last
 _LAYER = re.compile(r".*\btransformer\.layer\.\d+")
 _CHANGED = 2.0  # noise floors from which a tensor counts as changed
 
@@ -50,12 +51,14 @@ def settle(
     if given_up:
         matching = matching.without(given_up)
         case = _Case(golden, matching, network, precisions, multiple)
-    harmful = _harmful(case, matching)
-    if harmful:
-        matching = matching.without(harmful)
-        case = _Case(golden, matching, network, precisions, multiple)
-    handed_on = _handed_on(golden, port, matching, case)
-    if handed_on:
+    for _ in range(2):  # what is handed on shows more of them
+        harmful = _harmful(case, matching)
+        if harmful:
+            matching = matching.without(harmful)
+            case = _Case(golden, matching, network, precisions, multiple)
+        handed_on = _handed_on(golden, port, matching, case)
+        if not handed_on:
+            break
         matching = matching.with_others(handed_on)
         case = _Case(golden, matching, network, precisions, multiple)
     last = next(reversed(case.ours), None)
@@ -150,9 +153,20 @@ def _harmful(case: _Case, matching: Matching) -> frozenset[str]:
 def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching, case: _Case) -> dict[str, Matched]:
     """The port's own further steps, in place of the tensors they continue, if what comes after is right with them.
 
-    A step is a tensor of the same shape that matches nothing, before the next one that does.
+    A step is a tensor of the same shape that matches nothing, before the next one that does: the last, or one of those
+    before it.
     """
     steps = _further_steps(golden, port, matching) if case.off else {}
+    found: dict[str, Matched] = {}
+    for back in range(1, _MAX_STEPS + 1):
+        found |= _mending(
+            {path: each[-back] for path, each in steps.items() if path not in found and len(each) >= back}, golden, case
+        )
+    return found
+
+
+def _mending(steps: Mapping[str, Matched], golden: Golden, case: _Case) -> dict[str, Matched]:
+    """Those of the steps with which nothing after them is worse, and something is right."""
     if not steps:
         return {}
     fed = {**case.port, **{path: step.tensor for path, step in steps.items()}}
@@ -169,10 +183,11 @@ def _handed_on(golden: Golden, port: Mapping[str, np.ndarray], matching: Matchin
     return {path: steps[path] for path, good in mended.items() if good}
 
 
-def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, Matched]:
-    """The last of the steps that follow each of the port's tensors, at the last path that repeats it."""
+def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Matching) -> dict[str, list[Matched]]:
+    """The steps that follow each of the port's tensors, at the last path that repeats it."""
     paths = {pair.name: path for path, pair in matching.found.items()}  # of one name's paths the last
-    unknown, steps = set(matching.unknown), {}
+    unknown = set(matching.unknown)
+    steps: dict[str, list[Matched]] = {}
     lasts = _lasts(golden.tensors)
     path = ""
     for name, tensor in port.items():
@@ -180,7 +195,7 @@ def _further_steps(golden: Golden, port: Mapping[str, np.ndarray], matching: Mat
         if path and name in unknown:
             step = arranged(golden, {path: (name, tensor)}, (), "").found.get(path)
             if step is not None:
-                steps[path] = step
+                steps.setdefault(path, []).append(step)
     return steps
 
 

@@ -131,9 +131,12 @@ def identify(
         if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
     )
     lost = tuple(name for name, tensor in tensors.items() if name not in known and _tells(_sorted(tensor)))
-    last = {own.paths: module for module, (own, _) in held.items()}  # a product and its bias may be two modules
+    one: dict[tuple[str, ...], str] = {}  # a product and its bias may be two modules: the last; of two calls the first
+    for module, (own, pairs) in held.items():
+        if own.paths not in one or set(pairs.values()) != set(held[one[own.paths]][1].values()):
+            one[own.paths] = module
     return Identity(
-        {module: own.paths for module, (own, _) in held.items() if last[own.paths] == module},
+        {module: own.paths for module, (own, _) in held.items() if one[own.paths] == module},
         (*_elsewhere(held, places or {}), *_misplaced(held, parameters)),
         lost,
         strangers,

@@ -39,25 +39,35 @@ _SCALES: dict[str, Callable[[int, int], float]] = {  # of a head's width and the
     "divided by the model's width": lambda d, D: 1 / D,
     "multiplied by the root of the head's width": lambda d, D: math.sqrt(d),
 }
+Variant = tuple[Any, ...]  # its sentence, then pairs of a pattern and what is computed there
 
 
 def variants(network: Network, reached: Collection[str]) -> Iterator[Mistake]:
     """Those that change one of the modules ``reached``."""
     config, reached = network.config, sorted(reached)
-    for sentence, *replacements in (
+    yield from _made(
         *_activations(config, reached),
         *_left_out(reached),
         *_norms(),
         *_attention(config),
         *_convolutions(network, reached),
-        *_layers(),
+        *_layers(network, reached),
         *_patches(),
-    ):
+    )
+
+
+def unlike(network: Network, paths: Collection[str]) -> Iterator[Mistake]:
+    """Those that leave so little of what they change that tensors without names are paired off wrongly: see
+    ``supposing``.
+    """
+    layers = {path.rpartition(".")[2]: path for path in sorted(filter(_LAYER.fullmatch, paths))}
+    yield from _made(*_over_tokens(), *_layers(network, layers.values()))
+
+
+def _made(*found: Variant) -> Iterator[Mistake]:
+    for sentence, *replacements in found:
         name = " ".join([sentence, *(pattern for pattern, _ in replacements)])  # no two are called the same
         yield Mistake(name, sentence, "", tuple(replacements), "", "")
-
-
-Variant = tuple[Any, ...]  # its sentence, then pairs of a pattern and what is computed there
 
 
 def _activations(config: NetworkConfig, reached: Collection[str]) -> Iterator[Variant]:
@@ -84,10 +94,14 @@ def _norms() -> Iterator[Variant]:
     for eps in _EPS:
         yield f"its eps is {eps:.3g}", (_NORM, planting.with_eps(eps))
         yield f"its eps is {eps:.3g}", ("*.normalization", planting.with_eps(eps))
-    yield "the layer norm is over the tokens, not the features", (_NORM, partial(_normalized, axis=1))
-    yield "the layer norm is over tokens and features together", (_NORM, partial(_normalized, axis=(1, 2)))
+    yield from _over_tokens()
     yield "the layer norm doesn't subtract the mean", (_NORM, partial(_normalized, centered=False))
     yield "the layer norm adds its eps to the deviation, not to the variance", (_NORM, partial(_normalized, root=True))
+
+
+def _over_tokens() -> Iterator[Variant]:
+    yield "the layer norm is over the tokens, not the features", (_NORM, partial(_normalized, axis=1))
+    yield "the layer norm is over tokens and features together", (_NORM, partial(_normalized, axis=(1, 2)))
 
 
 def _normalized(
@@ -224,13 +238,22 @@ def _ordered(x: np.ndarray, order: list[int]) -> np.ndarray:
 # -- residuals ---------------------------------------------------------------------------------------------------------
 
 
-def _layers() -> Iterator[Variant]:
+def _layers(network: Network, reached: Collection[str]) -> Iterator[Variant]:
+    twice = partial(_twice, network=network)
+    for path in filter(_LAYER.fullmatch, reached):
+        yield f"{path} is run twice", (_EVERY_LAYER, twice)
+        yield f"{path} is run twice", (f"*.transformer.layer.{path.rpartition('.')[2]}", twice)
     residual = "the input is added before the batch norm, not after it"
     yield residual, ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
     for attention, feed_forward in ((True, False), (False, True), (True, True)):
         where = " and ".join(["attention"] * attention + ["feed-forward"] * feed_forward)
         layer = partial(_normed_residuals, attention=attention, feed_forward=feed_forward)
         yield f"around the {where} it adds what was normalized, not the sum before", (_EVERY_LAYER, layer)
+
+
+def _twice(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, network: Network) -> np.ndarray:
+    first = compute(x, scope, *args)
+    return compute(first, network.scope(first.dtype) / scope.path, *args)  # not what the port's parts gave at first
 
 
 def _residual_before_norm(
