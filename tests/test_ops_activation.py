@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from agreement import assert_close
 from examples import activation_parameters
-from hypothesis import given
+from hypothesis import given, settings
 from strategies import arrays, sizes
 
 from mobilevit_np.errors import ConfigError, InputError
@@ -50,6 +50,7 @@ def test_both_tails(name, dtype):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
+@settings(max_examples=25)
 @given(x=arrays)
 def test_activation_of_any_layout(name, x):
     values = x.normal(2, 3, 4)
