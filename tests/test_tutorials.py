@@ -15,6 +15,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
 from tiny import REPOSITORY
 
@@ -152,13 +153,16 @@ def test_lines_fit(name):
 
 
 @on_pages
-def test_commands_run(name):
+def test_commands_run(name, capfd):
     """Ours as they stand; doctest's on a chapter is ``test_every_output_is_true``, and pip's is .ci/run's."""
     for line in commands(TEXTS[name]):
         words = shlex.split(line)
-        script = words[1].endswith(".py") and words[1] != ELSEWHERE
-        if script or (words[:2] == ["python", "-m"] and words[2] in ("mobilevit_np", "tests.bench")):
-            more = next((SHORTER[word] for word in words if word in SHORTER), "")
+        if words[:3] == ["python", "-m", "mobilevit_np"]:
+            with desk():
+                assert run(words[3:]) == 0, line
+            assert capfd.readouterr().err == "", line
+        elif (words[1].endswith(".py") and words[1] != ELSEWHERE) or words[:3] == ["python", "-m", "tests.bench"]:
+            more = next(SHORTER[word] for word in words if word in SHORTER)
             with desk() as folder:
                 done = subprocess.run(
                     [sys.executable, *words[1:], *more.split()], cwd=folder, capture_output=True, text=True,
