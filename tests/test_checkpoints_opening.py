@@ -351,7 +351,8 @@ def test_no_more_classes_are_named_than_the_weights_have(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"patch_size": 0}, {"id2label": {"0": "a", "2": "b"}}, {"hidden_sizes": [1 << 20] * 3}]
+    "change",
+    [{"patch_size": 0}, {"id2label": {"0": "a", "2": "b"}}, {"hidden_sizes": [1 << 20] * 3}, {"hidden_act": "sillu"}],
 )
 def test_an_impossible_config_is_named_with_its_file(change, tmp_path):
     with pytest.raises(ConfigError) as caught:

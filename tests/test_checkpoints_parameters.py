@@ -10,6 +10,7 @@ from fuzz.samples import tiny_config, tiny_tensors
 from mobilevit_np.checkpoints import check_tensors, count_parameters, init_parameters, parameter_shapes
 from mobilevit_np.config import VARIANTS, NetworkConfig
 from mobilevit_np.errors import CheckpointError, ConfigError, InputError, MobileViTWarning
+from mobilevit_np.ops import ACTIVATIONS
 
 PUBLISHED = {  # parameters of the paper's networks: 1000 ImageNet classes, 21 VOC classes
     ("xx_small", "classifier"): 1_272_024,
@@ -51,11 +52,19 @@ def test_options_that_add_or_remove_tensors():
     assert {f"mobilevit.{name}" for name in names("backbone")} == names(num_labels=0)
 
 
+@pytest.mark.parametrize(("act", "leaves"), [(act, leaves) for act, (_, leaves) in ACTIVATIONS.items()])
+def test_learned_parameters_have_shapes(act, leaves):
+    shapes = parameter_shapes(NetworkConfig(hidden_act=act), "classifier")
+    assert sum(name.startswith("mobilevit.conv_stem.activation.") for name in shapes) == len(leaves)
+
+
 def test_impossible_networks_are_an_error():
     with pytest.raises(InputError, match="classifier, segmenter, backbone"):
         parameter_shapes(NetworkConfig(), "detector")
     with pytest.raises(ConfigError, match="no MobileViT is that large"):
         parameter_shapes(NetworkConfig(hidden_sizes=[1 << 20] * 3), "classifier")
+    with pytest.raises(ConfigError, match="'sillu' is not a known activation"):
+        parameter_shapes(NetworkConfig(hidden_act="sillu"), "classifier")
 
 
 def test_drawn_parameters_depend_on_seed_and_name_only():

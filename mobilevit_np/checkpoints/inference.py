@@ -13,7 +13,8 @@ from typing import Any
 
 from ..config import TRANSFORMER_DEPTHS, VARIANTS, make_divisible
 from ..errors import CheckpointError
-from .parameters import ACTIVATION_PARAMETERS, PREFIX
+from ..ops import ACTIVATIONS
+from .parameter_names import PREFIX
 
 Shapes = Mapping[str, tuple[int, ...]]
 OUTPUT_STRIDE = {"classifier": 32, "backbone": 32, "segmenter": 16}
@@ -134,7 +135,7 @@ def _mlp_ratio(shapes: Shapes, hidden: Sequence[int]) -> float:
 
 def _activation(shapes: Shapes) -> str:
     """SiLU, as in every published one, unless the file holds an activation's parameters."""
-    for act, parameters in ACTIVATION_PARAMETERS.items():
-        if all(f"{PREFIX}conv_stem.activation.{leaf}" in shapes for leaf in parameters):
+    for act, (_, parameters) in ACTIVATIONS.items():
+        if parameters and all(f"{PREFIX}conv_stem.activation.{leaf}" in shapes for leaf in parameters):
             return act
     return "silu"

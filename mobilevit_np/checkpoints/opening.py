@@ -31,7 +31,7 @@ from ..preprocess import Profile, named_profile, profile_from_settings
 from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
 from . import parameter_names as names
-from .parameters import COUNTER, PREFIX, check_tensors, count_parameters, parameter_shapes
+from .parameters import COUNTER, check_tensors, count_parameters, parameter_shapes
 from .sources import Source, as_text, locate
 from .wrappers import Found, find_network
 
@@ -278,11 +278,11 @@ def build_checkpoint(
         tensors, held, network, notes = _recognize(floats, found.scheme, config)
         task = check_task(task or held)
         expand = task != "segmenter" and (
-            held == "classifier" or any(name.startswith(f"{PREFIX}conv_1x1_exp.") for name in tensors)
+            held == "classifier" or any(name.startswith(f"{names.PREFIX}conv_1x1_exp.") for name in tensors)
         )
         shapes = parameter_shapes(network, task, expand_output=expand)
     if task == "backbone":
-        tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+        tensors = {name.removeprefix(names.PREFIX): tensor for name, tensor in tensors.items()}
     tensors = check_tensors(tensors, shapes, where=str(source.weights))
     with naming(source.config or source.weights, ConfigError):  # now that the number of classes is known to be right
         labels, preprocessing, fields = _settings(config or {}, preprocessing, network, task)
@@ -363,7 +363,10 @@ def _network(
 
 def _stored_as(file: TensorFile, scheme: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
     found = {target: dtype for name, dtype in file.dtypes.items() for target in names.hugging_face_names(name, scheme)}
-    return {name: found.get(name) or found.get(PREFIX + name) or dtypes.name_of(tensors[name]) for name in tensors}
+    return {
+        name: found.get(name) or found.get(names.PREFIX + name) or dtypes.name_of(tensor)
+        for name, tensor in tensors.items()
+    }
 
 
 def _main_dtype(file: TensorFile) -> str:

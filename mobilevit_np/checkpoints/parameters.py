@@ -22,7 +22,7 @@ import numpy as np
 from ..config import STAGE_2_DEPTH, TRANSFORMER_DEPTHS, NetworkConfig, check_task
 from ..errors import CheckpointError, ConfigError, MobileViTWarning, visible
 from ..ops import ACTIVATIONS
-from .parameter_names import PREFIX as PREFIX
+from .parameter_names import PREFIX
 
 COUNTER = "num_batches_tracked"
 STATISTICS = ("running_mean", "running_var", COUNTER)  # what no gradient changes
@@ -36,9 +36,6 @@ _LEARNED: dict[str, tuple[tuple[int, ...], float]] = {  # an activation's parame
     "beta": ((), 0.5),
     "eps": ((), -1e-6),
 }
-ACTIVATION_PARAMETERS = {  # the activations that hold some
-    act: {leaf: _LEARNED[leaf][0] for leaf in leaves} for act, (_, leaves) in ACTIVATIONS.items() if leaves
-}
 _Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
@@ -49,7 +46,8 @@ def parameter_shapes(
 
     ``task`` is ``classifier``, ``segmenter`` or ``backbone``; ``expand_output=False`` leaves out a bare model's last
     1x1 (a segmenter never has it). ``counters`` adds ``num_batches_tracked``, which PyTorch's files have. Raises
-    ConfigError if the network would hold over ``MAX_PARAMETERS``, InputError for an unknown task.
+    ConfigError if the network would hold over ``MAX_PARAMETERS``, or for an unknown ``hidden_act``; InputError for an
+    unknown task.
     """
     check_task(task)
     prefix = "" if task == "backbone" else PREFIX
@@ -75,7 +73,7 @@ def _affine(name: str, *shape: int) -> _Shapes:
 
 
 def _conv(
-    name: str, shape: tuple[int, int, int], act: Any = "", *, normalize: bool = True, bias: bool = False
+    name: str, shape: tuple[int, int, int], act: Any = None, *, normalize: bool = True, bias: bool = False
 ) -> _Shapes:
     """A convolution layer of ``shape`` (out, in, kernel size), with its normalization and activation."""
     out_channels, in_channels, kernel = shape
@@ -86,12 +84,13 @@ def _conv(
         for leaf in ("weight", "bias", "running_mean", "running_var"):
             yield f"{name}.normalization.{leaf}", (out_channels,)
         yield f"{name}.normalization.{COUNTER}", ()
-    yield from _activation(f"{name}.activation", act)
+    if act is not None:
+        yield from _activation(f"{name}.activation", act)
 
 
 def _activation(name: str, act: Any) -> _Shapes:
-    for leaf, shape in ACTIVATION_PARAMETERS.get(act, {}).items():
-        yield f"{name}.{leaf}", shape
+    for leaf in ACTIVATIONS[act][1]:
+        yield f"{name}.{leaf}", _LEARNED[leaf][0]
 
 
 def _inverted_residual(name: str, config: NetworkConfig, in_channels: int, out_channels: int) -> _Shapes:

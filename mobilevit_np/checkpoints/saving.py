@@ -30,7 +30,7 @@ from . import configurations, quantization
 from . import parameter_names as names
 from .inference import infer_variant
 from .opening import Checkpoint, open_as_stored, open_checkpoint
-from .parameters import COUNTER, PREFIX
+from .parameters import COUNTER
 
 METADATA = {"format": "pt"}  # older releases of transformers refuse a file that names no framework
 _SAFETENSORS = ".safetensors"
@@ -324,7 +324,7 @@ def _renamed(
     tensors: dict[str, np.ndarray], formats: Mapping[str, str], scheme: str, *, bare: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if scheme == names.HUGGING_FACE:
-        prefix = PREFIX if bare else ""
+        prefix = names.PREFIX if bare else ""
         return (
             {name.removeprefix(prefix): tensor for name, tensor in tensors.items()},
             {name.removeprefix(prefix): stored for name, stored in formats.items()},

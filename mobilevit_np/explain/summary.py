@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import parameter_shapes
-from ..checkpoints.parameters import PREFIX, STATISTICS
+from ..checkpoints.parameter_names import PREFIX
+from ..checkpoints.parameters import STATISTICS
 from ..config import NetworkConfig
 from ..errors import InputError
 from ..model import NETWORKS

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import Checkpoint, check_tensors, parameter_shapes
-from ..checkpoints.parameters import COUNTER, PREFIX
+from ..checkpoints.parameter_names import PREFIX
+from ..checkpoints.parameters import COUNTER
 from ..config import MAX_ATTENTION_BYTES, NetworkConfig, check_pixel_values, probability_bytes
 from ..errors import CheckpointError, InputError
 from ..model import NETWORKS

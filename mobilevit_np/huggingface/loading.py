@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import Checkpoint, check_tensors, config_fields, init_parameters, open_checkpoint, parameter_shapes
-from ..checkpoints.parameters import COUNTER, HEADS, PREFIX
+from ..checkpoints.parameter_names import PREFIX
+from ..checkpoints.parameters import COUNTER, HEADS
 from ..errors import CheckpointError, InputError, MobileViTWarning
 from ..formats.dtypes import cast_floats
 from .configuration import MobileViTConfig

@@ -18,9 +18,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from .. import ops
 from ..checkpoints import check_tensors, count_parameters, init_parameters, parameter_shapes, save_checkpoint
-from ..checkpoints.parameters import COUNTER, PREFIX, STATISTICS
+from ..checkpoints.parameter_names import PREFIX
+from ..checkpoints.parameters import COUNTER, STATISTICS
 from ..checkpoints.saving import pooling_note, settings_beside
 from ..config import GLOBAL_POOLS, check_pixel_values
 from ..engines import Network, compile_network
@@ -88,7 +88,6 @@ class MobileViTPreTrainedModel(ABC):
                 "opens files, and MobileViTConfig.from_dict takes what another's to_dict() gives"
             )
         config.validate()
-        _ = ops.ACTIVATIONS[config.hidden_act]  # an unknown one is an error here, not at the first call
         self.config = config
         self.name_or_path = config.name_or_path
         self._engine = engine
