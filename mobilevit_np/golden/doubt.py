@@ -25,7 +25,7 @@ from .file import Golden
 from .matching import Matched, Matching, arranged
 from .measure import allowed, error
 from .network import Network
-from .replay import reference_tensors, replay
+from .replay import Measured, reference_tensors, replay
 
 _MAX_ROUNDS = 12  # each finds at least one tensor that another one needs
 _MAX_STEPS = 3  # back from the last
@@ -40,8 +40,8 @@ def settle(
     network: Network,
     precisions: Mapping[str, str],
     multiple: float,
-) -> tuple[Matching, frozenset[str]]:
-    """The matching without the wrong pairs, and the paths that are off and reach nothing.
+) -> tuple[Matching, frozenset[str], dict[str, Measured]]:
+    """The matching without the wrong pairs, the paths that are off and reach nothing, and the matching's replay.
 
     ``port``: the port's activations by name; ``precisions``: each matched tensor's; ``multiple``: see ``compare``.
     """
@@ -62,7 +62,7 @@ def settle(
         matching = matching.with_others(handed_on)
         case = _Case(golden, matching, network, precisions, multiple)
     last = next(reversed(case.ours), None)
-    return matching, _idle([path for path in case.off if path != last], case)
+    return matching, _idle([path for path in case.off if path != last], case), case.locally
 
 
 class _Case:
@@ -72,7 +72,7 @@ class _Case:
         self, golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
     ) -> None:
         self.golden, self.network, self.port, self.multiple = golden, network, matching.tensors, multiple
-        locally = replay(network, golden, self.port, precisions)
+        self.locally = locally = replay(network, golden, self.port, precisions)
         self.ours = {path: local.expected for path, local in locally.items()}
         self.floors = {path: allowed(local.noise, multiple) / multiple for path, local in locally.items()}
         self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
