@@ -44,7 +44,7 @@ def normalization(x: np.ndarray, out: np.ndarray, eps: float) -> Function:
     lengths = squares[:, None]
 
     def run() -> None:
-        np.einsum("nd,nd->n", x, x, out=squares)
+        np.vecdot(x, x, out=squares)
         np.add(squares, eps * width, out=squares)
         np.sqrt(squares, out=squares)
         np.divide(x, lengths, out=out)

@@ -10,6 +10,7 @@ Explained in tutorials/12-making-numpy-fast.md.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -48,5 +49,5 @@ def uses_pieces() -> bool:
 
 def _pieces(rows: int, each: int) -> int:
     """In how many equal pieces of few enough multiplications: the fewest; 1 if there's no such number."""
-    fitting = (n for n in range(1, rows // MIN_ROWS + 1) if rows % n == 0 and rows // n * each <= PIECE)
-    return next(fitting, 1)
+    fewest = max(1, math.ceil(rows * each / PIECE))
+    return next((n for n in range(fewest, rows // MIN_ROWS + 1) if rows % n == 0), 1)
