@@ -3,6 +3,7 @@
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from tiny import CLASSES, SIDE, open_tiny, photo, plant, save_photo, save_tiny
 
 import mobilevit_np
-from mobilevit_np import Classifier
+from mobilevit_np import Classifier, Segmenter
 from mobilevit_np.errors import CheckpointError, ConfigError, ImageError, InputError
 from mobilevit_np.model import classifier as reference
 from mobilevit_np.pipelines import classifier as module
@@ -240,6 +241,14 @@ def test_impossible_numbers(tiny_classifier, wrong):
         classify.stream([photo()], wrong)
     with pytest.raises(InputError, match="batch_size must be a whole number of at least 1"):
         classify.stream([photo()], batch_size=wrong)
+
+
+@pytest.mark.parametrize("one", ["photos/", Path("a.png"), b"bytes", photo(), Image.fromarray(photo())])
+def test_a_stream_takes_several(one, tiny_classifier, tiny_segmenter):
+    for pipeline in (Classifier.from_pretrained(tiny_classifier), Segmenter.from_pretrained(tiny_segmenter)):
+        with pytest.raises(InputError, match="put one into a list"):
+            pipeline.stream(one)
+        assert len(list(pipeline.stream(np.stack([photo(), photo()])))) == 2
 
 
 def test_checkpoints_for_another_task(tiny_segmenter, tmp_path):

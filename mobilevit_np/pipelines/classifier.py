@@ -19,7 +19,7 @@ from ..config import MAX_ATTENTION_BYTES, probability_bytes
 from ..errors import InputError, MobileViTError
 from ..ops.arguments import check_whole_number
 from ..preprocess import Profile, decode, output_size, preprocess, with_channels
-from .common import Pipeline, attempt, check_answer, check_memory, check_size, scores_of
+from .common import Pipeline, attempt, check_answer, check_memory, check_size, scores_of, several
 from .prefetch import in_batches, prefetch
 
 BATCH_SIZE = 8  # photos run together: enough to fill matrix products, few enough to keep memory small
@@ -101,11 +101,11 @@ class Classifier(Pipeline):
         size needs the memory of two batches' inputs and of the few photos being decoded. The source is never asked for
         more than that; an error in it is raised after the answers before it. To stop early, leave the loop or
         ``close()`` what this returns: no thread is left behind. Raises InputError if ``top`` or ``batch_size`` is under
-        1.
+        1, and for a single path or photo.
         """
         check_whole_number("top", top, at_least=1)
         check_whole_number("batch_size", batch_size, at_least=1)
-        return self._stream(iter(images), top, batch_size)
+        return self._stream(several(images), top, batch_size)
 
     def _stream(
         self, source: Iterator[Any], top: int, batch_size: int

@@ -5,7 +5,7 @@ Explained in tutorials/00-ten-lines.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, ClassVar, TypeVar
 
@@ -92,6 +92,16 @@ class Pipeline:
                     raise result
                 results.append(result)
         return results if many else results[0]
+
+
+def several(images: Any) -> Iterator[Any]:
+    """The images, one by one. Raises InputError for a single path or photo, which would give its letters or rows."""
+    if not is_many(images) and getattr(images, "ndim", 0) != 4:  # a batch in one array is several, too
+        raise InputError(
+            "stream takes several photos, in a list or another iterable; put one into a list, and of a folder give "
+            'what is in it: sorted(pathlib.Path("photos").glob("*.jpg"))'
+        )
+    return iter(images)
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> T | MobileViTError:

@@ -24,7 +24,7 @@ from PIL import Image
 from .. import ops
 from ..errors import InputError, MobileViTError
 from ..preprocess import Profile, decode, preprocess, resize_photo, with_channels
-from .common import MAX_PIXELS, Pipeline, attempt, check_answer, check_memory, check_size
+from .common import MAX_PIXELS, Pipeline, attempt, check_answer, check_memory, check_size, several
 from .overlay import indexed_mask, overlay, pixel_counts
 from .prefetch import prefetch
 
@@ -81,9 +81,12 @@ class Segmenter(Pipeline):
         """Each image, in order, with its Segmentation, or with the error that kept it from one.
 
         The next photo is decoded while this one is segmented. The source is never asked for more than that; an error in
-        it is raised after the answers before it.
+        it is raised after the answers before it. Raises InputError for a single path or photo.
         """
-        with closing(prefetch(partial(attempt, decode), iter(images), 1)) as photos:
+        return self._stream(several(images))
+
+    def _stream(self, source: Iterator[Any]) -> Generator[tuple[Any, Segmentation | MobileViTError], None, None]:
+        with closing(prefetch(partial(attempt, decode), source, 1)) as photos:
             yield from map(self._answered, photos)  # the variables of a loop would keep a large photo
 
     def _answered(self, decoded: tuple[Any, np.ndarray | MobileViTError]) -> tuple[Any, Segmentation | MobileViTError]:
