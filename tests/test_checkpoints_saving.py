@@ -363,8 +363,9 @@ def test_a_folder_whose_json_says_nonsense_is_left_alone(tmp_path, tiny_classifi
 
 @pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.onnx"])
 def test_another_format_s_name_makes_no_folder(tmp_path, tiny_classifier, name):
-    with pytest.raises(OutputError, match=r"written as \.safetensors, or into a folder"):
-        convert(tiny_classifier, tmp_path / name)
+    for write, where in ((convert, tiny_classifier), (convert, "nowhere"), (quantize, "nowhere")):  # before reading
+        with pytest.raises(OutputError, match=r"written as \.safetensors, or into a folder"):
+            write(where, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / name).mkdir()  # but who has made one means it
     assert convert(tiny_classifier, tmp_path / name).paths[-1] == tmp_path / name / "model.safetensors"

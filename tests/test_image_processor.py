@@ -402,6 +402,22 @@ def test_saved_and_loaded(tmp_path, load):
     assert load(path, do_resize=False, crop_size=8).crop_size == {"height": 8, "width": 8}
 
 
+def test_its_file_is_found_as_a_checkpoint_s_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load = MobileViTImageProcessor.from_pretrained
+    MobileViTImageProcessor(size=99).save_pretrained(tmp_path / "folder" / "inner")
+    for name in ("model.safetensors", "one.pt", "two.pt"):  # none of which is read, since the file says the order
+        (tmp_path / "folder" / "inner" / name).touch()
+    (tmp_path / "other.json").write_text('{"size": 99}')
+    for where in ("~/folder/inner", "~/folder/inner/model.safetensors", "~/other.json"):
+        assert load(where).size == {"shortest_edge": 99}
+    assert load("~/folder", subfolder="inner").size == {"shortest_edge": 99}
+    with pytest.raises(InputError, match="subfolder must name a folder inside"):
+        load("~/folder", subfolder="inner/../inner")
+    with pytest.raises(CheckpointError, match=r"no file or folder 'some/other\.json'"):  # not a hub id
+        load("some/other.json")
+
+
 def test_the_hubs_old_spelling(tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(
         '{"crop_size": 256, "do_center_crop": true, "do_flip_channels": true, "do_resize": true,'

@@ -32,13 +32,8 @@ from ..preprocess.settings import FLIP_FIELDS, flip_said, is_timm_config
 from . import configurations, inference, quantization
 from . import parameter_names as names
 from .parameters import COUNTER, check_tensors, count_parameters, parameter_shapes
-from .sources import Source, as_text, locate
+from .sources import Source, locate, weights_in
 from .wrappers import Found, find_network
-
-_NO_PROCESSOR = (
-    f"{{}} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments, or open a Classifier or "
-    "Segmenter, which can do without"
-)
 
 
 @dataclass(frozen=True)
@@ -163,28 +158,23 @@ def config_fields(where: str | os.PathLike[str], *, prefix: str | None = None, *
 
 
 def processor_settings(where: str | os.PathLike[str], **place: Any) -> dict[str, Any]:
-    """The preprocessor_config.json at ``where`` (that file, or a folder, a shipped model's name, a hub id).
+    """The preprocessor_config.json at ``where``: that file by any name, beside weights, in a folder, or of a name.
 
     If it leaves the channel order open, it gets that of the weights beside it; without weights it stays as it is.
     Raises CheckpointError, ConfigError, MissingExtraError, InputError.
     """
-    text = as_text(where)
-    if not os.path.isdir(text) and not os.path.isfile(text) and not text.endswith(".json"):
-        source = locate(where, needs="preprocessor", **place)
-        if source.preprocessor is None:
-            raise NotFoundError(_NO_PROCESSOR.format(source.name))
-        path = source.preprocessor
-        with source.being_read():
-            settings = files.read_json(path)
-        if source.kind == "hub" and _leaves_order_open(settings):
-            with contextlib.suppress(MobileViTError):  # as long as it has no weights, no network sees the wrong order
-                locate(where, **place)
-    else:
-        folder = Path(where, place.get("subfolder") or "")
-        path = folder / PREPROCESSOR_FILE if os.path.isdir(where) else Path(where)
-        if folder.is_dir() and not path.exists():
-            raise NotFoundError(_NO_PROCESSOR.format(folder))
+    source = locate(where, needs="preprocessor", **place)
+    path = source.preprocessor
+    if path is None:
+        raise NotFoundError(
+            f"{where} has no {PREPROCESSOR_FILE}; make a MobileViTImageProcessor from its arguments, or open a "
+            "Classifier or Segmenter, which can do without"
+        )
+    with source.being_read():
         settings = files.read_json(path)
+    if source.kind == "hub" and _leaves_order_open(settings):
+        with contextlib.suppress(MobileViTError):  # as long as it has no weights, no network sees the wrong order
+            locate(where, **place)
     if path.name != PREPROCESSOR_FILE or not _leaves_order_open(settings):
         return settings
     scheme = _scheme_in(path)
@@ -200,7 +190,7 @@ def _leaves_order_open(settings: Mapping[str, Any]) -> bool:
 def _scheme_in(path: Path) -> str | None:
     """Whose names the weights beside a preprocessor_config.json have; None without weights."""
     try:
-        weights = locate(path.parent, needs="preprocessor").weights
+        weights = weights_in(path.parent)
         return None if weights is None else find_network(open_weights(weights).listing.names, task="backbone").scheme
     except CheckpointError as error:
         raise CheckpointError(

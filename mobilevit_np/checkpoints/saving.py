@@ -118,7 +118,8 @@ def convert(
     """
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
-    checkpoint, out = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out)
+    check_form(out := Path(out))
+    checkpoint = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place)
     _check_place(checkpoint, out, "converted")
     tensors, order, notes = _for_scheme(checkpoint, scheme, out)
     formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
@@ -141,11 +142,12 @@ def quantize(
     (also if ``out`` would replace the weights at ``where``, which int8 couldn't restore), and InputError if the weights
     are int8 already: they'd be rounded a second time.
     """
-    return write_quantized(open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), Path(out))
+    check_form(out := Path(out))
+    return write_quantized(open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), out)
 
 
 def write_quantized(checkpoint: Checkpoint, out: Path) -> Conversion:
-    """``quantize`` for a checkpoint that is open already."""
+    """``quantize`` for a checkpoint that is open already, and an ``out`` that ``check_form`` let through."""
     if checkpoint.provenance.quantization:
         raise InputError(f"{checkpoint.provenance.path} is quantized already; give the weights it was made from")
     _check_place(checkpoint, out, "quantized")
@@ -216,8 +218,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _check_place(checkpoint: Checkpoint, out: Path, what: str) -> None:
-    """Raise OutputError if ``out`` has another format's name, or what's written there would replace the original."""
-    check_form(out)
+    """Raise OutputError if what's written to ``out`` would replace the original."""
     source = checkpoint.provenance.source
     needed = source.files
     if source.kind != "file":  # in a folder with pytorch_model.bin a new model.safetensors would be opened instead

@@ -113,10 +113,11 @@ def locate(
     ``subfolder`` of the folder or repository holds them; ``variant`` is a part of the weights' name (``fp16``:
     model.fp16.safetensors). ``revision``, ``cache`` and ``token`` are the hub's; ``local_files_only`` downloads
     nothing, ``force_download`` even what's in the cache. ``needs`` is what to fetch of a hub id: with its ``weights``
-    come the JSON files, its ``config`` or ``preprocessor`` comes alone. On the disk, all that's there is found.
+    come the JSON files, its ``config`` or ``preprocessor`` comes alone. On the disk, all that's there is found, but for
+    the weights beside a ``preprocessor``, and a file then is one itself, unless weights have such a name.
     Raises CheckpointError, NotFoundError, MissingExtraError, InputError.
     """
-    text = as_text(where)
+    text = _as_text(where)
     if not isinstance(revision, (str, NoneType)):
         raise InputError(f"revision must be a branch, a tag or a commit, not {revision!r:.60}")
     if not isinstance(cache, (str, os.PathLike, NoneType)):
@@ -129,13 +130,13 @@ def locate(
         return _of_folder(path, path.resolve().name, "folder", place) if stat.S_ISDIR(mode) else _of_file(path, place)
     if text in (models := shipped()):
         return _of_folder(models[text], text, "shipped", place)
-    if hub.is_repository(text) and not isinstance(where, Path):
+    if hub.is_repository(text) and not isinstance(where, Path) and not text.endswith(".json"):
         return _of_hub(text, place)
     known = f"shipped models are {', '.join(models)}; " if models else ""
     raise NotFoundError(f"there is no file or folder {text[:200]!r}; {known}a hub id reads like apple/mobilevit-small")
 
 
-def as_text(where: Any) -> str:
+def _as_text(where: Any) -> str:
     """A checkpoint's path or name. Raises InputError if it can be neither."""
     try:
         text = os.fspath(where)
@@ -155,11 +156,13 @@ def _checked(subfolder: str) -> str:
 def _of_file(path: Path, place: _Place) -> Source:
     if place.subfolder or place.variant:
         raise InputError(f"{path} is a file: subfolder and variant choose within a folder or repository")
+    standard = hub.is_standard(path.name)
+    if place.needs == "preprocessor" and not standard:
+        return Source(path.resolve().parent.name, "file", None, None, path)
     if path.name == CONFIG_FILE:
         return Source(path.resolve().parent.name, "file", None, path)
     if is_shard(path.name):
         raise CheckpointError(f"{path} is one shard of several; give its folder, or the .index.json beside it")
-    standard = hub.is_standard(path.name)
     return Source(
         path.resolve().parent.name if standard else path.name.partition(".pth.tar")[0].removesuffix(path.suffix),
         "file",
@@ -173,10 +176,9 @@ def _of_folder(root: Path, name: str, kind: str, place: _Place) -> Source:
     folder = root / place.subfolder
     if not stat.S_ISDIR(_mode(folder)):
         raise NotFoundError(f"{root} has no folder {place.subfolder}")
-    weights = _weights_in(folder, place)
+    weights = None if place.needs == "preprocessor" else weights_in(folder, place.variant)
     source = Source(name, kind, weights, _inside(folder, CONFIG_FILE), _inside(folder, PREPROCESSOR_FILE))
-    wanted = source.config is None or place.needs == "weights"
-    if wanted and weights is None and getattr(source, place.needs) is None:
+    if weights is None and (place.needs == "weights" or (place.needs == "config" and source.config is None)):
         found = foreign.of_folder(_listed(folder)) if place.needs == "weights" else ""
         raise NotFoundError(
             f"the folder {folder} holds no {place.needs}{f' ({found})' if found else ''}; it should hold "
@@ -191,7 +193,7 @@ def _of_hub(repository: str, place: _Place) -> Source:
         snapshot = hub.cached_snapshot(repository, place.revision, cache=place.cache)
     if snapshot is None or not _is_usable(snapshot / place.subfolder, repository, place):
         folder = _download(repository, [place.names[part] for part in _DOWNLOADED[place.needs]], place)
-        if weights := _standard_in(folder, place):
+        if weights := _standard_in(folder, place.variant):
             for shard in _missing(weights):
                 _download(repository, [(shard.name,)], place)
         snapshot = folder.parents[place.subfolder.count("/")] if place.subfolder else folder
@@ -220,7 +222,7 @@ def _is_usable(folder: Path, repository: str, place: _Place) -> bool:
     """Whether the cache has what is needed; weights will do without their config.json only if that can't be fetched."""
     if place.needs != "weights":
         return _inside(folder, place.names[place.needs][0]) is not None
-    weights = _weights_in(folder, place) if stat.S_ISDIR(_mode(folder)) else None
+    weights = weights_in(folder, place.variant) if stat.S_ISDIR(_mode(folder)) else None
     if weights is None or _missing(weights):
         return False
     if _inside(folder, CONFIG_FILE) is None and (place.offline or hub.is_offline()):
@@ -231,14 +233,16 @@ def _is_usable(folder: Path, repository: str, place: _Place) -> bool:
     return _inside(folder, CONFIG_FILE) is not None
 
 
-def _standard_in(folder: Path, place: _Place) -> Path | None:
-    names = place.names["weights"]
-    return next((found for name in names if (found := _inside(folder, name)) is not None), None)
+def _standard_in(folder: Path, variant: str | None) -> Path | None:
+    return next((found for name in hub.weights_files(variant) if (found := _inside(folder, name)) is not None), None)
 
 
-def _weights_in(folder: Path, place: _Place) -> Path | None:
-    """The hub's names first, in their order; else the only file that looks like weights, or a training's best."""
-    if (found := _standard_in(folder, place)) is not None or place.variant is not None:
+def weights_in(folder: Path, variant: str | None = None) -> Path | None:
+    """The hub's names first, in their order; else the only file that looks like weights, or a training's best.
+
+    None if there are none. Raises CheckpointError if there are several to choose from, or an adapter's.
+    """
+    if (found := _standard_in(folder, variant)) is not None or variant is not None:
         return found
     listed = _listed(folder)
     if _ADAPTER_CONFIG in listed:

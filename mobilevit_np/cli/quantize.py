@@ -55,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
 
     from ..checkpoints import open_checkpoint
     from ..checkpoints.quantization import errors_by_group
-    from ..checkpoints.saving import reopen, write_quantized
+    from ..checkpoints.saving import check_form, reopen, write_quantized
 
+    check_form(Path(options.out))
     before = open_checkpoint(options.where, prefix=options.prefix)
     reason = _why_not(before)
     first = _pipeline(before, engine) if reason is None else None  # wrong settings are reported before writing
