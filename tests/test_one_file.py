@@ -152,20 +152,29 @@ PHOTOS = {
 }
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A drawn classifier of few weights, for photos of 64 x 64."""
+    settings = {"do_center_crop": True, "do_flip_channel_order": True, "resample": 2, "rescale_factor": 1 / 255}
+    sizes = {"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}
+    return save_tiny(tmp_path_factory.mktemp("weights") / "few", preprocessing={**sizes, **settings})
+
+
 @pytest.mark.parametrize(
     ("task", "name"),
     [*(("classifier", name) for name in PHOTOS), *(("segmenter", name) for name in ("portrait.jpg", "wide.png"))],
 )
-def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, task, name):
+def test_of_a_photo_it_says_what_the_command_says(tmp_path, capsys, one_file, few, task, name):
     path, logits = tmp_path / name, tmp_path / "logits.npy"
     PHOTOS[name](path)
+    weights = shipped()[DEFAULTS[task]] if task == "segmenter" or name == CHELSEA.name else few
     output = ["-o", str(tmp_path / "overlay.png")] if task == "segmenter" else []
-    assert run([COMMANDS[task], str(path), *output]) == 0
+    assert run([COMMANDS[task], str(path), "--weights", str(weights), *output]) == 0
     asked = re.findall(r"^  (\S.*?) +(\d+\.\d%)", capsys.readouterr().out, re.MULTILINE)
-    one_file.main(str(shipped()[DEFAULTS[task]]), str(path), str(logits))
+    one_file.main(str(weights), str(path), str(logits))
     said = [tuple(line.strip().split("  ")) for line in capsys.readouterr().out.splitlines()]
     assert said == [(percentage, label) for label, percentage in asked] != []
-    assert_same_bits(np.load(logits)[0], PIPELINES[task].from_pretrained(engine="reference")(path).logits)
+    assert_same_bits(np.load(logits)[0], PIPELINES[task].from_pretrained(weights, engine="reference")(path).logits)
 
 
 def test_a_photo_in_rgb_for_weights_that_take_it(tmp_path, one_file):
