@@ -32,18 +32,18 @@ def random_crop_maps(
     ratio = uniform((batch,), -math.log(aspect), math.log(aspect), source).exp()
     width = (area * ratio).sqrt().clamp(max=1)
     height = (area / ratio).sqrt().clamp(max=1)
-    centre_x = uniform((batch,), -1, 1, source) * (1 - width)
-    centre_y = uniform((batch,), -1, 1, source) * (1 - height)
-    return _maps(width, height, centre_x, centre_y, turn, source)
+    center_x = uniform((batch,), -1, 1, source) * (1 - width)
+    center_y = uniform((batch,), -1, 1, source) * (1 - height)
+    return _maps(width, height, center_x, center_y, turn, source)
 
 
-def _maps(width, height, centre_x, centre_y, turn: float, source: torch.Generator) -> torch.Tensor:
-    """Maps (B, 2, 3) to regions of half sides and centres (B,), turned by up to `turn` degrees, half mirrored."""
+def _maps(width, height, center_x, center_y, turn: float, source: torch.Generator) -> torch.Tensor:
+    """Maps (B, 2, 3) to regions of half sides and centers (B,), turned by up to `turn` degrees, half mirrored."""
     batch = len(width)
     mirror = torch.randint(0, 2, (batch,), generator=source) * 2.0 - 1
     angle = uniform((batch,), -1, 1, source) * math.radians(turn)
     cos, sin = angle.cos(), angle.sin()
-    rows = [cos * width * mirror, -sin * height, centre_x, sin * width * mirror, cos * height, centre_y]
+    rows = [cos * width * mirror, -sin * height, center_x, sin * width * mirror, cos * height, center_y]
     return torch.stack(rows, dim=1).view(batch, 2, 3)
 
 
@@ -62,8 +62,8 @@ def random_placement_maps(
     """
     zoom = uniform((batch,), math.log(scale[0]), math.log(scale[1]), source).exp()
     ratio = uniform((batch,), -math.log(aspect) / 2, math.log(aspect) / 2, source).exp()
-    centre = uniform((2, batch), -2 * shift, 2 * shift, source)
-    return _maps(ratio / zoom, 1 / (zoom * ratio), centre[0], centre[1], turn, source)
+    center = uniform((2, batch), -2 * shift, 2 * shift, source)
+    return _maps(ratio / zoom, 1 / (zoom * ratio), center[0], center[1], turn, source)
 
 
 def wear(photos: torch.Tensor, share: float, source: torch.Generator) -> torch.Tensor:
@@ -101,12 +101,12 @@ def crop(images: torch.Tensor, maps: torch.Tensor, size: int, border: str = "bor
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=border, align_corners=False)
 
 
-def jitter_colour(images: torch.Tensor, strength: float, source: torch.Generator) -> torch.Tensor:
+def jitter_color(images: torch.Tensor, strength: float, source: torch.Generator) -> torch.Tensor:
     """Random brightness, contrast and saturation, each by a factor in 1 - strength .. 1 + strength."""
     factors = uniform((3, len(images), 1, 1, 1), 1 - strength, 1 + strength, source)
     brightness, contrast, saturation = factors.to(images.device)
-    grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * saturation
+    gray = images.mean(1, keepdim=True)
+    images = gray + (images - gray) * saturation
     level = images.mean((1, 2, 3), keepdim=True)
     return ((images - level) * contrast + level * brightness).clamp_(0, 1)
 

@@ -70,7 +70,7 @@ def draw_loss(numbers, source, *, run: loop.Run, lessons: distill.Lessons, known
     worn = augment.wear(photos, 1.0, source)
     worn[sharp] = photos[sharp]
     images = augment.crop(data.to_float(worn.to(options.device)), maps, size)
-    images = augment.jitter_colour(images, 0.3, source)
+    images = augment.jitter_color(images, 0.3, source)
     images, share = augment.mix(images, source) if mixing else (images, 0.0)
     logits, teacher = run.network(loop.channels_last(images)), lessons.last_layer(features)
     unasked = (sharp[:, None] & (torch.arange(logits.shape[1]) >= breeds)).to(logits.device)

@@ -72,7 +72,7 @@ def draw_loss(numbers, source, *, run: loop.Run, lessons: Lessons, options) -> t
     photos, maps, features = lessons.draw(numbers, source)
     photos = augment.wear(photos, options.worn, source)
     images = augment.crop(data.to_float(photos.to(options.device)), maps, options.size)
-    images = augment.jitter_colour(images, 0.3, source)
+    images = augment.jitter_color(images, 0.3, source)
     with torch.no_grad():
         wanted = lessons.last_layer(features).to(options.device)
     return divergence(run.network(loop.channels_last(images)), wanted)
@@ -112,7 +112,7 @@ def main() -> None:
     lessons = Lessons(album, options.state, teachers.last_layer())
     held_out = album.where("validation")
     wanted = lessons.last_layer(
-        torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTRE))).float()
+        torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTER))).float()
     )
     torch.manual_seed(options.seed)  # the fresh last layer
     network: nn.Module = twin.backbone(CLASSES)

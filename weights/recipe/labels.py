@@ -79,16 +79,16 @@ def fit(features: torch.Tensor, known: torch.Tensor, seed: int = 0, epochs: int 
     """A linear layer from the teacher's features, (views, N, 1280), to the labels that are possible, bool (N, K)."""
     torch.manual_seed(seed)
     layer = nn.Linear(features.shape[-1], known.shape[1])
-    optimiser = torch.optim.AdamW(layer.parameters(), lr=2e-3, weight_decay=decay)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=2e-3, weight_decay=decay)
     views, photos = features.shape[:2]
     steps = epochs * views * photos // 512
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for _ in range(steps):
         view, photo = torch.randint(views, (512,)), torch.randint(photos, (512,))
         loss = partial_loss(layer(features[view, photo].float()), known[photo]).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return layer.requires_grad_(False)
 
@@ -163,8 +163,8 @@ def main() -> None:
     decided, counts = decide(album, train, features)
     known = possible(album, decided)
     layer = fit(features, known[train])
-    centre = torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTRE))).float()
-    found = {"of_unknown_breed": counts, "teacher": figures_of(layer(centre), album, held_out)}
+    center = torch.from_numpy(np.load(teachers.features_file(options.state, teachers.CENTER))).float()
+    found = {"of_unknown_breed": counts, "teacher": figures_of(layer(center), album, held_out)}
     state.save_atomically({"weight": layer.weight, "bias": layer.bias, "decided": decided}, options.state / PROBE)
     print(json.dumps(found, indent=2))
     (options.state / "logs").mkdir(exist_ok=True)

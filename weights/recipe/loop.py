@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
-import optimiser
+import optimizer
 import state
 
 GRADIENT_NORM = 5.0  # only the odd batch of a young transformer exceeds it
 
 
 def add_options(parser: argparse.ArgumentParser, *, batch: int, rate: float, warmup: int, weight_decay: float) -> None:
-    """The options of the optimiser, with a stage's own defaults."""
+    """The options of the optimizer, with a stage's own defaults."""
     parser.add_argument("--batch", type=int, default=batch, help=f"photos per step (default: {batch})")
     parser.add_argument("--rate", type=float, default=rate, help=f"the highest learning rate (default: {rate})")
     parser.add_argument("--warmup", type=int, default=warmup, help=f"steps until that rate (default: {warmup})")
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser, *, batch: int, rate: float, war
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu",
                         help="where to train; a GPU computes in bfloat16 where that is safe "
                              "(default: cuda if there is one, else cpu)")  # fmt: skip
-    parser.add_argument("--optimiser", choices=("adamw", "muon"), default="muon",
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="muon",
                         help="muon learns more from as many photos (default: muon)")  # fmt: skip
     parser.add_argument("--compile", action="store_true",
                         help="compile the network first (minutes, and a C++ compiler): worth it with several "
@@ -67,20 +67,20 @@ def average_gradients(network: nn.Module) -> None:
 
 
 class Run:
-    """The network, its average, its optimiser and how far they have come: all that a resumed run needs."""
+    """The network, its average, its optimizer and how far they have come: all that a resumed run needs."""
 
     def __init__(self, network: nn.Module, options: argparse.Namespace, average_decay: float = 0.999):
         self.network = network.to(options.device)
         self.average = state.Average(self.network, average_decay)
-        self.kind = options.optimiser
-        self.optimisers = optimiser.optimisers(network, self.kind, options.rate, options.weight_decay)
+        self.kind = options.optimizer
+        self.optimizers = optimizer.optimizers(network, self.kind, options.rate, options.weight_decay)
         self.step, self.photos_seen, self.seconds = 0, 0, 0.0
 
     def state_dict(self) -> dict:
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            self.kind: [each.state_dict() for each in self.optimisers],
+            self.kind: [each.state_dict() for each in self.optimizers],
             "step": self.step,
             "photos_seen": self.photos_seen,
             "seconds": self.seconds,
@@ -89,17 +89,17 @@ class Run:
     def load_state_dict(self, saved: dict) -> None:
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
-        for each, its in zip(self.optimisers, saved.get(self.kind, []), strict=False):  # another kind starts afresh
+        for each, its in zip(self.optimizers, saved.get(self.kind, []), strict=False):  # another kind starts afresh
             each.load_state_dict(its)
         self.step, self.photos_seen, self.seconds = saved["step"], saved["photos_seen"], saved["seconds"]
 
     def learn(self, loss: torch.Tensor, rate: float, photos: int) -> None:
-        """One step of the optimiser and of the average."""
+        """One step of the optimizer and of the average."""
         self.network.zero_grad()
         loss.backward()
         average_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
-        for each in self.optimisers:
+        for each in self.optimizers:
             for group in each.param_groups:
                 group["lr"] = rate
             each.step()

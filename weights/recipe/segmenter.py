@@ -164,7 +164,7 @@ def draw_loss(indices, source, *, run: loop.Run, lessons: Lessons, options) -> t
     maps = augment.random_placement_maps(len(indices), (0.6, 1.6), 1 / 3, source, aspect=1.5, turn=15)
     photos = augment.wear(lessons.album.photos[places], 0.3, source)
     images = augment.crop(data.to_float(photos.to(options.device)), maps, side, border="reflection")
-    images = augment.jitter_colour(images, 0.4, source)
+    images = augment.jitter_color(images, 0.4, source)
     masks = torch.stack([lessons.shares[indices], lessons.counts[indices]], dim=1).to(options.device).float() / 255
     share, counts = augment.crop(masks, maps, side, border="reflection").split(1, dim=1)
     wanted = F.one_hot(lessons.album.kinds[places].clamp(max=1) + 1, len(CLASSES)).to(share)[:, :, None, None] * share

@@ -28,7 +28,7 @@ import data
 
 BATCH = 16
 WORKERS = 2
-CENTRE = "validation"  # the view of the photos that choose: all of them, as they are
+CENTER = "validation"  # the view of the photos that choose: all of them, as they are
 SIDE = 260  # of EfficientNet-Lite2's photos
 FEATURES = 1280
 DEEPLAB = "deeplabv3_mnv2_pascal_quant.tflite"
@@ -89,7 +89,7 @@ def view_maps(view: int, photos: int) -> torch.Tensor:
 
 def features(data_folder: Path, state: Path, views: int) -> None:
     album = data.Album(data_folder, state)
-    chosen = {CENTRE: album.where("validation")} | dict.fromkeys(range(views), album.where("train"))
+    chosen = {CENTER: album.where("validation")} | dict.fromkeys(range(views), album.where("train"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "lite2.onnx"  # the ONNX runtime is three times as fast as PyTorch here
         torch.onnx.export(PooledFeatures(), (torch.rand(1, 3, SIDE, SIDE),), str(file), dynamo=False, opset_version=17,
@@ -98,7 +98,7 @@ def features(data_folder: Path, state: Path, views: int) -> None:
             target = features_file(state, view)
             if target.exists():
                 continue
-            maps = augment.whole_maps(len(indices)) if view == CENTRE else view_maps(view, len(indices))
+            maps = augment.whole_maps(len(indices)) if view == CENTER else view_maps(view, len(indices))
             batches = list(zip(indices.split(BATCH), maps.split(BATCH), strict=True))
             found = in_workers(_start_efficientnet, (str(file), data_folder, state), _look, batches)
             data.save_array(np.concatenate(found), target)
@@ -199,7 +199,7 @@ def _outline(index: int) -> np.ndarray:
 
 
 def _seen(pixels: np.ndarray, size: tuple[int, int], wanted: int) -> np.ndarray:
-    """The animal's share of each place of a photo shown at `size` (width, height) on a grey square."""
+    """The animal's share of each place of a photo shown at `size` (width, height) on a gray square."""
     canvas = Image.new("RGB", (DEEPLAB_SIDE, DEEPLAB_SIDE), (127, 127, 127))
     canvas.paste(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.asarray(canvas)[None])

@@ -24,7 +24,7 @@ import figures
 import labels
 import loop
 import names
-import optimiser
+import optimizer
 import oracles
 import segmenter
 import state
@@ -87,15 +87,15 @@ def test_two_workers_learn_what_one_would(tmp_path):
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8), (12, 12)])
 def test_muon_steps_as_far_in_every_direction(shape):
     loud = torch.randn(shape, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.logspace(0, -1, shape[1]))
-    singular = torch.linalg.svdvals(optimiser.orthogonalise(loud))
+    singular = torch.linalg.svdvals(optimizer.orthogonalize(loud))
     assert singular.min() > 0.3
     assert singular.max() < 1.3
-    assert (optimiser.orthogonalise(loud) * loud).sum() > 0  # downhill where the gradient is
+    assert (optimizer.orthogonalize(loud) * loud).sum() > 0  # downhill where the gradient is
 
 
 def test_muon_takes_the_matrices_and_leaves_the_last_layer():
     network = twin.backbone(5)
-    kinds = optimiser.optimisers(network, "muon", 1e-3, 0.1)
+    kinds = optimizer.optimizers(network, "muon", 1e-3, 0.1)
     taken = {id(p) for group in kinds[1].param_groups for p in group["params"]}
     named = {name: id(p) in taken for name, p in network.named_parameters()}
     assert named["stages.2.1.transformer.0.attn.qkv.weight"]

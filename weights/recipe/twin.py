@@ -1,7 +1,7 @@
 """The trainable twins: timm's MobileViT-XXS as it stands, and with a DeepLabV3 head on top.
 
 NumPy cannot train, so the recipe trains a PyTorch network that computes the same function, and `export.py` renames its
-weights to Hugging Face's layout and proves the two equal. timm's network is used because its initialisation trains
+weights to Hugging Face's layout and proves the two equal. timm's network is used because its initialization trains
 from scratch; transformers' starts its BatchNorm weights near 0 and does not get off the ground.
 
 All twins take float32 RGB in 0..1, shape (B, 3, H, W); the export reverses the stem's input axis, because Hugging Face

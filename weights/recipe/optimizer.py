@@ -1,4 +1,4 @@
-"""The optimisers: AdamW for all parameters, or Muon for the matrices and AdamW for the rest.
+"""The optimizers: AdamW for all parameters, or Muon for the matrices and AdamW for the rest.
 
 Muon takes the momentum of a matrix's gradient and replaces it with the nearest matrix whose singular values are all 1,
 so that directions the gradient seldom shows are learned as fast as the loud ones (Jordan et al. 2024,
@@ -13,7 +13,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # a x + b x^3 + c x^5, five times: any sing
 ROUNDS = 5
 
 
-def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
+def orthogonalize(matrix: torch.Tensor) -> torch.Tensor:
     """The nearest matrix with singular values (nearly) 1, by Newton-Schulz iteration: (m, n) -> (m, n).
 
     Every round multiplies x by a polynomial of x x^T. They are gathered in `turn`, as small as x's shorter side, so
@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
                 momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 momentum.lerp_(weight.grad, 1 - group["momentum"])
                 direction = weight.grad.lerp(momentum, group["momentum"]).flatten(1)
-                step = orthogonalise(direction).view_as(weight)
+                step = orthogonalize(direction).view_as(weight)
                 scale = 0.2 * max(direction.shape) ** 0.5
                 weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=group["lr"] * scale)
 
@@ -57,7 +57,7 @@ def is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and parameter.shape[1] > 1 and not name.startswith(("head.fc", "head.classifier"))
 
 
-def optimisers(network: nn.Module, kind: str, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+def optimizers(network: nn.Module, kind: str, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """AdamW alone, or Muon and AdamW. Decay matrices and kernels only: biases and scales have no reason to be small."""
     named = dict(network.named_parameters())
     muons = [p for name, p in named.items() if kind == "muon" and is_matrix(name, p)]
