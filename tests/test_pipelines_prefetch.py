@@ -252,7 +252,7 @@ def test_photos_are_prepared_while_the_network_runs(tiny_classifier, monkeypatch
     monkeypatch.setattr(Classifier, "_prepare", prepare)
     plant(monkeypatch, "classifier", network, "waiting")
     classify = Classifier.from_pretrained(tiny_classifier, engine="waiting")
-    assert len(list(classify.stream(prepared, batch_size=4))) == 12
+    assert len(list(classify.stream([*prepared], batch_size=4))) == 12
     assert waited == [True, True]
 
 
