@@ -2,8 +2,6 @@
 
 A checkpoint's ``config_fields`` are in the form of transformers' config.json whatever the file was: timm's is
 translated. Its preprocessing stays as found; ``preprocess`` can tell whose form it is, and interprets it.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

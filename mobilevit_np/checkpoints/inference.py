@@ -2,8 +2,6 @@
 
 Widths, ratios, kernel sizes and the number of classes show in the shapes. The rest is taken by convention, and a note
 says so: heads (4), patch size (2), output stride (32 for a classifier, 16 for a segmenter), atrous rates.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ The steps: find the files (``sources``), read the tensors (``formats``; int8 one
 recognize whose names they have and translate them (``parameter_names``), take the configuration from config.json or
 from the shapes, and check every tensor against what the network needs (``parameters``). Weights stay as they are in the
 file: timm's expect RGB, and ``channel_order`` says so. The profile takes its order from there.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

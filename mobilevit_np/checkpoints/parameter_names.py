@@ -6,8 +6,6 @@ that the rest of the package uses.
 
 Two things are more than names. Query, key and value are one tensor in timm and ml-cvnets, its rows in that order.
 And timm's weights take RGB, the others BGR: between them the stem's input axis is reversed.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ Hugging Face's names: a backbone with a head has the prefix ``mobilevit.``, a ba
 
 BatchNorm's ``num_batches_tracked`` counts training steps. No network here reads it; files keep it, so that they come
 out as they went in.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 The table is data, ``weights/published.json``. Its checksums were read on pages about the files, not from the files: a
 mismatch is a reason to look again, not proof of harm.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -25,8 +25,6 @@ is the root mean square of the logits' change, relative to theirs; the sizes are
     under 8,192                                0.6%    99.1%, 172 kB more
 
 The 432 numbers of the stem alone made 1.8% of the first line's 2.3%: its rounding is in everything that follows.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Writing checkpoints: a folder in the hub's layout, other naming schemes, int8.
 
 All files of a folder are on the disk before the first takes its place, the weights last (see ``formats.files``).
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 In a wheel they are inside the package (``mobilevit_np/weights/NAME``); in a checkout, an editable install and an
 unpacked sdist beside it (``weights/NAME``). ``published.json`` lies next to them.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

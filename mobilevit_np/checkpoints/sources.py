@@ -8,8 +8,6 @@ to something else.
 
 In the hub's cache a checkpoint is complete once its weights and its config.json are there. The weights are downloaded
 last, so that a broken download is resumed.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

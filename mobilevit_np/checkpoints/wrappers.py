@@ -5,8 +5,6 @@ A training script saves more than a network, and under longer names: ``state_dic
 stem's weight, whose name in every scheme is known: whatever comes before it is the prefix, and all under the prefix is
 taken. A head of one linear layer beside the network, or in place of its own, is taken for its classifier. The rest is
 left out, and the remarks say so.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

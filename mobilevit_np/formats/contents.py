@@ -1,7 +1,4 @@
-"""What a weights file holds, whatever its format.
-
-Explained in tutorials/10-checkpoints.md.
-"""
+"""What a weights file holds, whatever its format."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 They go by their safetensors names. NumPy has no bfloat16: its 16 bits are the upper half of a float32, so reading
 shifts them into place (exact), and writing rounds to nearest, ties to even, as torch does.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

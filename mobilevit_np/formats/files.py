@@ -3,8 +3,6 @@
 A failed or interrupted run leaves what was there: all bytes are on the disk under temporary names before the first
 file is renamed, and the temporary files are removed whatever happens (an error, a full disk, Ctrl-C or another signal
 that Python handles). A signal waits until the renaming, or the clearing away, is done.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What other files are, by their first bytes: each with what to do instead.
-
-Explained in tutorials/10-checkpoints.md.
-"""
+"""What other files are, by their first bytes: each with what to do instead."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ The cache is searched first and needs no extra: a repository's folder there hold
 and ``snapshots`` (a commit's files). What is missing is downloaded into it by the optional extra ``hub``, which also
 shows the progress bar. The environment variables are huggingface_hub's own: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT,
 HF_HUB_OFFLINE, HF_TOKEN.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Eight bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets
 and without gaps. The ``safetensors`` package reads it and checks all its rules; what it returns are bytes, which become
 arrays here because NumPy has no bfloat16. Writing is ours, since the package's way to write bytes has changed between
 versions. The tests compare with what it writes, byte for byte.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 The format is told by the first bytes, never by the file's name. A file that can't be read (TensorFlow's, a Git LFS
 pointer, a web page saved under the name) is called what it is.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

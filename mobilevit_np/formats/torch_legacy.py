@@ -2,8 +2,6 @@
 
 Five pickles one after the other: a magic number, the protocol number, facts about the machine, the containers, and the
 keys of the storages. Then the storages, in that order: how many numbers (eight bytes, little-endian), and the numbers.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ one knows the opcodes that build plain containers, and a table of names to which
 is ever imported or called by name, and the first name outside the table ends the reading. A tensor comes out as a
 ``TensorRef``, which only says where its numbers are; ``torch_tensors`` reads these. Whatever else a training checkpoint
 holds (NumPy scalars, paths, dates) becomes ``OPAQUE``.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

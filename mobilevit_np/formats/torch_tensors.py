@@ -4,8 +4,6 @@ A training script saves the model's state dict beside the optimizer's, the epoch
 copy of the weights, in dictionaries and lists that every project nests its own way. Here they become one flat list,
 each tensor by its path; which of them are the network's is decided elsewhere. A tensor is a strided view of a storage,
 and is checked to lie inside it.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ The archive holds one folder with ``data.pkl`` (the containers, see ``torch_pick
 raw numbers per storage (``data/0``, ``data/1``...). Nothing a file says about itself is believed until it's checked
 against its bytes: entries against the archive (``zip_archive``), storages against entries, and views against storages
 (``torch_tensors``).
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 The index (``model.safetensors.index.json``) holds ``weight_map``: {tensor: file}. Index and shards are checked against
 each other.
-
-Explained in tutorials/10-checkpoints.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A zip file in memory, as torch.save and numpy.savez write them; nothing it says of itself is believed.
-
-Explained in tutorials/10-checkpoints.md.
-"""
+"""A zip file in memory, as torch.save and numpy.savez write them; nothing it says of itself is believed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Photo in, names out.
-
-Explained in tutorials/00-ten-lines.md.
-"""
+"""Photo in, names out."""
 
 from __future__ import annotations
 

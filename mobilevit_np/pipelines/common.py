@@ -1,7 +1,4 @@
-"""What both pipelines share.
-
-Explained in tutorials/00-ten-lines.md.
-"""
+"""What both pipelines share."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 A file of a kilobyte can describe a hundred megapixels, and decoders differ in what they hold beside the pixels: the
 coefficients of a progressive JPEG, a second canvas of a WebP, trees over the blocks of a JPEG 2000. So each format has
 its own largest photo, which is checked in the headers, before any pixel is decoded. tutorials/guide.md lists them.
-
-Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations
@@ -71,14 +69,19 @@ def whole(file: Any) -> bytes:
 
 
 class _Allowance:
-    """``MAX_BYTES`` that threads share. A request waits for what isn't left; one for more than all, for all."""
+    """``MAX_BYTES`` that threads share."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is taken: the threads that had taken something aren't in a forked process."""
         self._changed = threading.Condition()
         self._taken = 0
 
     @contextlib.contextmanager
     def reserve(self, count: int) -> Iterator[None]:
+        """Photos that are decoded at the same time share: the next waits for its bytes; for more than all, for all."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + count <= MAX_BYTES)
             self._taken += count
@@ -91,20 +94,9 @@ class _Allowance:
 
 
 _allowance = _Allowance()
-
-
-def reserve(count: int) -> contextlib.AbstractContextManager[None]:
-    """Photos that are decoded at the same time share ``MAX_BYTES``: the next one waits until there's room for it."""
-    return _allowance.reserve(count)
-
-
-def _after_fork() -> None:
-    global _allowance  # the threads that had taken something aren't in the child
-    _allowance = _Allowance()
-
-
+reserve = _allowance.reserve
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_allowance.forget)
 
 
 def _piece(image: Any) -> int:
