@@ -2,6 +2,8 @@
 
 This tells what a change of the weights costs: quantized ones against those they were made from. Photos with a label in
 their name, as in the Oxford-IIIT Pet set (``Abyssinian_12.jpg``), also tell how often each is right.
+
+Explained in tutorials/00-ten-lines.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Photo in, names out."""
+"""Photo in, names out.
+
+Explained in tutorials/00-ten-lines.md.
+"""
 
 from __future__ import annotations
 

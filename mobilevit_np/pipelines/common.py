@@ -1,4 +1,7 @@
-"""What both pipelines share."""
+"""What both pipelines share.
+
+Explained in tutorials/00-ten-lines.md.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ all of the photo. Its short side becomes the size the network was trained for, t
 multiples of 32; a photo longer than 2:1 is seen in overlapping windows, whose logits are averaged. The mask comes back
 at the photo's own size. Memory is bounded whatever the photo: windows are cut from it before they're enlarged, and the
 mask is made strip by strip.
+
+Explained in tutorials/00-ten-lines.md.
 """
 
 from __future__ import annotations

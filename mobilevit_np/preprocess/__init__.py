@@ -3,8 +3,6 @@
 ``decode`` turns whatever is given into a uint8 RGB array, ``preprocess`` turns that into pixel values as a ``Profile``
 says, and ``crop_region`` tells which part of the photo these show. Each way of resizing, cropping and scaling equals
 its original bit for bit: transformers' and timm's (which use Pillow) and ml-cvnets' (which used OpenCV).
-
-Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from .crop import center_crop, crop_start

@@ -3,6 +3,8 @@
 A file of a kilobyte can describe a hundred megapixels, and decoders differ in what they hold beside the pixels: the
 coefficients of a progressive JPEG, a second canvas of a WebP, trees over the blocks of a JPEG 2000. So each format has
 its own largest photo, which is checked in the headers, before any pixel is decoded. tutorials/guide.md lists them.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

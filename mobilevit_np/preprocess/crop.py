@@ -3,6 +3,8 @@
 ``transformers`` (and ml-cvnets) round half of an odd surplus down; if the photo is too small, the larger half of an odd
 padding goes to the top and left. ``torchvision`` (and so timm) rounds the half to even, and puts the smaller half of an
 odd padding at the top and left.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ Pillow reads the formats; five things about it are handled here on purpose:
 
 Memory: a gigabyte for all photos that are decoded at the same time (``budget``); conversions run in strips. JPEG's
 draft mode (decoding at half size) is never used, as it changes the values.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

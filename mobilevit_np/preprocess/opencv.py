@@ -2,6 +2,8 @@
 
 It takes two pixels along each side however much it shrinks (no antialiasing), so it clearly differs from Pillow's. The
 weights are 11-bit integers, rounded as OpenCV rounds them: the result equals ``cv2.resize(..., INTER_LINEAR)``.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

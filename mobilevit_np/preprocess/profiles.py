@@ -3,6 +3,8 @@
 A ``Profile`` says everything; ``steps.py`` carries it out. The five named ones are those that the published checkpoints
 were evaluated with. They make different pixels of the same photo, and weights expect their own: none is a silent
 default.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ A panorama of 60,000x20 pixels resized to a short side of 288 would have 249 mil
 83 thousand. Pillow can't compute just those: its ``box`` is in single precision and moves the weights. Here the same
 weights (22-bit integers) meet the same pixels in the same order, so the part equals that part of Pillow's result bit
 for bit.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Pillow itself computes its six filters, so the values are those of the installed version. Version 13 changed the order
 of the two passes if a resize removes many more rows than columns (photos over twice as high as wide): some pixels then
 differ by one level from version 12's, here as in transformers.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

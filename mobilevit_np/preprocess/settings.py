@@ -4,6 +4,8 @@ Two forms: Hugging Face's preprocessor_config.json, in its old spelling (``size`
 new one (``size`` a dict, ``do_flip_channel_order``), and timm's config.json with its ``pretrained_cfg``. What a file
 leaves out has the defaults of transformers' page, or timm's. Which form a file has is decided here and nowhere else
 (``is_timm_config``), and so is what it says about the channel order (``flip_said``).
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ known preprocessing mistake is switched on; so can all of them together be, at `
 known. The steps work on one photo, channels first, and come in transformers' order: resize (on uint8), rescale (in
 float64, then to float32), center crop, [normalize], flip_channel_order. The Hugging Face image processor goes through
 the very same functions.
+
+Explained in tutorials/01-an-image-as-an-array.md.
 """
 
 from __future__ import annotations
