@@ -110,8 +110,7 @@ class NetworkConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
                 raise ConfigError(f"{name} must be a positive number, not {value!r}")
-        if not _is_whole(self.num_labels, 0, _MAX):
-            raise ConfigError(f"num_labels must be a whole number from 0 to {_MAX}, not {self.num_labels!r}")
+        check_num_labels(self.num_labels)
         act = self.hidden_act
         if not isinstance(act, Hashable) or not (isinstance(act, str) or callable(act)):
             raise ConfigError(f"hidden_act must be an activation's name, or a function, not {act!r:.80}")
@@ -161,6 +160,12 @@ def plain_fields(config: NetworkConfig) -> dict[str, Any]:
     if config.global_pool == GLOBAL_POOLS[0]:
         del fields["global_pool"]
     return fields
+
+
+def check_num_labels(number: int) -> None:
+    """Raise ConfigError unless a network can have so many classes."""
+    if not _is_whole(number, 0, _MAX):
+        raise ConfigError(f"num_labels must be a whole number from 0 to {_MAX}, not {number!r}")
 
 
 def check_pixel_values(pixel_values: np.ndarray, config: NetworkConfig) -> None:

@@ -321,7 +321,7 @@ def test_wrong_calls(task, given, message):
         ("classifier", 5, "cat", "numbers"),
         ("segmenter", 1, np.zeros((2, 32, 48), np.int64), "greater than one"),
         ("segmenter", 5, np.zeros((2, 32, 48)), "whole numbers"),
-        ("segmenter", 5, np.zeros((3, 32, 48), np.int64), "must be"),
+        ("segmenter", 5, np.zeros((3, 32, 48), np.int64), "labels of shape"),
         ("segmenter", 5, np.zeros((2, 1, 32, 48), np.int64), "must be"),
         ("segmenter", 5, np.zeros(2, np.int64), "must be"),
         ("segmenter", 5, np.full((2, 32, 48), 7), "outside"),

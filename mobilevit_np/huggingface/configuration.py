@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..checkpoints import config_fields
 from ..checkpoints.configurations import PROBLEM_TYPES, timm_alone
-from ..config import GLOBAL_POOLS, NetworkConfig
+from ..config import GLOBAL_POOLS, NetworkConfig, check_num_labels
 from ..errors import ConfigError
 from ..formats.files import read_json, write_file, write_files
 from ..formats.hub import CONFIG_FILE
@@ -93,8 +93,7 @@ class MobileViTConfig(NetworkConfig):
 
     @num_labels.setter
     def num_labels(self, number: int) -> None:
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 1 << 20:
-            raise ConfigError(f"num_labels must be a whole number from 0 to {1 << 20}, not {number!r}")
+        check_num_labels(number)
         if number != len(self.id2label) or not self.label2id:
             self.id2label = {i: f"LABEL_{i}" for i in range(number)}
             self.label2id = {label: i for i, label in self.id2label.items()}

@@ -111,7 +111,10 @@ class MobileViTForSemanticSegmentation(MobileViTPreTrainedModel):
         if labels is not None and self.config.num_labels == 1:
             raise InputError("The number of labels should be greater than one: with one there is nothing to tell apart")
         logits, rest = self._forward(pixel_values, output_hidden_states, output_attentions)
-        loss = None if labels is None else segmentation_loss(logits, as_numbers(labels, "labels"), self.config)
+        loss = None
+        if labels is not None:
+            ignored = self.config.semantic_loss_ignore_index
+            loss = ops.semantic_segmentation_loss(logits, as_numbers(labels, "labels"), ignore_index=ignored)
         return self._answer(SemanticSegmenterOutput(loss=loss, logits=logits, **rest), return_dict)
 
 
@@ -136,17 +139,3 @@ def classification_loss(logits: np.ndarray, labels: np.ndarray, config: MobileVi
     if config.num_labels == 1:
         logits, labels = logits.squeeze(), labels.squeeze()
     return ops.mean_squared_error(logits, labels)
-
-
-def segmentation_loss(logits: np.ndarray, labels: np.ndarray, config: MobileViTConfig) -> np.ndarray:
-    """Cross entropy of every pixel, the logits resized to the labels; ``semantic_loss_ignore_index`` is ignored.
-
-    (B, K, H', W'), (B, Y, X) -> ()
-
-    Raises InputError if the labels don't fit. Source: transformers' MobileViTForSemanticSegmentation.
-    """
-    if labels.ndim != 3 or labels.shape[0] != logits.shape[0]:
-        raise InputError(
-            f"segmentation labels must be ({logits.shape[0]}, H, W), one class per pixel, not {labels.shape}"
-        )
-    return ops.semantic_segmentation_loss(logits, labels, ignore_index=config.semantic_loss_ignore_index)
