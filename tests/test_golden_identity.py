@@ -10,7 +10,7 @@ import pytest
 from golden_ports import BY_NAME, golden_and_network, port
 
 from mobilevit_np.config import BATCH_NORM_EPS
-from mobilevit_np.golden import compare
+from mobilevit_np.golden import compare, diagnose
 from mobilevit_np.golden.identity import identify, parameter_name, split
 from mobilevit_np.golden.tables import remarks
 
@@ -19,6 +19,7 @@ ATTENTION = f"{BLOCK}.transformer.layer.0.attention.attention"
 STEM = "mobilevit.conv_stem.convolution"
 KERAS = {4: (2, 3, 1, 0), 2: (1, 0)}
 TFLITE = {4: (0, 2, 3, 1)}
+OUTPUTS, CLASS = "outputs for 7:", "perhaps a background class"
 TURNED = "as o i, unlike the others, which are i o"  # what lies transposed where the others are Keras'
 
 
@@ -34,6 +35,10 @@ def parameters(change=lambda path, leaves: leaves, dtype=np.float32):
 
 def identity_of(given):
     return identify(golden_and_network()[1].tensors, given)
+
+
+def in_steps_of(weight, step):
+    return np.rint(weight / step) * step
 
 
 def turned(axes):
@@ -67,10 +72,67 @@ def test_queries_keys_and_values_in_one():
     assert identity_of({"qkv": fused}).modules == {"qkv": paths}
     assert identity_of({"qkv": {leaf: x.T for leaf, x in fused.items()}}).modules == {"qkv": paths}
     assert identity_of({"kv": {leaf: x[len(x) // 3 :] for leaf, x in fused.items()}}).modules == {"kv": paths[1:]}
-    interleaved = {leaf: np.concatenate([x[i::3] for i in range(3)]) for leaf, x in fused.items()}
-    (weight, bias) = identity_of({"qkv": interleaved}).misplaced
-    assert "outputs in another order" in weight.how
-    assert "outputs in another order" in bias.how
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda q, k, v: [k, q, v], "holds key, query, value in this order, where query, key, value belong"),
+        (lambda q, k, v: [x for each in zip(*(np.split(part, 4) for part in (q, k, v)), strict=True) for x in each],
+         "holds query, key, value interleaved head by head, not all of each at once"),
+        (lambda q, k, v: [np.stack([q, k, v], 1).reshape(-1, *q.shape[1:])],
+         "holds query, key, value interleaved row by row, not all of each at once"),
+        (lambda q, k, v: [np.concatenate([q, k, v])[i::3] for i in range(3)],
+         "holds query, key, value taken apart as if they were interleaved row by row"),
+        (lambda q, k, v: [np.concatenate(np.split(part, 4)[::-1]) for part in (q, k, v)],
+         "has its outputs in another order, 4 at a time (3, 2, 1, 0, 7, 6, ...)"),
+        (lambda q, k, v: [q.T, k, v.T], "holds the rows of query, value transposed, each by itself"),
+    ],
+)  # fmt: skip
+def test_the_order_in_a_fused_weight_is_said_in_words(change, how):
+    tensors = golden_and_network()[1].tensors
+    parts = [tensors[f"{ATTENTION}.{part}.weight"] for part in ("query", "key", "value")]
+    (weight,) = identity_of({"qkv": {"weight": np.concatenate(change(*parts))}}).misplaced
+    assert weight.how == how
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda x: np.concatenate([x[:1] * 0.9, x]), f"8 {OUTPUTS} ours and 1 before them, {CLASS}"),
+        (lambda x: np.concatenate([x, x[:1] * 0.9]), f"8 {OUTPUTS} ours and 1 after them, {CLASS}"),
+        (lambda x: x[1:], f"6 {OUTPUTS} ours without the first 1"),
+    ],
+)  # fmt: skip
+def test_a_label_too_many_or_too_few_is_said_first(change, how):
+    golden, network = golden_and_network()
+    found = port(golden, network)
+    parts = {leaf: change(network.tensors[f"classifier.{leaf}"]) for leaf in ("weight", "bias")}
+    found["classifier"] = found["logits"] = found["mobilevit"].mean((2, 3)) @ parts["weight"].T + parts["bias"]
+    for name, tensor in network.tensors.items():
+        path, _, leaf = name.rpartition(".")
+        found[parameter_name(path, leaf)] = parts[leaf] if path == "classifier" else tensor
+    diagnosis = diagnose(golden, found, network)
+    assert [each.how for each in diagnosis.misloaded] == [f"has {how}: the port's classifier/weight and 1 more"]
+    assert not diagnosis.unexplained
+    assert not diagnosis.findings
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda w: in_steps_of(w, np.abs(w).max() / 127), "int8"),
+        (lambda w: in_steps_of(w, np.abs(w).max((1, 2, 3), keepdims=True) / 127), "int8"),
+        (lambda w: w.astype(np.float16), "float16"),
+    ],
+)  # fmt: skip
+def test_one_weight_in_a_coarser_precision_is_said(change, how):
+    path = f"{BLOCK}.fusion.convolution"
+    given, _ = parameters(
+        lambda where, leaves: {leaf: change(w) for leaf, w in leaves.items()} if where == path else leaves
+    )
+    (found,) = identity_of(given).misplaced
+    assert (found.parameter, found.how) == (f"{path}.weight", f"is rounded to {how}, unlike the others")
 
 
 def test_batch_norm_folded_into_the_convolution_or_as_scale_and_offset():

@@ -85,3 +85,37 @@ def test_patches_in_another_order_both_ways_leave_the_logits_right_which_is_said
     assert first.startswith("the logits are right, to ")
     assert second.startswith("change first: look at ")
     assert second.endswith(sentence)
+
+
+def test_a_layer_of_the_transformer_that_is_left_out_in_every_block():
+    layer = "mobilevit.encoder.layer.2.transformer.layer.1"
+    golden, network = golden_and_network()
+    found = {}
+    scope = network.scope(np.float32).wrap("*.transformer.layer.1", lambda compute, x, *_: x)
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    shown = {path: x for path, x in found.items() if not path.endswith("transformer.layer.1")}
+    (unexplained,) = diagnose(golden, shown, network).unexplained
+    assert unexplained.hint == f"{layer} is left out"
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_position_embedding_is_told_by_what_holds_it_alone(recorded):
+    golden, network = golden_and_network()
+    rng = np.random.default_rng(0)
+    added = {}  # of each block
+
+    def embed(compute, x, scope, patch_size):
+        tokens = compute(x, scope, patch_size)
+        return tokens + added.setdefault(scope.path, rng.normal(size=tokens.shape[1:]).astype(tokens.dtype))
+
+    found = {}
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    scope = network.scope(np.float32).wrap("*.unfolding", embed)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    shown = {path: x for path, x in found.items() if recorded or not path.endswith("unfolding")}
+    diagnosis = diagnose(golden, shown, network)
+    assert [each.hint for each in diagnosis.unexplained] == [
+        "a position embedding is added to the tokens, and MobileViT has none"
+    ]
+    assert not diagnosis.findings

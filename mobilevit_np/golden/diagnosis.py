@@ -28,7 +28,7 @@ from ..preprocess.resize import RESAMPLES
 from ..scope import Scope
 from .comparison import Comparison, Paired, Row, compare_paired, pair_up, plain
 from .description import describe, eps_of
-from .file import IMAGE, OPERATOR, PIXELS, Golden, profile_of
+from .file import IMAGE, LOGITS, OPERATOR, PIXELS, Golden, profile_of
 from .matching import NAMELESS, Matching, arranged
 from .measure import MULTIPLE, allowed, error, floor
 from .mistakes import MISTAKES, Mistake
@@ -36,12 +36,15 @@ from .network import Network, make_pixel_values
 from .planting import resize_by
 from .replay import reference_tensors
 from .supposing import supposed
-from .variants import unlike, variants
+from .variants import embedded, unlike, variants
 
 _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search ends
 _LEVEL = 1.01 / 255  # of a photo's values
 _NEAREST = 3  # single mistakes, the nearest, that pairs are built on
 _NORM = re.compile(r"\.(normalization|layernorm\w*)$")
+_MOSTLY, _COARSE = 0.999, 0.05  # the cosine at least, and the error at most, of a layer in int8
+_PRODUCTS = (".convolution", ".query", ".key", ".value", ".dense", "classifier")
+_HOLDING = (".unfolding", ".transformer.layer.0.output", ".transformer.layer.0")  # what is added to the tokens
 _NUMBERED = re.compile(r"\.\d+")
 Mistakes = tuple[Mistake, ...]
 
@@ -152,6 +155,7 @@ class _Case:
     def __init__(self, golden: Golden, network: Network, matching: Matching, replayed: Comparison) -> None:
         self.golden, self.network, self.port = golden, network, matching.tensors
         self.misshapen, self.replayed = matching.misshapen, replayed
+        self.weak = {path for path, pair in matching.found.items() if not pair.firm}
         self.bad = {row.path: row for row in replayed.bad}
         self.rows = {row.path: row for row in replayed.rows}
         self._right: tuple[str, np.ndarray | None] = "", None
@@ -207,6 +211,14 @@ class _Case:
         places = [place for place in above if any(fnmatchcase(place, pattern) for pattern in patterns)]
         return any(each.startswith(f"{place}.") for place in places for each in broken)
 
+    def doubts(self, finding: Finding) -> bool:
+        """Whether the pair that shows it may be none: it's known by its place alone, and others like it don't show it.
+
+        Where all else is explained, the pairs are right, and one layer may well have a mistake that the others don't.
+        """
+        alike = {path for path in self.rows if _kind(path) == _kind(finding.path)}
+        return finding.path in self.weak and not alike <= {*finding.explains}
+
     def fits(self, path: str, found: float, mistakes: Mistakes = ()) -> bool:
         """Whether an error is within the tolerance at ``path``."""
         return found <= self.allowed(path, mistakes)
@@ -251,6 +263,18 @@ class _Case:
         if again and _NORM.search(path) and (said := eps_of(self.port[path], again[0], self.allowed(path))):
             return said
         return describe(self.port[path], found[path], fed, self.allowed(path), heads=heads) if path in found else ""
+
+    def embeddings(self) -> Iterator[Mistake]:
+        """What a port may add to the tokens, told by the first tensor that still holds it alone."""
+        added: dict[str, np.ndarray] = {}
+        for end in _HOLDING:
+            for path in self.bad:
+                stage = path.removesuffix(end)
+                right = self._tensor((), path) if path.endswith(end) and stage not in added else None
+                if right is not None and path in self.port:
+                    added[stage] = (self.port[path] - right).mean(axis=0)
+        if added:
+            yield embedded(added)
 
     def _tensor(self, mistakes: Mistakes, path: str) -> np.ndarray | None:
         """The reference's tensor with the mistakes planted; None if they can't be made in this network."""
@@ -342,6 +366,11 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
         findings += found
         explained = {each for finding in found for each in finding.explains}
         waiting = [each for each in waiting if each not in explained]
+    if waiting or not all(each.hint for each in unexplained):
+        doubted = [finding for finding in findings if case.doubts(finding)]
+        findings = [finding for finding in findings if finding not in doubted]
+        unexplained += [Unexplained(each.path, each.error_without, (), also=each.explains[1:]) for each in doubted]
+        unexplained.sort(key=lambda each: list(case.rows).index(each.path))
     named = {path for finding in findings for path in finding.explains}
     misloaded = _misloaded(case, but_for=named)
     unseen = hidden(golden, network, mistakes) if unexplained or waiting or not case.bad else ()
@@ -392,6 +421,7 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
     for name in matter:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
     found: dict[str, tuple[list[str], list[str]]] = {}
+    last = ""
     behind: list[str] = []  # this path, and those before it that the port has no tensors for
     for path in case.golden.tensors:
         behind.append(path)
@@ -402,7 +432,10 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
                 parameters, paths = found.setdefault(how, ([], []))
                 parameters += [name for name in names if matter[name][0] == how]
                 paths.append(path)
-            behind = []
+            elif path == LOGITS and path in case.misshapen and last in case.misshapen:  # which is the same
+                for _, paths in found.values():
+                    paths += [path] * (last in paths)
+            behind, last = [], path
     told = []
     for how, (parameters, paths) in found.items():
         theirs = list(dict.fromkeys(name for _, name in map(matter.__getitem__, parameters) if name))
@@ -492,7 +525,7 @@ def _variant(case: _Case, path: str, before: Sequence[Finding]) -> Finding | Non
     if path == PIXELS or others or not case.finite(path):
         return None
     made = tuple(finding.mistake for finding in before)
-    near = list(variants(case.network, case.reached(path)))
+    near = [*case.embeddings(), *variants(case.network, case.reached(path))]
     fitting = _fitting(case, path, [(each,) for each in near])
     if not fitting and made:
         fitting = _fitting(case, path, [(*made, each) for each in near])
@@ -510,8 +543,18 @@ def _unexplained(
         return Unexplained(path, float("inf"), (), "it holds NaN or infinity: find the first of them", also=also)
     shown = [mistake.name for mistake in known if case.attempt((mistake,), path).changes]
     if not hint:
-        hint = _input_hint(case) if path == PIXELS else case.description(path)
+        hint = _input_hint(case) if path == PIXELS else case.description(path) or _coarser(case, row)
     return Unexplained(path, row.difference.error, tuple(shown), hint, _unseen(case, path), also)
+
+
+def _coarser(case: _Case, row: Row) -> str:
+    """That one layer of a finer port is computed in half precision or int8, if it's a product and so far off."""
+    off = row.difference
+    if off and row.path.endswith(_PRODUCTS) and off.cosine > _MOSTLY and off.error <= _COARSE:
+        return (
+            "it's no further off than rounding to half precision or int8 makes it: its weight's, or the whole layer's"
+        )
+    return ""
 
 
 def _unseen(case: _Case, path: str) -> tuple[str, ...]:

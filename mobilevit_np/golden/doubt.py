@@ -30,6 +30,7 @@ from .replay import Measured, reference_tensors, replay
 _MAX_ROUNDS = 12  # each finds at least one tensor that another one needs
 _MAX_STEPS = 3  # back from the last
 _LAYER = re.compile(r".*\btransformer\.layer\.\d+")
+_BEFORE_SUM = re.compile(r"\.\d\.attention(\.output)?$")  # what is off there is the sum that follows: no path of ours
 _CHANGED = 2.0  # noise floors from which a tensor counts as changed
 
 
@@ -47,7 +48,7 @@ def settle(
     """
     case = _Case(golden, matching, network, precisions, multiple)
     weak = case.before_others(case.with_echoes([path for path in case.off if not matching.found[path].firm]))
-    given_up = _idle(weak, case, weak=True)
+    given_up = _idle(weak, case, weak=True) | {path for path in weak if _BEFORE_SUM.search(path)}
     if given_up:
         matching = matching.without(given_up)
         case = _Case(golden, matching, network, precisions, multiple)

@@ -14,11 +14,12 @@ Explained in tutorials/11-is-my-port-right.md.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from .file import LOGITS
 
 PREFIX = "parameters/"
 CLOSE = 0.02  # of the largest magnitude: int8 rounding moves sorted values less than that, other parameters differ more
+_TINY = float(np.finfo(np.float32).tiny)
+_EXACT = 1e-5  # more than float32's rounding does
+_WHOLE = 1e-3  # of a step
 _MIN_VALUES = 3  # different ones: a parameter filled with one number could be any
 _NORMED = re.compile(r"(.*\.transformer\.layer\.\d+\.)(?:attention\.attention\.\w+|(intermediate)\.dense)")
 _KERNEL, _MATRIX = "o i h w", "o i"
@@ -131,17 +135,44 @@ def identify(
         if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
     )
     lost = tuple(name for name, tensor in tensors.items() if name not in known and _tells(_sorted(tensor)))
+    longer = dict(_longer(tensors, lost, parameters, strangers))
+    held |= {
+        each.name.rpartition("/")[0]: (Own((name.rpartition(".")[0],), {}, {}), {}) for name, each in longer.items()
+    }
+    lost = tuple(name for name in lost if name not in longer)
+    strangers = tuple(name for name in strangers if name not in {each.name for each in longer.values()})
     one: dict[tuple[str, ...], str] = {}  # a product and its bias may be two modules: the last; of two calls the first
     for module, (own, pairs) in held.items():
         if own.paths not in one or set(pairs.values()) != set(held[one[own.paths]][1].values()):
             one[own.paths] = module
     return Identity(
         {module: own.paths for module, (own, _) in held.items() if one[own.paths] == module},
-        (*_elsewhere(held, places or {}), *_misplaced(held, parameters)),
+        (*_elsewhere(held, places or {}), *longer.values(), *_misplaced(held, parameters), *_rounded(held, parameters)),
         lost,
         strangers,
         len(tensors),
     )
+
+
+def _longer(
+    tensors: Leaves, lost: Sequence[str], parameters: Mapping[str, Leaves], strangers: Sequence[str]
+) -> Iterator[tuple[str, Misplaced]]:
+    """Parameters of ours that the port holds with more outputs or fewer, at one end: a background class, say."""
+    for name, stranger in product(lost, strangers):
+        module, _, leaf = stranger.rpartition("/")
+        ours, found = tensors[name], parameters[module][leaf]
+        for theirs in (found, found.T) if found.ndim == ours.ndim and found.ndim <= 2 else ():
+            more, rows = len(theirs) - len(ours), min(len(theirs), len(ours))
+            if more and 2 * rows > len(ours) and theirs.shape[1:] == ours.shape[1:]:
+                whole = f"has {len(theirs)} outputs for {len(ours)}: ours"
+                for first, (a, b) in ((True, (theirs[-rows:], ours[-rows:])), (False, (theirs[:rows], ours[:rows]))):
+                    if not _alike(a, b):
+                        continue
+                    if more > 0:
+                        where = f"and {more} {'before' if first else 'after'} them, perhaps a background class"
+                    else:
+                        where = f"without the {'first' if first else 'last'} {-more}"
+                    yield name, Misplaced(name, stranger, f"{whole} {where}")
 
 
 def in_turn(identity: Identity, tensors: Leaves, theirs: Sequence[str], ours: Sequence[str]) -> Identity:
@@ -277,9 +308,12 @@ def _owner(
 
 
 def _distance(values: np.ndarray, expected: np.ndarray) -> float:
-    """How far sorted values are apart, over the largest magnitude; infinite if they aren't finite."""
+    """How far sorted values are apart, over the largest magnitude; infinite if they aren't finite, or aren't close."""
+    least, most = float(expected[0]), float(expected[-1])
+    largest = max(abs(least), abs(most), _TINY)
+    if max(abs(float(values[0]) - least), abs(float(values[-1]) - most)) > CLOSE * largest:
+        return float("inf")  # as mostly: the rest needn't be looked at
     with np.errstate(all="ignore"):
-        largest = max(abs(float(expected[0])), abs(float(expected[-1])), float(np.finfo(np.float32).tiny))
         distance = float(np.abs(values - expected).max()) / largest
     return distance if np.isfinite(distance) else float("inf")
 
@@ -315,7 +349,7 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
         expected, found = own.leaves[ours], parameters[module][leaf]
         if expected.ndim < 2:
             if found.size == expected.size and not _alike(found.reshape(expected.shape), expected):
-                how = _reordered(found.reshape(expected.shape), expected) or _SCRAMBLED
+                how = _reordered(found.reshape(expected.shape), expected, _parts(own)) or _SCRAMBLED
                 yield Misplaced(own.names[ours], name, how)
             continue
         possible, true = fits[module, leaf]
@@ -325,7 +359,41 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
         if true:
             yield Misplaced(own.names[ours], name, f"is stored as {true[0]}, unlike the others, which are {elected}")
         else:
-            yield Misplaced(own.names[ours], name, _changed(expected, found, [elected, *possible]))
+            yield Misplaced(own.names[ours], name, _changed(expected, found, [elected, *possible], _parts(own)))
+
+
+def _rounded(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping[str, Leaves]) -> Iterator[Misplaced]:
+    """Weights in half precision or int8, if the port's others aren't."""
+    off = {
+        (module, leaf): _distance(_sorted(parameters[module][leaf]), _sorted(own.leaves[ours]))
+        for module, (own, pairs) in held.items()
+        for leaf, ours in pairs.items()
+    }
+    if not off or np.median(list(off.values())) > _EXACT:
+        return
+    for (module, leaf), distance in off.items():
+        found = parameters[module][leaf]
+        with np.errstate(over="ignore"):
+            half = np.array_equal(found, found.astype(np.float16))
+        how = "float16" if half else "int8" if _in_steps(found) else ""
+        if how and distance > _EXACT:
+            own, pairs = held[module]
+            yield Misplaced(own.names[pairs[leaf]], f"{module}/{leaf}", f"is rounded to {how}, unlike the others")
+
+
+def _in_steps(weight: np.ndarray) -> bool:
+    """Whether all numbers are whole multiples of a 127th of the largest: of all, or of each output's."""
+    for axes in (None, tuple(range(1, weight.ndim)), tuple(range(weight.ndim - 1))):
+        with np.errstate(all="ignore"):
+            steps = weight / np.abs(weight).max(axis=axes, keepdims=True) * 127
+        if weight.ndim > 1 and np.abs(steps - np.rint(steps)).max(initial=0) < _WHOLE:
+            return True
+    return False
+
+
+def _parts(own: Own) -> list[str]:
+    """What is fused in it: queries, keys and values, or only one thing, which needs no name."""
+    return [path.rpartition(".")[2] for path in own.paths]
 
 
 def _kind(expected: np.ndarray, found: np.ndarray) -> tuple[int, int, bool]:
@@ -373,7 +441,7 @@ def _alike(found: np.ndarray, expected: np.ndarray) -> bool:
         return bool(np.abs(found - expected).max(initial=0) <= CLOSE * np.abs(expected).max(initial=0))
 
 
-def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> str:
+def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str], parts: Sequence[str]) -> str:
     """What was done to a weight that has our numbers, but in none of the layouts."""
     for layout in filter(None, tried):
         if layouts.shape_in(layout, dict(zip(_KERNEL.split(), expected.shape, strict=False))) != found.shape:
@@ -389,8 +457,13 @@ def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> s
             ):
                 if other.shape == expected.shape and _alike(other, expected):
                     return how
-        if order := _reordered(here, expected):
+        if order := _reordered(here, expected, parts):
             return order
+        pairs = list(zip(np.split(here, len(parts)), np.split(expected, len(parts)), strict=True))
+        turned = [a.T if not _alike(a, b) and a.shape == b.T.shape else a for a, b in pairs]
+        if all(_alike(a, b) for a, (_, b) in zip(turned, pairs, strict=True)):
+            which = [part for part, a, (before, _) in zip(parts, turned, pairs, strict=True) if a is not before]
+            return f"holds the rows of {', '.join(which)} transposed, each by itself"
     for axes in permutations(range(found.ndim)):
         turned = found.transpose(axes)
         if turned.shape == expected.shape and _alike(turned, expected):
@@ -398,7 +471,7 @@ def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str]) -> s
     return _SCRAMBLED
 
 
-def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
+def _reordered(found: np.ndarray, expected: np.ndarray, parts: Sequence[str]) -> str:
     """Which axis' entries are in another order; empty if it isn't a matter of one axis."""
     for axis, what in ((0, "outputs"), (1, "inputs")):
         if axis >= expected.ndim:
@@ -406,5 +479,22 @@ def _reordered(found: np.ndarray, expected: np.ndarray) -> str:
         theirs, ours = (np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1) for x in (found, expected))
         order = [int(np.abs(ours - row).max(axis=1).argmin()) for row in theirs]
         if sorted(order) == list(range(len(ours))) and _alike(theirs, ours[order]):
-            return f"has its {what} in another order ({', '.join(map(str, order[:6]))}, ...)"
+            return _order_of(order, what, parts if axis == 0 else parts[:1])
     return ""
+
+
+def _order_of(order: list[int], what: str, parts: Sequence[str]) -> str:
+    """In words. What is fused may be exchanged as a whole, or interleaved, row by row or head by head."""
+    breaks = [i for i in range(1, len(order)) if order[i] != order[i - 1] + 1]
+    run = math.gcd(len(order), *breaks)  # rows that stay together
+    blocks = [first // run for first in order[::run]]
+    count = len(parts)
+    if count > 1 and len(blocks) == count:
+        return f"holds {', '.join(parts[i] for i in blocks)} in this order, where {', '.join(parts)} belong"
+    way = "row by row" if run == 1 else "head by head"
+    if count > 1 and blocks == np.arange(len(blocks)).reshape(count, -1).T.ravel().tolist():
+        return f"holds {', '.join(parts)} interleaved {way}, not all of each at once"
+    if count > 1 and blocks == np.arange(len(blocks)).reshape(-1, count).T.ravel().tolist():
+        return f"holds {', '.join(parts)} taken apart as if they were interleaved {way}"
+    together = f", {run} at a time" if run > 1 else ""
+    return f"has its {what} in another order{together} ({', '.join(map(str, blocks[:6]))}, ...)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -30,6 +30,7 @@ _NUMBER = re.compile(r"\.\d+")
 _SKIPPED = (".normalization", ".activation", ".intermediate_act_fn", ".layernorm_before", ".layernorm_after")
 _LAYER = re.compile(r".*\.transformer\.layer\.\d+")
 _EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)
+_SLOPES = (0.1, 0.2, 0.25, 0.3)  # 0.01 is among the activations; 0.3 is Keras'
 _DILATIONS = (1, 2, 3, 4, 6, 9, 12, 18, 24, 36)
 _BRANCHES, _PROJECT = 5, "segmentation_head.aspp.project"
 _EVERY_LAYER = "*.transformer.layer.?"
@@ -53,6 +54,7 @@ def variants(network: Network, reached: Collection[str]) -> Iterator[Mistake]:
         *_convolutions(network, reached),
         *_layers(network, reached),
         *_patches(),
+        *_pooling(network),
     )
 
 
@@ -62,6 +64,16 @@ def unlike(network: Network, paths: Collection[str]) -> Iterator[Mistake]:
     """
     layers = {path.rpartition(".")[2]: path for path in sorted(filter(_LAYER.fullmatch, paths))}
     yield from _made(*_over_tokens(), *_layers(network, layers.values()))
+
+
+def embedded(added: Mapping[str, np.ndarray]) -> Mistake:
+    """The tokens of each block, by its path, with something added that's the same for every pixel of a patch."""
+
+    def unfold(compute: Compute, x: np.ndarray, scope: Scope, *rest: Any) -> np.ndarray:
+        return np.asarray(compute(x, scope, *rest) + added.get(scope.path.removesuffix(".unfolding"), 0))
+
+    (made,) = _made(("a position embedding is added to the tokens, and MobileViT has none", ("*.unfolding", unfold)))
+    return made
 
 
 def _made(*found: Variant) -> Iterator[Mistake]:
@@ -79,6 +91,14 @@ def _activations(config: NetworkConfig, reached: Collection[str]) -> Iterator[Va
                     activate = planting.activate_by(right, wrong)
                     sentence = f"the activation is {wrong}, and should be {right}"
                     yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
+            for slope in _SLOPES:
+                activate = _leaky(slope)
+                sentence = f"the activation is a leaky ReLU of slope {slope:.2g}, and should be {right}"
+                yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
+
+
+def _leaky(slope: float) -> Compute:
+    return lambda compute, x, *_: np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
 def _left_out(reached: Collection[str]) -> Iterator[Variant]:
@@ -134,11 +154,17 @@ def _attention(config: NetworkConfig) -> Iterator[Variant]:
     for sentence, scale in _SCALES.items():
         yield f"the attention scores are {sentence}", (_WEIGHTS, _scaled_by(scale))
     yield "the softmax is over the heads, not the keys", (_WEIGHTS, _softmax_over_heads)
+    yield "the softmax is taken twice", (_WEIGHTS, lambda compute, *rest, **_: ops.softmax(compute(*rest)))
     yield "each token attends to those before it alone: a causal mask", (_WEIGHTS, _causal)
     yield "keys and values are exchanged", (_ATTENTION, _in_roles(0, 2, 1))
     yield "queries and values are exchanged", (_ATTENTION, _in_roles(2, 1, 0))
     yield "each token attends to its own heads: a transpose is missing before", (_ATTENTION, _over_heads)
     yield "the features are split into heads as (d, heads), not (heads, d)", (_ATTENTION, _heads_last)
+    whole = list(range(right))
+    for order in (whole[::-1], *(whole[turn:] + whole[:turn] for turn in whole[1:])):
+        merged, values = (partial(_heads_ordered, order=order, values=values) for values in (False, True))
+        yield f"the heads are put together in the order {order}", (_ATTENTION, merged)
+        yield f"the values' heads are in the order {order}, the weights' are not", (_ATTENTION, values)
 
 
 def _scaled_by(scale: Callable[[int, int], float]) -> Compute:
@@ -191,6 +217,19 @@ def _heads_last(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkCo
     return gathered[..., np.argsort(order)]
 
 
+def _heads_ordered(
+    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, order: list[int], values: bool
+) -> np.ndarray:
+    def ordered(features: np.ndarray) -> np.ndarray:
+        return ops.merge_heads(ops.split_heads(features, len(order))[:, order])
+
+    if not values:
+        return ordered(compute(x, scope, config))
+    query, key, value = planting.projections(x, scope, config)
+    weights = model.attention_probabilities(query, scope / "probabilities", key, config.num_attention_heads)
+    return ops.attend(weights, ordered(value))
+
+
 # -- convolutions, and what they're fed --------------------------------------------------------------------------------
 
 
@@ -201,6 +240,8 @@ def _convolutions(network: Network, reached: Collection[str]) -> Iterator[Varian
             for dilation in _DILATIONS:
                 yield f"its dilation is {dilation}", (path, partial(_dilated, rate=dilation))
     yield "the fusion's two inputs are interleaved, channel by channel", ("*.fusion", _changed(_interleaved))
+    for half, name in enumerate(("residual", "projection")):
+        yield f"the fusion is fed the {name} twice", ("*.fusion", _changed(partial(_doubled, half=half)))
     for branch in range(_BRANCHES):
         yield f"ASPP's branch {branch} is left out", (_PROJECT, _changed(partial(_without, branch=branch)))
     whole = list(range(_BRANCHES))
@@ -225,6 +266,10 @@ def _interleaved(x: np.ndarray) -> np.ndarray:
     return np.stack(np.split(x, 2, axis=1), axis=2).reshape(x.shape)
 
 
+def _doubled(x: np.ndarray, half: int) -> np.ndarray:
+    return np.concatenate([np.split(x, 2, axis=1)[half]] * 2, axis=1)
+
+
 def _without(x: np.ndarray, branch: int) -> np.ndarray:
     parts = np.split(x, _BRANCHES, axis=1)
     return np.concatenate([part * (i != branch) for i, part in enumerate(parts)], axis=1)
@@ -242,9 +287,13 @@ def _layers(network: Network, reached: Collection[str]) -> Iterator[Variant]:
     twice = partial(_twice, network=network)
     for path in filter(_LAYER.fullmatch, reached):
         yield f"{path} is run twice", (_EVERY_LAYER, twice)
-        yield f"{path} is run twice", (f"*.transformer.layer.{path.rpartition('.')[2]}", twice)
+        itself = f"*.transformer.layer.{path.rpartition('.')[2]}"  # in every stage
+        yield f"{path} is run twice", (itself, twice)
+        yield f"{path} is left out", (itself, planting.skip)
     residual = "the input is added before the batch norm, not after it"
     yield residual, ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
+    yield "the block's input is added to what it gives", ("mobilevit.encoder.layer.?", _block_residual)
+    yield "attention and feed-forward run side by side, on the same input", (_EVERY_LAYER, _side_by_side)
     for attention, feed_forward in ((True, False), (False, True), (True, True)):
         where = " and ".join(["attention"] * attention + ["feed-forward"] * feed_forward)
         layer = partial(_normed_residuals, attention=attention, feed_forward=feed_forward)
@@ -269,6 +318,22 @@ def _residual_before_norm(
     return planting.without_residual(compute, x, inside, config, out_channels, **kwargs)
 
 
+def _block_residual(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+    given = []
+    heard = scope.listen(lambda _, output: given.append(output), "*.downsampling_layer")
+    out = compute(x, heard, *args, **kwargs)
+    return out + given[-1] if given else out
+
+
+def _side_by_side(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
+    eps = config.layer_norm_eps
+    attended = model.attention(model.layer_norm(x, scope / "layernorm_before", eps=eps), scope / "attention", config)
+    normed = model.layer_norm(x, scope / "layernorm_after", eps=eps)
+    return model.feed_forward_out(
+        model.feed_forward_in(normed, scope / "intermediate", config), scope / "output", x + attended
+    )
+
+
 def _normed_residuals(
     compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, attention: bool, feed_forward: bool
 ) -> np.ndarray:
@@ -283,6 +348,7 @@ def _normed_residuals(
 
 
 def _patches() -> Iterator[Variant]:
+    yield "the tokens are multiplied by the root of their width", ("*.unfolding", _enlarged)
     for what, order in (
         ("a patch's pixels are taken column by column", _pixels_by_column),
         ("the patches are taken column by column", _patches_by_column),
@@ -292,6 +358,10 @@ def _patches() -> Iterator[Variant]:
         yield f"{what}, in the unfold and in the fold", unfold, fold
         yield f"{what}, in the unfold alone", unfold
         yield f"{what}, in the fold alone", fold
+
+
+def _enlarged(compute: Compute, x: np.ndarray, scope: Scope, patch_size: int) -> np.ndarray:
+    return compute(x, scope, patch_size) * math.sqrt(x.shape[1])
 
 
 def _pixels_by_column(places: np.ndarray) -> np.ndarray:
@@ -340,3 +410,33 @@ def _folded(
 ) -> np.ndarray:
     places = np.argsort(_order(order, patch_size, size))
     return compute(_rearranged(patches, places), scope, patch_size, size)
+
+
+# -- the classifier ----------------------------------------------------------------------------------------------------
+
+
+def _pooling(network: Network) -> Iterator[Variant]:
+    if network.task != "classifier" or not network.config.num_labels:
+        return
+    for sentence, pool in _POOLS.items():
+        yield sentence, ("", partial(_pooled, pool=pool))
+
+
+def _pooled(
+    compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig, *, pool: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    return model.linear(pool(model.backbone(x, scope / "mobilevit", config)), scope / "classifier")
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    return x.mean(axis=(2, 3))
+
+
+_POOLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "the pooling is a sum over the pixels, not their mean": lambda x: x.sum(axis=(2, 3)),
+    "the middle pixel is taken, not the mean over all": lambda x: x[:, :, x.shape[2] // 2, x.shape[3] // 2],
+    "the first pixel is taken, not the mean over all": lambda x: x[:, :, 0, 0],
+    "the pooled features are activated by SiLU": lambda x: ops.silu(_mean(x)),
+    "the pooled features are brought to length 1": lambda x: _mean(x) / np.linalg.norm(_mean(x), axis=1, keepdims=True),
+    "the mean and the maximum are averaged": lambda x: ops.global_pool(x, "avgmax"),
+}
