@@ -517,15 +517,6 @@ def test_the_race_loads_no_peer_itself():
     assert not loaded & {"torch", "transformers", "onnx", "onnxruntime", "openvino"}
 
 
-def test_as_a_module():
-    """From the checkout, as CI and people start it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", *TINY, "--batch", "1", "--json"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    assert [each["name"] for each in json.loads(done.stdout)["cells"][0]["contenders"]] == ["fast"]
-
-
 def test_settling_ends_once_threads_sleep(monkeypatch):
     """By a made-up clock: busy for three looks, then asleep; and a process that's always busy is left after a while."""
     naps = []
