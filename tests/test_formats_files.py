@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from mobilevit_np.errors import CheckpointError, OutputError
+from mobilevit_np.errors import CheckpointError, ConfigError, OutputError
 from mobilevit_np.formats import files
 
 
@@ -246,6 +246,16 @@ def test_a_sparse_file_is_refused_by_its_size(tmp_path):
         file.truncate(files.MAX_BYTES + 1)
     with pytest.raises(CheckpointError, match="holds 1,073,741,825 bytes, more than"):
         files.read_bytes(tmp_path / "sparse")
+
+
+def test_what_json_can_t_hold_is_no_settings_file():
+    assert files.json_text({"b": 1, "a": 2}, sort_keys=True) == '{\n  "a": 2,\n  "b": 1\n}\n'
+    nested: list = []
+    for _ in range(10**5):
+        nested = [nested]
+    for value in (files, {1, 2}, nested):
+        with pytest.raises(ConfigError, match="can't be written as JSON"):
+            files.json_text({"a": value})
 
 
 def test_json_that_could_not_be_written_again_is_refused():

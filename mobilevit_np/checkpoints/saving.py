@@ -6,7 +6,6 @@ All files of a folder are on the disk before the first takes its place, the weig
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -281,18 +280,11 @@ def _write_folder(
     weights_file: str = WEIGHTS_FILE,
     also: Mapping[Path, bytes] | None = None,
 ) -> list[Path]:
-    contents = {folder / CONFIG_FILE: _json(config)}
+    contents = {folder / CONFIG_FILE: files.json_text(config).encode()}
     if preprocessing is not None:
-        contents[folder / PREPROCESSOR_FILE] = _json(preprocessing)
+        contents[folder / PREPROCESSOR_FILE] = files.json_text(preprocessing).encode()
     contents[folder / weights_file] = data
     return files.write_files({**contents, **(also or {})}, folders=[folder], remove=remove)
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    try:
-        return (json.dumps(dict(values), indent=2) + "\n").encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the configuration can't be written as JSON: {files.first_line(error)}") from None
 
 
 def _with_counters(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError, MobileViTError, NotFoundError, OutputError
+from ..errors import CheckpointError, ConfigError, MobileViTError, NotFoundError, OutputError
 from ..fence import ENDING
 
 MAX_BYTES = 1 << 30  # a MobileViT is 25 MB, a training checkpoint of it 100 MB: more is another file
@@ -74,6 +74,14 @@ def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
 def read_json(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError if it can't be read or isn't one."""
     return parse_json(read_bytes(path, limit=MAX_JSON_BYTES), str(path))
+
+
+def json_text(values: Mapping[str, Any], *, sort_keys: bool = False) -> str:
+    """A settings file's text. Raises ConfigError for values that JSON can't hold."""
+    try:
+        return json.dumps(dict(values), indent=2, sort_keys=sort_keys) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the settings can't be written as JSON: {first_line(error)}") from None
 
 
 def write_file(path: str | Path, data: bytes) -> Path:

@@ -19,7 +19,7 @@ from ..checkpoints import config_fields
 from ..checkpoints.configurations import PROBLEM_TYPES, timm_alone
 from ..config import GLOBAL_POOLS, NetworkConfig, check_num_labels
 from ..errors import ConfigError
-from ..formats.files import read_json, write_file, write_files
+from ..formats.files import json_text, read_json, write_file, write_files
 from ..formats.hub import CONFIG_FILE
 from ..preprocess.settings import is_timm_config
 from .keywords import check_saving, sorted_out
@@ -150,10 +150,7 @@ class MobileViTConfig(NetworkConfig):
                 f"hidden_act is the function {name}, which no config.json can hold, so this configuration can't be "
                 "saved; give an activation by its name"
             )
-        try:
-            return _json(self.to_diff_dict() if use_diff else self.to_dict())
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the configuration can't be written as JSON: {error}") from None
+        return json_text(_with_text_keys(self.to_diff_dict() if use_diff else self.to_dict()), sort_keys=True)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Write ``to_json_string`` to a file of any name. Raises ConfigError, OutputError."""
@@ -232,7 +229,8 @@ class MobileViTConfig(NetworkConfig):
         return isinstance(other, MobileViTConfig) and self.__dict__ == other.__dict__
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} {_json(self.to_diff_dict(), default=repr).rstrip()}"
+        values = _with_text_keys(self.to_diff_dict())
+        return f"{type(self).__name__} {json.dumps(values, indent=2, sort_keys=True, default=repr)}"
 
 
 def _named(by_position: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,10 +258,10 @@ def _relabeled(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _json(values: Mapping[str, Any], **options: Any) -> str:
+def _with_text_keys(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``id2label`` with text as keys, so that they're sorted as such."""
     labels = {str(number): label for number, label in values.get("id2label", {}).items()}
-    values = {**values, "id2label": labels} if labels else values
-    return json.dumps(values, indent=2, sort_keys=True, **options) + "\n"
+    return {**values, "id2label": labels} if labels else values
 
 
 def _json_fields(path: str | Path) -> dict[str, Any]:

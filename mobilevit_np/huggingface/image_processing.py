@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..checkpoints import processor_settings
 from ..errors import ConfigError, ImageError, InputError, MobileViTWarning
-from ..formats.files import read_json, write_file, write_files
+from ..formats.files import json_text, read_json, write_file, write_files
 from ..formats.hub import PREPROCESSOR_FILE
 from ..ops.resize import best_class_at_size, resize_bilinear
 from ..preprocess.decoding import MAX_PIXELS, as_array, as_rgb, decode
@@ -293,10 +293,7 @@ class MobileViTImageProcessor:
 
     def to_json_string(self) -> str:
         """``to_dict`` as the text of a preprocessor_config.json. Raises ConfigError for what JSON can't hold."""
-        try:
-            return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"the settings can't be written as JSON: {error}") from None
+        return json_text(self.to_dict(), sort_keys=True)
 
     def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
         """Write ``to_json_string`` to a file of any name. Raises ConfigError, OutputError."""
