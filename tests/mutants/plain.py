@@ -106,7 +106,7 @@ CHANGES = {  # (file in the package, tests that are asked): {a text that occurs 
         "if height % TILE or width % TILE:": "if height % TILE:",
     },
     ("fast/products.py", "fast"): {
-        "range(1, rows // MIN_ROWS + 1)": "range(1, rows + 1)",
+        "range(fewest, rows // MIN_ROWS + 1)": "range(fewest, rows + 1)",
         "return is_limited() and has_avx512()": "return has_avx512()",
     },
     ("fast/winograd.py", "fast"): {
