@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import files, foreign, safetensors_file
-from .contents import Listing as Listing
-from .contents import TensorFile
+from .contents import Listing, TensorFile
 
 
 def read_tensor_file(path: str | Path) -> TensorFile:

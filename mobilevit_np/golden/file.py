@@ -34,8 +34,9 @@ from ..checkpoints import parameter_shapes
 from ..config import NetworkConfig, check_pixel_values
 from ..errors import CheckpointError, InputError, OutputError
 from ..formats import files
+from ..formats.contents import Listing
 from ..formats.safetensors_file import serialize
-from ..formats.tensor_file import Listing, list_tensor_file
+from ..formats.tensor_file import list_tensor_file
 from ..formats.zip_archive import Archive
 from ..preprocess import Profile
 
