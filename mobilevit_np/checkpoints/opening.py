@@ -196,11 +196,9 @@ def _scheme_in(path: Path) -> str | None:
         ) from None
 
 
-def info(
-    where: str | os.PathLike[str], *, use_ema: bool = True, prefix: str | None = None, **place: Any
-) -> dict[str, Any]:
-    """What the checkpoint at ``where`` is, as plain values. Raises as ``open_checkpoint``."""
-    checkpoint = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place)
+def info(where: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """What the checkpoint at ``where`` is, as plain values; ``options`` and errors as ``open_checkpoint``'s."""
+    checkpoint = open_as_stored(where, **options)
     provenance = checkpoint.provenance
     return {
         "name": checkpoint.name,

@@ -100,9 +100,7 @@ def convert(
     *,
     scheme: str = names.HUGGING_FACE,
     dtype: str | None = None,
-    use_ema: bool = True,
-    prefix: str | None = None,
-    **place: Any,
+    **options: Any,
 ) -> Conversion:
     """Write the checkpoint at ``where`` under another scheme's names, as safetensors, in ``dtype`` or as it was.
 
@@ -110,13 +108,14 @@ def convert(
     else a folder that gets config.json and preprocessor_config.json too; if the latter can't be written, an older one
     in the folder goes. Numbers stay the same to the bit. Between timm's names and the others' the stem's input axis is
     reversed (RGB, BGR), and so it is if the weights' order isn't their scheme's usual one and no file that's written
-    can say so. Notes report each of these. Raises CheckpointError if the scheme has no such network or a number doesn't
-    fit ``dtype``; OutputError, also if ``out`` would replace the checkpoint at ``where``.
+    can say so. Notes report each of these. ``options`` are ``open_checkpoint``'s others. Raises CheckpointError if the
+    scheme has no such network or a number doesn't fit ``dtype``; OutputError, also if ``out`` would replace the
+    checkpoint at ``where``.
     """
     if scheme not in names.SCHEMES:
         raise InputError(f"scheme must be one of {', '.join(names.SCHEMES)}, not {scheme!r}")
     check_form(out := Path(out))
-    checkpoint = open_as_stored(where, use_ema=use_ema, prefix=prefix, **place)
+    checkpoint = open_as_stored(where, **options)
     _check_place(checkpoint, out, "converted")
     tensors, order, notes = _for_scheme(checkpoint, scheme, out)
     formats = _formats(tensors, dtype, _prefixed(checkpoint.stored_as))
@@ -125,22 +124,15 @@ def convert(
     return _write_conversion(checkpoint, out, data, scheme, order, notes)
 
 
-def quantize(
-    where: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    use_ema: bool = True,
-    prefix: str | None = None,
-    **place: Any,
-) -> Conversion:
+def quantize(where: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> Conversion:
     """Write the checkpoint at ``where`` with int8 weights (see ``quantization``), under Hugging Face's names.
 
-    ``out`` and the notes are as ``convert``'s. Raises CheckpointError if a weight doesn't fit float32, OutputError
-    (also if ``out`` would replace the weights at ``where``, which int8 couldn't restore), and InputError if the weights
-    are int8 already: they'd be rounded a second time.
+    ``out``, ``options`` and the notes are as ``convert``'s. Raises CheckpointError if a weight doesn't fit float32,
+    OutputError (also if ``out`` would replace the weights at ``where``, which int8 couldn't restore), and InputError if
+    the weights are int8 already: they'd be rounded a second time.
     """
     check_form(out := Path(out))
-    return write_quantized(open_as_stored(where, use_ema=use_ema, prefix=prefix, **place), out)
+    return write_quantized(open_as_stored(where, **options), out)
 
 
 def write_quantized(checkpoint: Checkpoint, out: Path) -> Conversion:
