@@ -19,6 +19,7 @@ from mobilevit_np.golden.formula import make, remake
 from mobilevit_np.golden.network import make_pixel_values
 from mobilevit_np.golden.operators import make_operator
 from mobilevit_np.golden.tables import diagnosis_lines
+from mobilevit_np.ops import softmax
 from mobilevit_np.preprocess import PROFILES, Profile
 from mobilevit_np.scope import Scope
 
@@ -170,6 +171,18 @@ def test_what_nothing_explains_is_said_with_what_was_ruled_out():
         "eps_outside_the_root",
     }
     assert "no known mistake gives its numbers" in "\n".join(diagnosis_lines(diagnosis))
+
+
+def test_a_known_mistake_stays_beside_a_variant():
+    golden, network = golden_and_network()
+    scope = BY_NAME["no_residual"].plant(network.scope(np.float32))
+    scope = scope.wrap("*.probabilities", lambda compute, *rest, **_: softmax(compute(*rest)))
+    found = {}
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    diagnosis = diagnose(golden, found, network)
+    assert diagnosis.names == ("no_residual",)
+    assert [each.hint for each in diagnosis.unexplained] == ["the softmax is taken twice"]
 
 
 def test_the_layers_before_it_that_a_port_does_not_show_are_told():

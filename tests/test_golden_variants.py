@@ -22,6 +22,16 @@ SENTENCES = (
     "the fusion's two inputs are interleaved, channel by channel",
     "the input is added before the batch norm, not after it",
     "around the attention it adds what was normalized, not the sum before",
+    "attention and feed-forward run side by side, on the same input",
+    "the activation is a leaky ReLU of slope 0.1, and should be silu",
+    "the pooling is a sum over the pixels, not their mean",
+    "the heads are put together in the order [3, 2, 1, 0]",
+    "the values' heads are in the order [1, 2, 3, 0], the weights' are not",
+    "the softmax is taken twice",
+    "the fusion is fed the projection twice",
+    "the block's input is added to what it gives",
+    "the tokens before the transformer are added to those after it",
+    "the tokens are multiplied by the root of their width",
 )
 SHOWN = (  # those that are first seen in what the others' ports don't show
     "its eps is 1e-12",

@@ -359,8 +359,16 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
             variant = _variant(case, path, findings) if variants_fit else None
             variants_fit = variant is not None
             reached = variant.explains if variant else ()
-            alike = tuple(each for each in waiting[1:] if each in reached or _kind(each) == _kind(path))
-            unexplained.append(_unexplained(case, path, mistakes, alike, variant.mistake.sentence if variant else ""))
+            # what gives these numbers and more than a known mistake does is what was made, not the mistake
+            alone = case.under((variant.mistake,))[0] if variant and findings else set()
+            covered = [finding for finding in findings if {*finding.explains} <= alone]
+            findings = [finding for finding in findings if finding not in covered]
+            told = [each for finding in covered for each in finding.explains]
+            told += [each for each in waiting if each in reached or _kind(each) == _kind(path)]
+            path, *alike = sorted(told, key=list(case.rows).index)
+            unexplained.append(
+                _unexplained(case, path, mistakes, (*alike,), variant.mistake.sentence if variant else "")
+            )
             waiting = [each for each in waiting[1:] if each not in alike]
             continue
         findings += found
@@ -417,6 +425,10 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
     matter = dict.fromkeys(identity.never_loaded, ("the port has nothing like it", ""))
     others = identity.misplaced if misplaced else ()
     matter |= {part: (m.how, m.name) for m in others for part in m.parameter.split(" + ")}
+    alike = {  # at whatever depth, if two modules of one layer are concerned
+        name: _kind(how) if _NUMBERED.findall(how) == _NUMBERED.findall(name) else how
+        for name, (how, _) in matter.items()
+    }
     modules: dict[str, list[str]] = {}
     for name in matter:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
@@ -428,16 +440,17 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
         if path in case.rows:
             names = [name for module in behind for name in modules.get(module, ())]
             if path in case.bad and names and path not in but_for:
-                how = matter[names[0]][0]
+                how = alike[names[0]]
                 parameters, paths = found.setdefault(how, ([], []))
-                parameters += [name for name in names if matter[name][0] == how]
+                parameters += [name for name in names if alike[name] == how]
                 paths.append(path)
             elif path == LOGITS and path in case.misshapen and last in case.misshapen:  # which is the same
                 for _, paths in found.values():
                     paths += [path] * (last in paths)
             behind, last = [], path
     told = []
-    for how, (parameters, paths) in found.items():
+    for parameters, paths in found.values():
+        how = matter[parameters[0]][0]
         theirs = list(dict.fromkeys(name for _, name in map(matter.__getitem__, parameters) if name))
         more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
         whole = f"{how}: the port's {theirs[0]}{more}" if theirs else how

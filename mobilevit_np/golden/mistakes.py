@@ -233,7 +233,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "layer_norm_over_tokens",
-        "normalizes whichever axis has the width's length, the tokens' first",
+        "normalizes over the tokens where there are as many tokens as features",
         "as many tokens as features: xx_small at 128x128 (L3), small at 192x192, x_small at 128x192",
         (("*.layernorm*", planting.normalize_the_matching_axis),),
         "the layer norm over the tokens' axis",
@@ -398,7 +398,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "variance_for_deviation",
-        "divides by the variance instead of its root",
+        "divides by the variance in batch norms, instead of by its root",
         _NETWORK,
         (("*.normalization", planting.variance_for_deviation),),
         "batch norms divided by the variance",
@@ -537,7 +537,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "square_weights_transposed",
-        "takes the attention's square weights transposed",
+        "takes the attention's weights transposed, which fits, since they're square",
         _NETWORK,
         tuple((f"*.{name}", planting.transpose_weight) for name in ("query", "key", "value", "attention.output.dense")),
         "query, key, value and output weights transposed",

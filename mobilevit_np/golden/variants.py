@@ -33,6 +33,7 @@ _EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)
 _SLOPES = (0.1, 0.2, 0.25, 0.3)  # 0.01 is among the activations; 0.3 is Keras'
 _DILATIONS = (1, 2, 3, 4, 6, 9, 12, 18, 24, 36)
 _BRANCHES, _PROJECT = 5, "segmentation_head.aspp.project"
+_STAGE = "mobilevit.encoder.layer.?"
 _EVERY_LAYER = "*.transformer.layer.?"
 _ATTENTION, _WEIGHTS, _NORM = "*.attention.attention", "*.probabilities", "*.layernorm*"
 _SCALES: dict[str, Callable[[int, int], float]] = {  # of a head's width and the model's
@@ -292,7 +293,11 @@ def _layers(network: Network, reached: Collection[str]) -> Iterator[Variant]:
         yield f"{path} is left out", (itself, planting.skip)
     residual = "the input is added before the batch norm, not after it"
     yield residual, ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
-    yield "the block's input is added to what it gives", ("mobilevit.encoder.layer.?", _block_residual)
+    yield "the block's input is added to what it gives", (_STAGE, _added("*.downsampling_layer", ""))
+    yield (
+        "the tokens before the transformer are added to those after it",
+        (_STAGE, _added("*.unfolding", "*.layernorm")),
+    )
     yield "attention and feed-forward run side by side, on the same input", (_EVERY_LAYER, _side_by_side)
     for attention, feed_forward in ((True, False), (False, True), (True, True)):
         where = " and ".join(["attention"] * attention + ["feed-forward"] * feed_forward)
@@ -318,11 +323,22 @@ def _residual_before_norm(
     return planting.without_residual(compute, x, inside, config, out_channels, **kwargs)
 
 
-def _block_residual(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
-    given = []
-    heard = scope.listen(lambda _, output: given.append(output), "*.downsampling_layer")
-    out = compute(x, heard, *args, **kwargs)
-    return out + given[-1] if given else out
+def _added(heard: str, at: str) -> Compute:
+    """What the module ``heard`` gives in a stage, added once more to what ``at`` gives; to the stage's own if empty."""
+
+    def stage(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
+        given: list[np.ndarray] = []
+
+        def add(inner: Compute, y: np.ndarray, here: Scope, *rest: Any, **options: Any) -> np.ndarray:
+            out = inner(y, here, *rest, **options)
+            return out + given[-1] if given else out
+
+        listening = scope.listen(lambda _, output: given.append(output), heard)
+        if at:
+            return compute(x, listening.wrap(at, add), *args, **kwargs)
+        return add(compute, x, listening, *args, **kwargs)
+
+    return stage
 
 
 def _side_by_side(compute: Compute, x: np.ndarray, scope: Scope, config: NetworkConfig) -> np.ndarray:
