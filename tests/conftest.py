@@ -13,6 +13,10 @@ from functools import cache
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mobilevit_np import matrix_library
+
+matrix_library.keep_to_one_thread()  # before NumPy is loaded: its threads wait for cores that others use
+
 OFFICIAL = "MOBILEVIT_NP_OFFICIAL"
 SLOW = (
     *("test_bench", "test_channel_order", "test_checkpoints_*", "test_cli_f*", "test_cli_quantize", "test_cli_startup"),
