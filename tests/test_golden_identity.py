@@ -12,6 +12,7 @@ from golden_ports import BY_NAME, golden_and_network, port
 from mobilevit_np.config import BATCH_NORM_EPS
 from mobilevit_np.golden import compare, diagnose
 from mobilevit_np.golden.identity import identify, parameter_name, split
+from mobilevit_np.golden.rounding import is_quantized
 from mobilevit_np.golden.tables import remarks
 
 BLOCK = "mobilevit.encoder.layer.2"
@@ -133,6 +134,16 @@ def test_one_weight_in_a_coarser_precision_is_said(change, how):
     )
     (found,) = identity_of(given).misplaced
     assert (found.parameter, found.how) == (f"{path}.weight", f"is rounded to {how}, unlike the others")
+
+
+def test_an_int8_ports_weights_are_unlike_none():
+    """It keeps the biases, and the small weights, in float32: most of its parameters."""
+    given, _ = parameters(
+        lambda _, leaves: {
+            leaf: in_steps_of(w, np.abs(w).max() / 127) if is_quantized(w) else w for leaf, w in leaves.items()
+        }
+    )
+    assert not identity_of(given).misplaced
 
 
 def test_batch_norm_folded_into_the_convolution_or_as_scale_and_offset():

@@ -27,6 +27,7 @@ from ..checkpoints.parameter_names import PARTS
 from ..config import BATCH_NORM_EPS
 from . import layouts
 from .file import LOGITS
+from .rounding import is_quantized
 
 PREFIX = "parameters/"
 CLOSE = 0.02  # of the largest magnitude: int8 rounding moves sorted values less than that, other parameters differ more
@@ -363,13 +364,14 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
 
 
 def _rounded(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping[str, Leaves]) -> Iterator[Misplaced]:
-    """Weights in half precision or int8, if the port's others aren't."""
+    """Weights in half precision or int8, if the port's others aren't: those that an int8 port rounds."""
     off = {
         (module, leaf): _distance(_sorted(parameters[module][leaf]), _sorted(own.leaves[ours]))
         for module, (own, pairs) in held.items()
         for leaf, ours in pairs.items()
     }
-    if not off or np.median(list(off.values())) > _EXACT:
+    large = [distance for (module, leaf), distance in off.items() if is_quantized(parameters[module][leaf])]
+    if not large or np.median(large) > _EXACT:
         return
     for (module, leaf), distance in off.items():
         found = parameters[module][leaf]

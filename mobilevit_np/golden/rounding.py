@@ -80,12 +80,17 @@ def _to_bfloat16(array: np.ndarray) -> np.ndarray:
 TO_HALF = {"float16": _to_float16, "bfloat16": _to_bfloat16}
 
 
+def is_quantized(weight: np.ndarray) -> bool:
+    """Whether an int8 port rounds this parameter: a product's weight, and not too small."""
+    return weight.ndim > 1 and weight.size >= _MIN_QUANTIZED
+
+
 def _round_operands(network: Network) -> Plant:
     """Every product with a large weight gets both operands in int8's steps."""
 
     def multiply(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> Any:
         weight = network.tensors.get(f"{here.path}.weight")
-        if weight is None or weight.ndim < 2 or weight.size < _MIN_QUANTIZED:  # no product, or too small a weight
+        if weight is None or not is_quantized(weight):
             return compute(x, here, *args, **kwargs)
         steps = {"weight": _around_zero(weight)}
         return compute(_from_least_to_largest(x, linear=weight.ndim == 2), here.with_tensors(steps), *args, **kwargs)
