@@ -115,10 +115,9 @@ def test_any_size_cut_any_way(task, output_stride, batch, size, threads, strip_b
     with_threads(threads)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mobilevit_np.fast.plan.STRIP_BYTES", strip_bytes)
-        patch.setattr("mobilevit_np.fast.plan.MIN_BYTES", min(strip_bytes, 1 << 17))
+        patch.setattr("mobilevit_np.fast.plan.MIN_BYTES", min(strip_bytes, 1 << 16))
         patch.setattr("mobilevit_np.fast.attention.SCORE_BYTES", strip_bytes)
         patch.setattr("mobilevit_np.fast.block.TOKENS_TOGETHER", strip_bytes >> 4)
-        patch.setattr("mobilevit_np.fast.block.MIN_TOKENS", 1)
         patch.setattr(products, "uses_pieces", lambda: True)
         patch.setattr(products, "PIECE", piece)
         assert_same_answers(scope, config, task, draw_pixels((batch, 3, *size)))

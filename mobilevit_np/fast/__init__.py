@@ -63,7 +63,7 @@ two threads on one photo, against one                                   1.5 (xx_
                                                                         calls are shorter, 1.4, and 1.6 (small)
 no meeting between steps that one thread does alone                     1.01
 two threads on eight photos                                             1.9: they don't wait for each other
-splitting the last, smallest maps among threads too                     0.8 (L5): below ``MIN_BYTES`` one works alone
+splitting the last, smallest maps among threads too                     0.8 (xx_small's L5): one works alone there
 ones beside the values, so that the product gathers and sums            0.9: 17 columns suit the kernels less
 projection after the transformer on tokens, not on the map              one copy of the map saved
 a plan's memory mapped for itself, against NumPy's allocator            1,000 sizes leave 8 MB more than 100 do; with

@@ -30,7 +30,6 @@ from .plan import Function, Map, Plan, Strip, rows_of, shared
 from .products import product
 
 TOKENS_TOGETHER = 512  # in all the sequences worked on at a time: few enough for the cache
-MIN_TOKENS = 128  # per thread: with fewer, two threads cost each other more time than they save
 
 
 class MobileViTBlock:
@@ -140,7 +139,7 @@ class MobileViTBlock:
             needed[1] = (rows, max(wide, len(self.project.bias)))
             return [(rows, len(self.project.bias)), *needed]
 
-        plan.add(f"{self.name}.transformer", _sequences(plan, n * places, count), shapes, build)
+        plan.add(f"{self.name}.transformer", _sequences(plan, n * places, count, width=3 * features), shapes, build)
 
     def _plan_fusion(self, plan: Plan, maps: list[np.ndarray]) -> Map:
         """Step 3."""
@@ -167,10 +166,10 @@ class MobileViTBlock:
         return Map(out, convolution.act.factor)
 
 
-def _sequences(plan: Plan, count: int, tokens: int) -> list[Strip]:
-    """Groups of sequences, the same number for every worker; they're all "rows" of image 0."""
+def _sequences(plan: Plan, count: int, tokens: int, *, width: int) -> list[Strip]:
+    """Groups of sequences ``width`` wide at most, the same number for every worker; all are "rows" of image 0."""
     together = max(1, TOKENS_TOGETHER // tokens)
-    workers = plan.workers if count * tokens >= plan.workers * MIN_TOKENS else 1
+    workers = plan.workers_for(count * tokens * width * plan.dtype.itemsize)
     groups = -(-max(1, -(-count // together)) // workers) * workers
     return [Strip(0, first, last, worker) for first, last, worker in shared(count, groups, workers)]
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 STRIP_BYTES = 1 << 20  # of a strip's widest array: small enough for the cache, large enough that calls don't matter
-MIN_BYTES = 1 << 17  # per thread: with fewer, two threads cost each other more time than they save
+MIN_BYTES = 1 << 16  # per thread: with fewer, two threads cost each other more time than they save
 _LINE = 64  # bytes of a cache line: where scratch arrays begin
 
 Function = Callable[[], object]
@@ -83,13 +83,17 @@ class Plan:
         self.nbytes += prod(shape) * self.dtype.itemsize
         return _fresh(prod(shape) * self.dtype.itemsize).view(self.dtype).reshape(shape)
 
+    def workers_for(self, nbytes: int) -> int:
+        """How many should share a step whose widest arrays have ``nbytes``: all, or one."""
+        return self.workers if nbytes >= self.workers * MIN_BYTES else 1
+
     def strips(self, rows: int, row_bytes: int, *, multiple: int = 1) -> list[Strip]:
         """Cut maps of ``rows`` rows into strips whose widest array fits the cache, the same number for every worker.
 
         Strips begin at multiples of ``multiple``.
         """
         units = -(-rows // multiple)
-        workers = self.workers if rows * row_bytes >= self.workers * MIN_BYTES else 1
+        workers = self.workers_for(rows * row_bytes)
         count = -(-max(1, -(-rows * row_bytes // STRIP_BYTES)) // workers) * workers
         return [
             Strip(image, top * multiple, min(rows, bottom * multiple), worker)
