@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 import warnings
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -514,6 +515,21 @@ def test_a_fork_never_finds_the_plans_locked():
     finally:
         stop.set()
         other.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux lets a thread choose its core")
+def test_each_thread_has_a_core_of_its_own_for_as_long_as_it_works():
+    allowed = sorted(os.sched_getaffinity(0))
+    seen = {}
+
+    def look(number):
+        seen[number] = os.sched_getaffinity(0)
+
+    crew._together([partial(look, number) for number in range(len(allowed))])
+    assert [seen[number] for number in sorted(seen)] == [{core} for core in allowed]
+    assert os.sched_getaffinity(0) == set(allowed)
+    crew._together([partial(look, number) for number in range(len(allowed) + 1)])
+    assert set(map(len, seen.values())) == {len(allowed)}
 
 
 def test_an_error_in_one_thread_ends_them_all(monkeypatch):
