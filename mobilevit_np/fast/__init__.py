@@ -61,6 +61,8 @@ the same with two threads                                               small st
 scores in blocks of 128 KB, 1 MB                                        1, 1.15
 two threads on one photo, against one                                   1.5 (xx_small, 256x256); with AVX-512, where
                                                                         calls are shorter, 1.4, and 1.6 (small)
+each of two threads on a core of its own, one photo after a pause       1.5 (xx_small): Linux lets them wait for the
+                                                                        same one; without a pause 1 to 1.1
 no meeting between steps that one thread does alone                     1.01
 two threads on eight photos                                             1.9: they don't wait for each other
 splitting the last, smallest maps among threads too                     0.8 (xx_small's L5): one works alone there
