@@ -24,6 +24,11 @@ from mobilevit_np.preprocess import PROFILES, Profile
 from mobilevit_np.scope import Scope
 
 
+def in_int8(weight):
+    step = np.abs(weight).max((1, 2, 3), keepdims=True) / 127
+    return np.rint(weight / step) * step
+
+
 def assert_named(diagnosis: Diagnosis, names) -> None:
     assert set(diagnosis.names) == set(names)
     assert not diagnosis.unexplained
@@ -183,6 +188,25 @@ def test_a_known_mistake_stays_beside_a_variant():
     diagnosis = diagnose(golden, found, network)
     assert diagnosis.names == ("no_residual",)
     assert [each.hint for each in diagnosis.unexplained] == ["the softmax is taken twice"]
+
+
+@pytest.mark.parametrize("to_coarse", [lambda w: w.astype(np.float16), in_int8])
+def test_a_layer_whose_weight_alone_is_coarser_is_said_to_be_so(to_coarse):
+    golden, network = golden_and_network()
+    path = "mobilevit.encoder.layer.2.fusion.convolution"
+
+    def coarser(compute, x, scope, **kwargs):
+        return compute(x, scope.with_tensors({"weight": to_coarse(scope["weight"]).astype(x.dtype)}), **kwargs)
+
+    found = {}
+    scope = network.scope(np.float32).wrap(path, coarser)
+    pixels = golden.tensors["pixel_values"].astype(np.float32)
+    network.run(pixels, scope.listen(lambda path, x: found.__setitem__(path or "logits", x.copy())))
+    (unexplained,) = diagnose(golden, found, network).unexplained
+    assert unexplained.path == path
+    assert (
+        unexplained.hint == "rounding its weight, or the whole layer, to half precision or int8 would put it as far off"
+    )
 
 
 def test_the_layers_before_it_that_a_port_does_not_show_are_told():

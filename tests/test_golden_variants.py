@@ -1,5 +1,7 @@
 """What no known mistake gives, but something near the right thing does: said in a sentence, once for all its layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from golden_ports import golden_and_network, port
@@ -69,10 +71,24 @@ def test_a_variant_is_said_once_for_all_the_layers_it_explains(sentence, without
 
 
 @pytest.mark.parametrize(
-    "sentence", ["ASPP's branch 2 is left out", "ASPP's branches are in the order [1, 2, 3, 4, 0]"]
+    "sentence",
+    [
+        "ASPP's branch 2 is left out",
+        "ASPP's branches are in the order [1, 2, 3, 4, 0]",
+        "the activation is a leaky ReLU of slope 0.1, and should be relu",
+    ],
 )
-def test_the_pyramids_branches(sentence):
+def test_the_pyramid(sentence):
     assert [each.hint for each in unexplained_of(sentence, "segmenter").unexplained] == [sentence]
+
+
+@pytest.mark.parametrize("setting", ["classifier", "segmenter"])
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_no_two_variants_have_one_name(setting, heads):
+    golden, network = golden_and_network(setting)
+    network = replace(network, config=replace(network.config, num_attention_heads=heads))
+    names = [variant.name for variant in variants(network, golden.tensors)]
+    assert len(set(names)) == len(names)
 
 
 def test_a_layer_that_is_left_out_is_named_by_what_comes_after():

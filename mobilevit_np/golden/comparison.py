@@ -165,11 +165,11 @@ class Paired:
     precision: str  # the port's
     precisions: Mapping[str, str]  # each tensor's
     multiple: float
-    locally: Mapping[str, Measured] | None = None  # the replay, if settling the doubtful pairs took it
+    replayed: Mapping[str, Measured] | None = None  # if settling the doubtful pairs took a replay
 
     def replay(self, network: Network, golden: Golden) -> Mapping[str, Measured]:
         """Each of the port's tensors against the reference's for the port's own input."""
-        return self.locally or replay(network, golden, self.matching.tensors, self.precisions)
+        return self.replayed or replay(network, golden, self.matching.tensors, self.precisions)
 
 
 def pair_up(
@@ -198,12 +198,12 @@ def pair_up(
     rows = _rows(golden, matching, _end_to_end(golden, matching, precisions), multiple)
     off = [row.path for row in rows if not row.ok]
     idle: frozenset[str] = frozenset()
-    locally: Mapping[str, Measured] | None = None
+    replayed: Mapping[str, Measured] | None = None
     if off and network is not None and golden.task != OPERATOR:
-        matching, idle, locally = settle(golden, split(port)[0], matching, network, precisions, multiple)
+        matching, idle, replayed = settle(golden, split(port)[0], matching, network, precisions, multiple)
     elif off:
         matching, idle = without_heirs(golden, matching, off)
-    return Paired(matching, idle, found, precisions, multiple, locally)
+    return Paired(matching, idle, found, precisions, multiple, replayed)
 
 
 def _precision_of_input(found: np.ndarray, expected: np.ndarray, ports: str) -> str:

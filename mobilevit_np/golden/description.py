@@ -27,7 +27,7 @@ _ACTIVATED = {  # what a port may make of its answer, the classes last
 }
 _MAX_BORDER = 4  # pixels
 _MAX_LISTED = 6
-_EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)  # TensorFlow's batch norm, ViT's, BERT's, and others
+EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)  # TensorFlow's batch norm, ViT's, BERT's, and others
 _DROPOUT = 1.01  # the least factor by which dropout enlarges what it keeps
 _STEPS = 60  # of the search, each of which leaves two thirds
 Fits = Callable[[np.ndarray, np.ndarray], bool]
@@ -75,7 +75,7 @@ def eps_of(found: np.ndarray, normalize: Callable[[float], np.ndarray], allowed:
     for _ in range(_STEPS):
         third = (high - low) / 3
         low, high = (low, high - third) if off(10 ** (low + third)) < off(10 ** (high - third)) else (low + third, high)
-    fitting = [eps for eps in (*_EPS, 10 ** ((low + high) / 2)) if off(eps) <= allowed]
+    fitting = [eps for eps in (*EPS, 10 ** ((low + high) / 2)) if off(eps) <= allowed]
     return f"its eps is {fitting[0]:.3g}" if fitting else ""
 
 
@@ -147,7 +147,7 @@ def _moved(found: np.ndarray, expected: np.ndarray, fits: Fits, names: tuple[str
         theirs, ours = (np.moveaxis(x, axis, 0).reshape(length, -1) for x in (found, expected))
         order = _order(theirs, ours)
         if sorted(order) == list(range(length)) and order != list(range(length)) and fits(theirs, ours[order]):
-            how = "reversed" if order == list(range(length))[::-1] else f"in the order {_list(order)}"
+            how = "reversed" if order == list(range(length))[::-1] else f"in the order {listed(order)}"
             yield f"its {name} are {how}"
     for first in range(found.ndim):
         for second in range(first + 1, found.ndim):
@@ -175,9 +175,10 @@ def _partly(off: np.ndarray, limit: float, names: tuple[str, ...], channels: int
         others = tuple(other for other in range(off.ndim) if other != axis)
         wrong = np.flatnonzero(off.max(axis=others) > limit).tolist()
         if 0 < len(wrong) <= off.shape[axis] // 2:
-            return f"{len(wrong)} of its {off.shape[axis]} {names[axis]} are off ({_list(wrong)}), the others right"
+            return f"{len(wrong)} of its {off.shape[axis]} {names[axis]} are off ({listed(wrong)}), the others right"
     return ""
 
 
-def _list(numbers: list[int]) -> str:
+def listed(numbers: list[int]) -> str:
+    """The first few, and whether there are more."""
     return ", ".join(map(str, numbers[:_MAX_LISTED])) + (", ..." if len(numbers) > _MAX_LISTED else "")

@@ -42,7 +42,7 @@ _MAX_UNEXPLAINED = 6  # kinds of layers that nothing explains, before the search
 _LEVEL = 1.01 / 255  # of a photo's values
 _NEAREST = 3  # single mistakes, the nearest, that pairs are built on
 _NORM = re.compile(r"\.(normalization|layernorm\w*)$")
-_MOSTLY, _COARSE = 0.999, 0.05  # the cosine at least, and the error at most, of a layer in int8
+_COARSE_COSINE, _COARSE_ERROR = 0.999, 0.05  # at least and at most, of one layer in half precision or int8
 _PRODUCTS = (".convolution", ".query", ".key", ".value", ".dense", "classifier")
 _HOLDING = (".unfolding", ".transformer.layer.0.output", ".transformer.layer.0")  # what is added to the tokens
 _NUMBERED = re.compile(r"\.\d+")
@@ -212,7 +212,7 @@ class _Case:
         return any(each.startswith(f"{place}.") for place in places for each in broken)
 
     def doubts(self, finding: Finding) -> bool:
-        """Whether the pair that shows it may be none: it's known by its place alone, and others like it don't show it.
+        """Whether the pair that shows it may be wrong: it's known by its place alone, and others like it don't show it.
 
         Where all else is explained, the pairs are right, and one layer may well have a mistake that the others don't.
         """
@@ -267,11 +267,11 @@ class _Case:
     def embeddings(self) -> Iterator[Mistake]:
         """What a port may add to the tokens, told by the first tensor that still holds it alone."""
         added: dict[str, np.ndarray] = {}
-        for end in _HOLDING:
-            for path in self.bad:
-                stage = path.removesuffix(end)
-                right = self._tensor((), path) if path.endswith(end) and stage not in added else None
-                if right is not None and path in self.port:
+        for end, path in product(_HOLDING, self.bad):
+            stage = path.removesuffix(end)
+            if path.endswith(end) and stage not in added and path in self.port:
+                right = self._tensor((), path)
+                if right is not None:
                     added[stage] = (self.port[path] - right).mean(axis=0)
         if added:
             yield embedded(added)
@@ -327,14 +327,14 @@ def diagnose(
 
 
 def _open(diagnosis: Diagnosis) -> tuple[int, ...]:
-    """How much nobody knows what to make of; then how much is described, and how much named."""
+    """How many layers nothing is known of; then how many no mistake explains, and how many mistakes there are."""
     unknown = sum(not each.hint for each in diagnosis.unexplained) + len(diagnosis.still_wrong)
     return unknown, len(diagnosis.unexplained), len(diagnosis.findings)
 
 
 def _told(diagnosis: Diagnosis) -> int:
-    """How many of the port's tensors are right, or what is wrong in them is said."""
-    named = {path for finding in diagnosis.findings for path in finding.explains}
+    """How many of the port's tensors are right, or are wrong for a reason that is given."""
+    named = _explained(diagnosis.findings)
     named |= {path for each in diagnosis.unexplained if each.hint for path in (each.path, *each.also)}
     return sum(row.ok or row.path in named for row in diagnosis.comparison.rows)
 
@@ -351,38 +351,40 @@ def _diagnosed(golden: Golden, paired: Paired, network: Network, mistakes: Seque
     waiting = [path for path in case.bad if path not in wrong]
     while waiting and len(unexplained) < _MAX_UNEXPLAINED:
         path = waiting[0]
+        told = {path}
         found = _explain(case, path, findings, mistakes)
-        if not found and path in lost and path not in case.misshapen:
-            waiting = waiting[1:]
-            continue
-        if not found:
+        if found:
+            findings += found
+            told = _explained(found)
+        elif path not in lost or path in case.misshapen:
             variant = _variant(case, path, findings) if variants_fit else None
             variants_fit = variant is not None
-            reached = variant.explains if variant else ()
-            # what gives these numbers and more than a known mistake does is what was made, not the mistake
-            alone = case.under((variant.mistake,))[0] if variant and findings else set()
-            covered = [finding for finding in findings if {*finding.explains} <= alone]
+            covered = _covered(case, variant, findings) if variant and findings else []
             findings = [finding for finding in findings if finding not in covered]
-            told = [each for finding in covered for each in finding.explains]
-            told += [each for each in waiting if each in reached or _kind(each) == _kind(path)]
-            path, *alike = sorted(told, key=list(case.rows).index)
-            unexplained.append(
-                _unexplained(case, path, mistakes, (*alike,), variant.mistake.sentence if variant else "")
-            )
-            waiting = [each for each in waiting[1:] if each not in alike]
-            continue
-        findings += found
-        explained = {each for finding in found for each in finding.explains}
-        waiting = [each for each in waiting if each not in explained]
+            told = {each for each in waiting if _kind(each) == _kind(path)} | _explained(covered)
+            told |= {each for each in waiting if variant and each in variant.explains}
+            path, *alike = (each for each in case.bad if each in told)
+            hint = variant.mistake.sentence if variant else ""
+            unexplained.append(_unexplained(case, path, mistakes, tuple(alike), hint))
+        waiting = [each for each in waiting if each not in told]
     if waiting or not all(each.hint for each in unexplained):
         doubted = [finding for finding in findings if case.doubts(finding)]
         findings = [finding for finding in findings if finding not in doubted]
         unexplained += [Unexplained(each.path, each.error_without, (), also=each.explains[1:]) for each in doubted]
         unexplained.sort(key=lambda each: list(case.rows).index(each.path))
-    named = {path for finding in findings for path in finding.explains}
-    misloaded = _misloaded(case, but_for=named)
+    misloaded = _misloaded(case, but_for=_explained(findings))
     unseen = hidden(golden, network, mistakes) if unexplained or waiting or not case.bad else ()
     return Diagnosis(replayed, tuple(findings), tuple(unexplained), tuple(waiting), misloaded, unseen)
+
+
+def _explained(findings: Iterable[Finding]) -> set[str]:
+    return {path for finding in findings for path in finding.explains}
+
+
+def _covered(case: _Case, variant: Finding, findings: Sequence[Finding]) -> list[Finding]:
+    """Those of the findings that explain no layer that the variant alone doesn't: it was made, and not they."""
+    alone = case.under((variant.mistake,))[0]
+    return [finding for finding in findings if {*finding.explains} <= alone]
 
 
 def hidden(golden: Golden, network: Network, known: Sequence[Mistake] = MISTAKES) -> tuple[Mistake, ...]:
@@ -425,37 +427,42 @@ def _misloaded(case: _Case, *, misplaced: bool = True, but_for: Collection[str] 
     matter = dict.fromkeys(identity.never_loaded, ("the port has nothing like it", ""))
     others = identity.misplaced if misplaced else ()
     matter |= {part: (m.how, m.name) for m in others for part in m.parameter.split(" + ")}
-    alike = {  # at whatever depth, if two modules of one layer are concerned
-        name: _kind(how) if _NUMBERED.findall(how) == _NUMBERED.findall(name) else how
-        for name, (how, _) in matter.items()
-    }
-    modules: dict[str, list[str]] = {}
-    for name in matter:
-        modules.setdefault(name.rpartition(".")[0], []).append(name)
-    found: dict[str, tuple[list[str], list[str]]] = {}
-    last = ""
-    behind: list[str] = []  # this path, and those before it that the port has no tensors for
-    for path in case.golden.tensors:
-        behind.append(path)
-        if path in case.rows:
-            names = [name for module in behind for name in modules.get(module, ())]
-            if path in case.bad and names and path not in but_for:
-                how = alike[names[0]]
-                parameters, paths = found.setdefault(how, ([], []))
-                parameters += [name for name in names if alike[name] == how]
-                paths.append(path)
-            elif path == LOGITS and path in case.misshapen and last in case.misshapen:  # which is the same
-                for _, paths in found.values():
-                    paths += [path] * (last in paths)
-            behind, last = [], path
     told = []
-    for parameters, paths in found.values():
+    for parameters, paths in _by_matter(case, {name: how for name, (how, _) in matter.items()}, but_for):
         how = matter[parameters[0]][0]
         theirs = list(dict.fromkeys(name for _, name in map(matter.__getitem__, parameters) if name))
         more = f" and {len(theirs) - 1} more" if len(theirs) > 1 else ""
         whole = f"{how}: the port's {theirs[0]}{more}" if theirs else how
         told.append(Misloaded(whole, tuple(parameters), tuple(paths)))
     return tuple(told)
+
+
+def _by_matter(case: _Case, hows: Mapping[str, str], but_for: Collection[str]) -> list[tuple[list[str], list[str]]]:
+    """The parameters with which one thing is the matter, and the wrong layers that they belong to.
+
+    ``hows`` says what is the matter with each.
+    """
+    alike = {  # at whatever depth, if two modules of one layer are concerned
+        name: _kind(how) if _NUMBERED.findall(how) == _NUMBERED.findall(name) else how for name, how in hows.items()
+    }
+    modules: dict[str, list[str]] = {}
+    for name in hows:
+        modules.setdefault(name.rpartition(".")[0], []).append(name)
+    found: dict[str, tuple[dict[str, None], list[str]]] = {}
+    last = ""
+    behind: list[str] = []  # this path, and those before it that the port has no tensors for
+    for path in case.golden.tensors:
+        behind.append(path)
+        if path in case.rows:
+            if path == LOGITS and {path, last} <= set(case.misshapen):
+                behind.append(last)  # of the same shape, so for the same reason
+            names = [name for module in behind for name in modules.get(module, ())]
+            if path in case.bad and names and path not in but_for:
+                parameters, paths = found.setdefault(alike[names[0]], ({}, []))
+                parameters |= {name: None for name in names if alike[name] == alike[names[0]]}
+                paths.append(path)
+            behind, last = [], path
+    return [(list(parameters), paths) for parameters, paths in found.values()]
 
 
 def _kind(path: str) -> str:
@@ -563,10 +570,8 @@ def _unexplained(
 def _coarser(case: _Case, row: Row) -> str:
     """That one layer of a finer port is computed in half precision or int8, if it's a product and so far off."""
     off = row.difference
-    if off and row.path.endswith(_PRODUCTS) and off.cosine > _MOSTLY and off.error <= _COARSE:
-        return (
-            "it's no further off than rounding to half precision or int8 makes it: its weight's, or the whole layer's"
-        )
+    if off and row.path.endswith(_PRODUCTS) and off.cosine > _COARSE_COSINE and off.error <= _COARSE_ERROR:
+        return "rounding its weight, or the whole layer, to half precision or int8 would put it as far off"
     return ""
 
 

@@ -30,7 +30,7 @@ from .replay import Measured, reference_tensors, replay
 _MAX_ROUNDS = 12  # each finds at least one tensor that another one needs
 _MAX_STEPS = 3  # back from the last
 _LAYER = re.compile(r".*\btransformer\.layer\.\d+")
-_BEFORE_SUM = re.compile(r"\.\d\.attention(\.output)?$")  # what is off there is the sum that follows: no path of ours
+_BEFORE_SUM = re.compile(r"\.\d+\.attention(\.output)?$")  # easily taken for the sum after it, which has no path
 _CHANGED = 2.0  # noise floors from which a tensor counts as changed
 
 
@@ -63,7 +63,7 @@ def settle(
         matching = matching.with_others(handed_on)
         case = _Case(golden, matching, network, precisions, multiple)
     last = next(reversed(case.ours), None)
-    return matching, _idle([path for path in case.off if path != last], case), case.locally
+    return matching, _idle([path for path in case.off if path != last], case), case.replayed
 
 
 class _Case:
@@ -73,10 +73,10 @@ class _Case:
         self, golden: Golden, matching: Matching, network: Network, precisions: Mapping[str, str], multiple: float
     ) -> None:
         self.golden, self.network, self.port, self.multiple = golden, network, matching.tensors, multiple
-        self.locally = locally = replay(network, golden, self.port, precisions)
-        self.ours = {path: local.expected for path, local in locally.items()}
-        self.floors = {path: allowed(local.noise, multiple) / multiple for path, local in locally.items()}
-        self.errors = {path: local.difference.error / self.floors[path] for path, local in locally.items()}
+        self.replayed = replayed = replay(network, golden, self.port, precisions)
+        self.ours = {path: local.expected for path, local in replayed.items()}
+        self.floors = {path: allowed(local.noise, multiple) / multiple for path, local in replayed.items()}
+        self.errors = {path: local.difference.error / self.floors[path] for path, local in replayed.items()}
         self.off = [path for path, floors in self.errors.items() if floors > multiple]
 
     def with_echoes(self, doubted: Collection[str]) -> list[str]:

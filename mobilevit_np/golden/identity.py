@@ -26,6 +26,7 @@ import numpy as np
 from ..checkpoints.parameter_names import PARTS
 from ..config import BATCH_NORM_EPS
 from . import layouts
+from .description import listed
 from .file import LOGITS
 from .rounding import is_quantized
 
@@ -118,19 +119,11 @@ def identify(
     ``places`` are the activations that the port's modules output, for those known by name: weights that tell otherwise
     are misplaced.
     """
-    owns = list(_forms(tensors))
-    candidates = _by_size(owns)
-    held: dict[str, tuple[Own, dict[str, str]]] = {}  # the port's module -> which of ours it is, its leaf -> ours
-    taken: Counter[tuple[str, ...]] = Counter()
-    for module, leaves in parameters.items():
-        found = _owner(leaves, candidates, owns, taken)
-        if found is not None:
-            held[module] = found
-            taken[found[0].paths] += 1
+    held = _held(list(_forms(tensors)), parameters)
     matched = {own.names[ours] for own, pairs in held.values() for ours in pairs.values()}
     known = {name for text in matched for name in text.split(" + ")}
     strangers = tuple(
-        f"{module}/{leaf}" if module else leaf
+        _theirs(module, leaf)
         for module, leaves in parameters.items()
         for leaf, tensor in leaves.items()
         if (module not in held or leaf not in held[module][1]) and np.ptp(tensor) > 0  # an eps is none of ours
@@ -142,12 +135,8 @@ def identify(
     }
     lost = tuple(name for name in lost if name not in longer)
     strangers = tuple(name for name in strangers if name not in {each.name for each in longer.values()})
-    one: dict[tuple[str, ...], str] = {}  # a product and its bias may be two modules: the last; of two calls the first
-    for module, (own, pairs) in held.items():
-        if own.paths not in one or set(pairs.values()) != set(held[one[own.paths]][1].values()):
-            one[own.paths] = module
     return Identity(
-        {module: own.paths for module, (own, _) in held.items() if one[own.paths] == module},
+        _outputs(held),
         (*_elsewhere(held, places or {}), *longer.values(), *_misplaced(held, parameters), *_rounded(held, parameters)),
         lost,
         strangers,
@@ -164,16 +153,14 @@ def _longer(
         ours, found = tensors[name], parameters[module][leaf]
         for theirs in (found, found.T) if found.ndim == ours.ndim and found.ndim <= 2 else ():
             more, rows = len(theirs) - len(ours), min(len(theirs), len(ours))
-            if more and 2 * rows > len(ours) and theirs.shape[1:] == ours.shape[1:]:
-                whole = f"has {len(theirs)} outputs for {len(ours)}: ours"
-                for first, (a, b) in ((True, (theirs[-rows:], ours[-rows:])), (False, (theirs[:rows], ours[:rows]))):
-                    if not _alike(a, b):
-                        continue
-                    if more > 0:
-                        where = f"and {more} {'before' if first else 'after'} them, perhaps a background class"
-                    else:
-                        where = f"without the {'first' if first else 'last'} {-more}"
-                    yield name, Misplaced(name, stranger, f"{whole} {where}")
+            if not more or 2 * rows <= len(ours) or theirs.shape[1:] != ours.shape[1:]:
+                continue
+            off = f"{more} more" if more > 0 else f"{-more} fewer"
+            perhaps = ", perhaps a background class" if more > 0 else ""
+            for end, shared in (("start", slice(-rows, None)), ("end", slice(rows))):
+                if _alike(theirs[shared], ours[shared]):
+                    how = f"has {len(theirs)} outputs for {len(ours)}, {off} at the {end}{perhaps}"
+                    yield name, Misplaced(name, stranger, how)
 
 
 def in_turn(identity: Identity, tensors: Leaves, theirs: Sequence[str], ours: Sequence[str]) -> Identity:
@@ -287,6 +274,19 @@ def _tells(values: np.ndarray) -> bool:
     return values.size < _MIN_VALUES or bool(np.count_nonzero(np.diff(values)) >= _MIN_VALUES - 1)
 
 
+def _held(owns: list[Own], parameters: Mapping[str, Leaves]) -> dict[str, tuple[Own, dict[str, str]]]:
+    """Which of ours each of the port's modules is, and which of our leaves each of its leaves is."""
+    candidates = _by_size(owns)
+    held: dict[str, tuple[Own, dict[str, str]]] = {}
+    taken: Counter[tuple[str, ...]] = Counter()
+    for module, leaves in parameters.items():
+        found = _owner(leaves, candidates, owns, taken)
+        if found is not None:
+            held[module] = found
+            taken[found[0].paths] += 1
+    return held
+
+
 def _owner(
     leaves: Leaves, candidates: Mapping[int, list], owns: list[Own], taken: Counter[tuple[str, ...]]
 ) -> tuple[Own, dict[str, str]] | None:
@@ -319,6 +319,24 @@ def _distance(values: np.ndarray, expected: np.ndarray) -> float:
     return distance if np.isfinite(distance) else float("inf")
 
 
+def _outputs(held: Mapping[str, tuple[Own, dict[str, str]]]) -> dict[str, tuple[str, ...]]:
+    """The activations that each module outputs; of several modules that have the same ones only one does.
+
+    A product and its bias may be two modules, of which the last gives the sum. Of two calls of one module the first
+    counts.
+    """
+    one: dict[tuple[str, ...], str] = {}
+    for module, (own, pairs) in held.items():
+        if own.paths not in one or set(pairs.values()) != set(held[one[own.paths]][1].values()):
+            one[own.paths] = module
+    return {module: own.paths for module, (own, _) in held.items() if one[own.paths] == module}
+
+
+def _theirs(module: str, leaf: str) -> str:
+    """What a port's parameter is called in a report."""
+    return f"{module}/{leaf}" if module else leaf
+
+
 # -- how they are held -------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +361,7 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
     fits = {(module, leaf): _fitting(own.leaves[ours], parameters[module][leaf]) for module, leaf, own, ours in every}
     votes = _elected(every, fits, parameters)
     for module, leaf, own, ours in every:
-        name = f"{module}/{leaf}" if module else leaf
+        name = _theirs(module, leaf)
         wanted = _ALIASES.get(leaf, leaf)
         if wanted != ours and wanted in own.leaves and len(own.leaves) > 1:
             yield Misplaced(own.names[ours], name, f"is stored where {own.names[wanted]} belongs")
@@ -364,7 +382,10 @@ def _misplaced(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mappi
 
 
 def _rounded(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping[str, Leaves]) -> Iterator[Misplaced]:
-    """Weights in half precision or int8, if the port's others aren't: those that an int8 port rounds."""
+    """Weights in half precision or int8, in a port most of whose large weights aren't.
+
+    Small ones don't count: most parameters are, and an int8 port keeps them in float32.
+    """
     off = {
         (module, leaf): _distance(_sorted(parameters[module][leaf]), _sorted(own.leaves[ours]))
         for module, (own, pairs) in held.items()
@@ -380,15 +401,17 @@ def _rounded(held: Mapping[str, tuple[Own, dict[str, str]]], parameters: Mapping
         how = "float16" if half else "int8" if _in_steps(found) else ""
         if how and distance > _EXACT:
             own, pairs = held[module]
-            yield Misplaced(own.names[pairs[leaf]], f"{module}/{leaf}", f"is rounded to {how}, unlike the others")
+            yield Misplaced(own.names[pairs[leaf]], _theirs(module, leaf), f"is rounded to {how}, unlike the others")
 
 
 def _in_steps(weight: np.ndarray) -> bool:
     """Whether all numbers are whole multiples of a 127th of the largest: of all, or of each output's."""
+    if weight.ndim < 2:
+        return False  # the largest of each output is all there is
     for axes in (None, tuple(range(1, weight.ndim)), tuple(range(weight.ndim - 1))):
         with np.errstate(all="ignore"):
             steps = weight / np.abs(weight).max(axis=axes, keepdims=True) * 127
-        if weight.ndim > 1 and np.abs(steps - np.rint(steps)).max(initial=0) < _WHOLE:
+        if np.abs(steps - np.rint(steps)).max() < _WHOLE:
             return True
     return False
 
@@ -461,11 +484,10 @@ def _changed(expected: np.ndarray, found: np.ndarray, tried: Iterable[str], part
                     return how
         if order := _reordered(here, expected, parts):
             return order
-        pairs = list(zip(np.split(here, len(parts)), np.split(expected, len(parts)), strict=True))
-        turned = [a.T if not _alike(a, b) and a.shape == b.T.shape else a for a, b in pairs]
-        if all(_alike(a, b) for a, (_, b) in zip(turned, pairs, strict=True)):
-            which = [part for part, a, (before, _) in zip(parts, turned, pairs, strict=True) if a is not before]
-            return f"holds the rows of {', '.join(which)} transposed, each by itself"
+        pairs = zip(parts, np.split(here, len(parts)), np.split(expected, len(parts)), strict=True)
+        off = [(part, a.T, b) for part, a, b in pairs if not _alike(a, b)]
+        if all(a.shape == b.shape and _alike(a, b) for _, a, b in off):
+            return f"holds {', '.join(part for part, *_ in off)} transposed, each by itself"
     for axes in permutations(range(found.ndim)):
         turned = found.transpose(axes)
         if turned.shape == expected.shape and _alike(turned, expected):
@@ -499,4 +521,4 @@ def _order_of(order: list[int], what: str, parts: Sequence[str]) -> str:
     if count > 1 and blocks == np.arange(len(blocks)).reshape(-1, count).T.ravel().tolist():
         return f"holds {', '.join(parts)} taken apart as if they were interleaved {way}"
     together = f", {run} at a time" if run > 1 else ""
-    return f"has its {what} in another order{together} ({', '.join(map(str, blocks[:6]))}, ...)"
+    return f"has its {what} in another order{together} ({listed(blocks)})"

@@ -145,7 +145,7 @@ def _precision(tensor: np.ndarray) -> str | None:
         return "int8"
     values = tensor.ravel()[:4096].astype(np.float64)
     values = values[np.isfinite(values)]
-    if all(np.unique(some).size < _MIN_VALUES for some in (values[:256], values)):  # the few mostly are enough
+    if all(np.unique(some).size < _MIN_VALUES for some in (values[:256], values)):  # the first mostly suffice
         return None
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)

@@ -74,8 +74,8 @@ def reference_tensors(
     """What the reference outputs for the port's own inputs, for every path that the port has, in order of execution.
 
     ``plant`` plants mistakes. With ``target`` only that path's tensor is computed, and of the rest no more than that
-    takes; the result is empty if the run doesn't reach it. With ``everything`` the paths that the port hasn't got are
-    included.
+    takes; the result hasn't got it if the run doesn't reach it. With ``everything`` the paths that the port hasn't got
+    are included.
     """
     scope = network.scope(dtype)
     planted = scope if plant is None else plant(scope)
@@ -84,17 +84,13 @@ def reference_tensors(
     def keep(path: str, output: np.ndarray) -> np.ndarray:
         """Keep ``output``, which is ours; return the port's tensor, if it has one."""
         name = name_of_output(path)
-        if name not in port:
-            if everything:
-                ours[name] = output
-            if target == name:
-                raise _ReachedError
-            return output
-        if target in (None, name) and output.shape == port[name].shape:
+        theirs = port.get(name)
+        wanted = everything if theirs is None else target in (None, name) and output.shape == theirs.shape
+        if wanted:
             ours[name] = output
         if target == name:
             raise _ReachedError
-        return port[name].astype(dtype)
+        return output if theirs is None else theirs.astype(dtype)
 
     def feed(compute: Callable[..., np.ndarray], x: np.ndarray, here: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
         name = name_of_output(here.path)
@@ -102,8 +98,8 @@ def reference_tensors(
             return port[name].astype(dtype)  # not asked for, so it needn't be computed
         return keep(here.path, compute(x, here, *args, **kwargs))
 
-    asked = target in (None, PIXELS) or PIXELS not in port
-    given = check_input(_pixel_values(golden, network, planted), network) if asked else port[PIXELS]
+    replaced = target not in (None, PIXELS) and PIXELS in port  # the port's, so the photo needn't be prepared
+    given = port[PIXELS] if replaced else check_input(_pixel_values(golden, network, planted), network)
     with np.errstate(over="ignore"), contextlib.suppress(_ReachedError):
         network.run(keep(PIXELS, given).astype(dtype), planted.wrap("*", feed))
     return ours

@@ -22,6 +22,7 @@ from ..config import NetworkConfig
 from ..ops import ACTIVATIONS
 from ..scope import Scope
 from . import planting
+from .description import EPS
 from .mistakes import Mistake
 from .network import Network
 from .planting import Compute
@@ -29,7 +30,6 @@ from .planting import Compute
 _NUMBER = re.compile(r"\.\d+")
 _SKIPPED = (".normalization", ".activation", ".intermediate_act_fn", ".layernorm_before", ".layernorm_after")
 _LAYER = re.compile(r".*\.transformer\.layer\.\d+")
-_EPS = (1e-3, 1e-6, 1e-12, 1e-8, 1e-7, 1e-4, 1e-2, 0.0)
 _SLOPES = (0.1, 0.2, 0.25, 0.3)  # 0.01 is among the activations; 0.3 is Keras'
 _DILATIONS = (1, 2, 3, 4, 6, 9, 12, 18, 24, 36)
 _BRANCHES, _PROJECT = 5, "segmentation_head.aspp.project"
@@ -40,6 +40,14 @@ _SCALES: dict[str, Callable[[int, int], float]] = {  # of a head's width and the
     "divided by the head's width, not by its root": lambda d, D: 1 / d,
     "divided by the model's width": lambda d, D: 1 / D,
     "multiplied by the root of the head's width": lambda d, D: math.sqrt(d),
+}
+_POOLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # (B, C, H, W) -> (B, C)
+    "the pooling is a sum over the pixels, not their mean": lambda x: x.sum(axis=(2, 3)),
+    "the middle pixel is taken, not the mean over all": lambda x: x[:, :, x.shape[2] // 2, x.shape[3] // 2],
+    "the first pixel is taken, not the mean over all": lambda x: x[:, :, 0, 0],
+    "the pooled features are activated by SiLU": lambda x: ops.silu(_mean(x)),
+    "the pooled features are scaled to length 1": lambda x: _mean(x) / np.linalg.norm(_mean(x), axis=1, keepdims=True),
+    "the mean and the maximum are averaged": lambda x: ops.global_pool(x, "avgmax"),
 }
 Variant = tuple[Any, ...]  # its sentence, then pairs of a pattern and what is computed there
 
@@ -60,15 +68,15 @@ def variants(network: Network, reached: Collection[str]) -> Iterator[Mistake]:
 
 
 def unlike(network: Network, paths: Collection[str]) -> Iterator[Mistake]:
-    """Those that leave so little of what they change that tensors without names are paired off wrongly: see
-    ``supposing``.
-    """
+    """Those that change so much that tensors without names are paired off wrongly: see ``supposing``."""
     layers = {path.rpartition(".")[2]: path for path in sorted(filter(_LAYER.fullmatch, paths))}
     yield from _made(*_over_tokens(), *_layers(network, layers.values()))
 
 
 def embedded(added: Mapping[str, np.ndarray]) -> Mistake:
-    """The tokens of each block, by its path, with something added that's the same for every pixel of a patch."""
+    """A position embedding added to the tokens. ``added``: each block's, by its path, (N, D): the same for every pixel
+    of a patch.
+    """
 
     def unfold(compute: Compute, x: np.ndarray, scope: Scope, *rest: Any) -> np.ndarray:
         return np.asarray(compute(x, scope, *rest) + added.get(scope.path.removesuffix(".unfolding"), 0))
@@ -84,22 +92,28 @@ def _made(*found: Variant) -> Iterator[Mistake]:
 
 
 def _activations(config: NetworkConfig, reached: Collection[str]) -> Iterator[Variant]:
-    for path in reached:
-        right = "relu" if path.startswith("segmentation_head.") else config.hidden_act
-        if path.endswith((".activation", ".intermediate_act_fn")) and isinstance(right, str):
-            for wrong, (_, learned) in ACTIVATIONS.items():
-                if not learned and wrong != right:
-                    activate = planting.activate_by(right, wrong)
-                    sentence = f"the activation is {wrong}, and should be {right}"
-                    yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
-            for slope in _SLOPES:
-                activate = _leaky(slope)
-                sentence = f"the activation is a leaky ReLU of slope {slope:.2g}, and should be {right}"
-                yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
+    rights = {
+        "relu" if path.startswith("segmentation_head.") else config.hidden_act
+        for path in reached
+        if path.endswith((".activation", ".intermediate_act_fn"))
+    }
+    for right in sorted(each for each in rights if isinstance(each, str)):
+        others = {
+            wrong: planting.activate_by(right, wrong)
+            for wrong, (_, learned) in ACTIVATIONS.items()
+            if not learned and wrong != right
+        }
+        others |= {f"a leaky ReLU of slope {slope:.2g}": _leaky(right, slope) for slope in _SLOPES}
+        for wrong, activate in others.items():
+            sentence = f"the activation is {wrong}, and should be {right}"
+            yield sentence, ("*.activation", activate), ("*.intermediate_act_fn", activate)
 
 
-def _leaky(slope: float) -> Compute:
-    return lambda compute, x, *_: np.where(x > 0, x, x.dtype.type(slope) * x)
+def _leaky(right: str, slope: float) -> Compute:
+    def activate(compute: Compute, x: np.ndarray, scope: Scope, name: str) -> np.ndarray:
+        return np.where(x > 0, x, x.dtype.type(slope) * x) if name == right else compute(x, scope, name)
+
+    return activate
 
 
 def _left_out(reached: Collection[str]) -> Iterator[Variant]:
@@ -112,7 +126,7 @@ def _left_out(reached: Collection[str]) -> Iterator[Variant]:
 
 
 def _norms() -> Iterator[Variant]:
-    for eps in _EPS:
+    for eps in EPS:
         yield f"its eps is {eps:.3g}", (_NORM, planting.with_eps(eps))
         yield f"its eps is {eps:.3g}", ("*.normalization", planting.with_eps(eps))
     yield from _over_tokens()
@@ -161,11 +175,16 @@ def _attention(config: NetworkConfig) -> Iterator[Variant]:
     yield "queries and values are exchanged", (_ATTENTION, _in_roles(2, 1, 0))
     yield "each token attends to its own heads: a transpose is missing before", (_ATTENTION, _over_heads)
     yield "the features are split into heads as (d, heads), not (heads, d)", (_ATTENTION, _heads_last)
-    whole = list(range(right))
-    for order in (whole[::-1], *(whole[turn:] + whole[:turn] for turn in whole[1:])):
+    for order in _rotations(right) + [list(range(right))[::-1]] * (right > 2):
         merged, values = (partial(_heads_ordered, order=order, values=values) for values in (False, True))
         yield f"the heads are put together in the order {order}", (_ATTENTION, merged)
         yield f"the values' heads are in the order {order}, the weights' are not", (_ATTENTION, values)
+
+
+def _rotations(count: int) -> list[list[int]]:
+    """Every rotation of 0, 1, ... that isn't the order itself."""
+    whole = list(range(count))
+    return [whole[turn:] + whole[:turn] for turn in whole[1:]]
 
 
 def _scaled_by(scale: Callable[[int, int], float]) -> Compute:
@@ -245,10 +264,9 @@ def _convolutions(network: Network, reached: Collection[str]) -> Iterator[Varian
         yield f"the fusion is fed the {name} twice", ("*.fusion", _changed(partial(_doubled, half=half)))
     for branch in range(_BRANCHES):
         yield f"ASPP's branch {branch} is left out", (_PROJECT, _changed(partial(_without, branch=branch)))
-    whole = list(range(_BRANCHES))
-    turned = [whole[turn:] + whole[:turn] for turn in whole[1:]]
+    whole = range(_BRANCHES)
     exchanged = [[{i: j, j: i}.get(branch, branch) for branch in whole] for i, j in combinations(whole, 2)]
-    for order in turned + exchanged:
+    for order in _rotations(_BRANCHES) + exchanged:
         yield f"ASPP's branches are in the order {order}", (_PROJECT, _changed(partial(_ordered, order=order)))
 
 
@@ -291,13 +309,11 @@ def _layers(network: Network, reached: Collection[str]) -> Iterator[Variant]:
         itself = f"*.transformer.layer.{path.rpartition('.')[2]}"  # in every stage
         yield f"{path} is run twice", (itself, twice)
         yield f"{path} is left out", (itself, planting.skip)
-    residual = "the input is added before the batch norm, not after it"
-    yield residual, ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
+    before_norm = ("mobilevit.encoder.layer.?.layer.?", _residual_before_norm)
+    yield "the input is added before the batch norm, not after it", before_norm
     yield "the block's input is added to what it gives", (_STAGE, _added("*.downsampling_layer", ""))
-    yield (
-        "the tokens before the transformer are added to those after it",
-        (_STAGE, _added("*.unfolding", "*.layernorm")),
-    )
+    around_all = (_STAGE, _added("*.unfolding", "*.layernorm"))
+    yield "the tokens before the transformer are added to those after it", around_all
     yield "attention and feed-forward run side by side, on the same input", (_EVERY_LAYER, _side_by_side)
     for attention, feed_forward in ((True, False), (False, True), (True, True)):
         where = " and ".join(["attention"] * attention + ["feed-forward"] * feed_forward)
@@ -320,11 +336,11 @@ def _residual_before_norm(
         return norm(y + x, here, **options)
 
     inside = scope.wrap("*.reduce_1x1.normalization", normalize)
-    return planting.without_residual(compute, x, inside, config, out_channels, **kwargs)
+    return compute(x, inside, config, out_channels, **kwargs) - x
 
 
 def _added(heard: str, at: str) -> Compute:
-    """What the module ``heard`` gives in a stage, added once more to what ``at`` gives; to the stage's own if empty."""
+    """What the module ``heard`` gives in a stage, added to what ``at`` gives, or, if that's empty, the stage itself."""
 
     def stage(compute: Compute, x: np.ndarray, scope: Scope, *args: Any, **kwargs: Any) -> np.ndarray:
         given: list[np.ndarray] = []
@@ -345,9 +361,8 @@ def _side_by_side(compute: Compute, x: np.ndarray, scope: Scope, config: Network
     eps = config.layer_norm_eps
     attended = model.attention(model.layer_norm(x, scope / "layernorm_before", eps=eps), scope / "attention", config)
     normed = model.layer_norm(x, scope / "layernorm_after", eps=eps)
-    return model.feed_forward_out(
-        model.feed_forward_in(normed, scope / "intermediate", config), scope / "output", x + attended
-    )
+    y = model.feed_forward_in(normed, scope / "intermediate", config)
+    return model.feed_forward_out(y, scope / "output", x + attended)
 
 
 def _normed_residuals(
@@ -446,13 +461,3 @@ def _pooled(
 
 def _mean(x: np.ndarray) -> np.ndarray:
     return x.mean(axis=(2, 3))
-
-
-_POOLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "the pooling is a sum over the pixels, not their mean": lambda x: x.sum(axis=(2, 3)),
-    "the middle pixel is taken, not the mean over all": lambda x: x[:, :, x.shape[2] // 2, x.shape[3] // 2],
-    "the first pixel is taken, not the mean over all": lambda x: x[:, :, 0, 0],
-    "the pooled features are activated by SiLU": lambda x: ops.silu(_mean(x)),
-    "the pooled features are brought to length 1": lambda x: _mean(x) / np.linalg.norm(_mean(x), axis=1, keepdims=True),
-    "the mean and the maximum are averaged": lambda x: ops.global_pool(x, "avgmax"),
-}
