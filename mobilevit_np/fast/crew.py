@@ -167,7 +167,7 @@ def _core_of(number: int, count: int) -> Iterator[None]:
 
     Else, in the first call after a pause, Linux often lets all of them wait for the same core.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) != count:
         yield
         return
