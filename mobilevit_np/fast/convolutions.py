@@ -106,18 +106,16 @@ class InvertedResidual:
             needed, above, first, there = self._rows(count, top, height)
             source = x.array[image, first : first + there].reshape(there * width, channels)
             u, e = rows_of(u_, there, width * wide), rows_of(e_, there, width * wide)
-            u_matrix = u.reshape(there * width, wide)
             padded = rows_of(padded_, needed, padded_row)
             outside = [padded[:above], padded[above + there :]]
             write = self._writes(u, e, padded[above : above + there], width, columns)
             windows = self._windows(padded, count, columns * wide)
             filtered, begun = rows_of(u_, count, columns * wide), rows_of(e_, count, columns * wide)
-            filtered_matrix = filtered.reshape(count * columns, wide)
             target = out[image, top:bottom].reshape(count * columns, -1)
             target_rows = target.reshape(count, -1)
             residual = x.array[image, top:bottom].reshape(count, -1) if self.adds_input else None
-            expand = product(source, self.expand.weight, u_matrix)
-            reduce = product(filtered_matrix, self.reduce.weight, target)
+            expand = product(source, self.expand.weight, u.reshape(there * width, wide))
+            reduce = product(filtered.reshape(count * columns, wide), self.reduce.weight, target)
 
             def run() -> None:
                 expand()
